@@ -1,0 +1,26 @@
+import pickle
+
+import pytest
+
+from sft import errors
+
+TREE = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.SftError)]
+
+
+@pytest.mark.parametrize("cls", TREE, ids=lambda c: c.__name__)
+def test_each_error_survives_pickling_with_its_context(cls: type[errors.SftError]) -> None:
+    error = cls("tags must alternate", where="train.jsonl:7", value="mask, mask", remedy="add the answer")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is cls
+    assert vars(copy) == vars(error)
+    assert str(copy) == "train.jsonl:7: tags must alternate (found mask, mask). Next: add the answer"
+
+
+@pytest.mark.parametrize("cls", TREE, ids=lambda c: c.__name__)
+def test_wrong_input_exits_2_and_everything_else_1(cls: type[errors.SftError]) -> None:
+    assert cls.exit_code == (2 if issubclass(cls, errors.InputError) else 1)
+
+
+@pytest.mark.parametrize("cls", TREE, ids=lambda c: c.__name__)
+def test_the_docstring_draws_each_error(cls: type[errors.SftError]) -> None:
+    assert cls.__name__ in (errors.__doc__ or "")
