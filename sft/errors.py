@@ -6,10 +6,15 @@
     │   └── DatasetError      a dataset file, a row or an image
     ├── JobError              a job failed: exit code 1
     │   ├── JobDied           its process ended without a result
-    │   └── JobCancelled      it was cancelled on purpose
+    │   ├── JobCancelled      it was cancelled on purpose
+    │   └── TrainingFailed    the trainer ended with an error
+    ├── IntegrityError        stored files are not what their record says
+    ├── ComputeError          the place where jobs run refuses: no deployment, no token, an unknown call
     └── TransientError        worth another try: the only type that retries ask for
+        └── LeaseHeld         another call holds the lease of the same training
 
-The message comes first; the context is keyword-only and is kept when an error is pickled between processes.
+The message comes first; the context is keyword-only and is kept when an error is pickled between processes. Between
+machines errors travel as plain data (:func:`to_wire`, :func:`from_wire`), never pickled.
 """
 
 from __future__ import annotations
@@ -77,5 +82,47 @@ class JobCancelled(JobError):
     """A job was cancelled on purpose."""
 
 
+class TrainingFailed(JobError):
+    """The trainer ended with an error."""
+
+
+class IntegrityError(SftError):
+    """Stored files are not what their record says."""
+
+
+class ComputeError(SftError):
+    """The place where jobs run refuses."""
+
+
 class TransientError(SftError):
     """A fault that may pass by itself, so that another try is worthwhile."""
+
+
+class LeaseHeld(TransientError):
+    """Another call holds the lease of the same training; ``value`` is that call's id."""
+
+
+Wire = dict[str, str]
+
+
+def _classes(root: type[SftError] = SftError) -> dict[str, type[SftError]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found.update(_classes(child))
+    return found
+
+
+def to_wire(error: BaseException) -> Wire:
+    """The error as plain data. One that is not ours becomes a JobError that names its type."""
+    if isinstance(error, SftError):
+        context = {"where": error.where, "value": error.value, "remedy": error.remedy}
+        return {"type": type(error).__name__, "message": error.message, **context}
+    remedy = "see the job's log for the traceback"
+    return {"type": "JobError", "message": f"{type(error).__name__}: {error}", "remedy": remedy}
+
+
+def from_wire(wire: Wire) -> SftError:
+    """The error that :func:`to_wire` took apart; a type that this version does not know becomes a JobError."""
+    cls = _classes().get(wire.get("type", ""), JobError)
+    context = {key: wire.get(key, "") for key in ("where", "value", "remedy")}
+    return cls(wire.get("message", "the job failed without a message"), **context)

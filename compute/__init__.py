@@ -1,0 +1,1 @@
+"""Where a job runs: the port (:mod:`compute.base`) and its adapters."""

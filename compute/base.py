@@ -1,0 +1,96 @@
+"""The port: start a job, follow it from any process, cancel it, and reach the files of the three volumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+State = Literal["running", "done", "failed", "cancelled", "unknown"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of a call. ``heartbeat`` is seconds since it last gave a sign of life."""
+
+    state: State
+    heartbeat: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come of it."""
+        return self.state != "running"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a volume: ``path`` is relative to the volume, ``size`` in bytes."""
+
+    path: str
+    size: int
+
+
+class Compute(Protocol):
+    """Where jobs run. Whoever has a call id can attach, also after the starter was killed."""
+
+    name: str
+
+    def start(self, job: str, args: dict[str, Any]) -> str:
+        """Start a job and return its call id at once.
+
+        Raises:
+            ComputeError: the job cannot be started here; the message says what to do.
+        """
+        ...
+
+    def poll(self, call_id: str) -> Status:
+        """Where the call stands."""
+        ...
+
+    def result(self, call_id: str) -> dict[str, Any]:
+        """The result of a call that has ended.
+
+        Raises:
+            SftError: the job's own error, as it was raised there; JobDied if it ended without a result.
+        """
+        ...
+
+    def logs(self, call_id: str, cursor: str) -> tuple[list[str], str]:
+        """Whole lines since ``cursor`` (an empty text for the start), and the cursor behind them."""
+        ...
+
+    def cancel(self, call_id: str) -> None:
+        """Stop the call and all its processes; returns when they are gone, within 10 s."""
+        ...
+
+    def link(self, call_id: str) -> str:
+        """Where a person can look at the call: a folder or a web page."""
+        ...
+
+    def dataset_root(self, folder: Path, fingerprint: str) -> str:
+        """Where a job finds the dataset that lies in the local ``folder``."""
+        ...
+
+    def read(self, volume: str, path: str) -> bytes | None:
+        """A file's content, or None where there is none."""
+        ...
+
+    def list(self, volume: str, path: str) -> list[RemoteFile]:
+        """All files below ``path``; empty where there are none."""
+        ...
+
+    def get(self, volume: str, path: str, target: Path) -> None:
+        """Copy one file of a volume to ``target``.
+
+        Raises:
+            ComputeError: there is no such file.
+        """
+        ...
+
+    def put(self, volume: str, source: Path, path: str) -> None:
+        """Copy a local file to a volume."""
+        ...
+
+    def remove(self, volume: str, path: str) -> None:
+        """Remove a file or a folder of a volume; nothing happens where there is none."""
+        ...

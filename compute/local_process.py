@@ -1,0 +1,67 @@
+"""The detached process of a local job: ``python -m compute.local_process CALL_FOLDER``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sft import jobs, records
+from sft.errors import JobCancelled, SftError, to_wire
+from sft.jobs.base import Context
+from sft.volumes import Volumes
+
+BEAT = 1.0  # seconds
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """Run the request of a call folder; the outcome is plain data: ``{"ok", "value"}`` or ``{"ok", "error"}``."""
+    request = records.read_json(folder / "request.json")
+    volumes = Volumes(**{name: Path(path) for name, path in request["volumes"].items()})
+    lock = int(os.environ["SFT_LOCK"])
+    context = Context(volumes, folder.name, child_files=[lock])
+    try:
+        return {"ok": True, "value": jobs.find(request["job"]).run(request["args"], context)}
+    except SftError as error:
+        return {"ok": False, "error": to_wire(error)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"ok": False, "error": to_wire(error)}
+
+
+def _beat(folder: Path, stop: threading.Event) -> None:
+    while True:
+        (folder / "heartbeat").touch()
+        if stop.wait(BEAT):
+            return
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise JobCancelled("the job was cancelled", value=signal.Signals(number).name)
+
+
+def main() -> None:
+    """Run the job and write its result last."""
+    folder = Path(sys.argv[1])
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, _cancel)
+    stop = threading.Event()
+    beat = threading.Thread(target=_beat, args=(folder, stop), daemon=True)
+    beat.start()
+    try:
+        outcome = run(folder)
+    except JobCancelled as error:
+        outcome = {"ok": False, "error": to_wire(error)}
+    finally:
+        stop.set()
+    records.write_json(folder / "result.json", outcome)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The command ``sft``: thin, on top of the flows. Exit codes: 0 done, 1 failed, 2 wrong input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sft.errors import JobCancelled, SftError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune PaddleOCR-VL on your own documents.",
+)
+Profile = Annotated[str, typer.Argument(help="smoke, full, lora, nightly, or the path of a .yaml file")]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.epochs=3")
+]
+WIDE = 160  # columns, where the output is no terminal
+
+
+def consoles() -> tuple[Console, Console]:
+    """Standard output and standard error."""
+    width = None if sys.stdout.isatty() else WIDE
+    return Console(width=width), Console(stderr=True, width=width)
+
+
+def guarded(body: Callable[[Console], None]) -> None:
+    """Run a command's body; our own errors become one message and the right exit code."""
+    out, err = consoles()
+    try:
+        body(out)
+    except SftError as error:
+        err.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(130 if isinstance(error, JobCancelled) else error.exit_code) from None
+    except KeyboardInterrupt:
+        err.print("interrupted: the job was stopped; run the same command again to resume from its newest checkpoint")
+        raise typer.Exit(130) from None
+
+
+def prefect_defaults() -> None:
+    """Prefect's settings for a run from the terminal, where the environment does not say otherwise."""
+    defaults = {
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",  # no server is needed
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",  # the terminal has a view of its own
+        "PREFECT_CLI_WRAP_LINES": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+@app.command()
+def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
+    """Run the whole pipeline: validate, prepare, train, sync, evaluate."""
+
+    def body(out: Console) -> None:
+        from sft.config import load
+
+        resolved = load(profile, settings)
+        prefect_defaults()
+        from flows.console import Terminal, hide_our_tracebacks, show_resolved
+        from flows.fine_tune import fine_tune
+        from tasks.telling import listening
+
+        show_resolved(out, resolved)
+        hide_our_tracebacks()
+        with Terminal(out) as terminal, listening(terminal):
+            result = fine_tune(resolved.config)
+        base, tuned = result.base, result.tuned
+        out.print(f"model:   {result.model}", soft_wrap=True, highlight=False)
+        out.print(f"report:  {result.report}", soft_wrap=True, highlight=False)
+        out.print("runs:    prefect server start, then http://127.0.0.1:4200/runs", soft_wrap=True, highlight=False)
+        out.print(
+            f"CER on {result.rows} held-out rows: base {base['cer']:.3f}, tuned {tuned['cer']:.3f}  "
+            f"(exactly right: base {100 * base['exact']:.1f} %, tuned {100 * tuned['exact']:.1f} %)",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+    guarded(body)
+
+
+@app.command()
+def validate(
+    path: Annotated[Path, typer.Argument(help="A JSONL file")],
+    held_out: Annotated[
+        Path | None, typer.Option(help="A second file, which must share nothing with the first")
+    ] = None,
+) -> None:
+    """Check a dataset file: every row and every image's header."""
+
+    def body(out: Console) -> None:
+        from sft.config.model import DatasetConfig
+        from sft.dataset import validate as validator
+
+        config = DatasetConfig()
+        report = (
+            validator.validate(path, held_out, config)
+            if held_out is not None
+            else validator.validate_file(path, config)
+        )
+        report.check()
+        for line in report.lines():
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+        for stats in (report.train, report.held_out) if held_out is not None else (report.train,):
+            tasks = ", ".join(f"{task} {count}" for task, count in sorted(stats.tasks.items()))
+            out.print(f"{stats.path}: {stats.rows} rows ({tasks}), {stats.images} images, format {stats.format}: valid")
+
+    guarded(body)
+
+
+@app.command()
+def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
+    """Show what a run would do: steps, sizes, identities, and what is done already. Nothing is changed."""
+
+    def body(out: Console) -> None:
+        from sft.config import load
+
+        resolved = load(profile, settings)
+        prefect_defaults()
+        from flows.planning import plan_table
+
+        out.print(plan_table(resolved.config))
+
+    guarded(body)
+
+
+@app.command()
+def status() -> None:
+    """Show the trainings of this machine's volumes: which run, which have finished, and their error rates."""
+
+    def body(out: Console) -> None:
+        from flows.planning import status_table
+
+        out.print(status_table())
+
+    guarded(body)
+
+
+def main() -> Any:
+    """The console script."""
+    return app()

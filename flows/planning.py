@@ -1,0 +1,121 @@
+"""What a run would do, and what has been done: tables for ``sft plan`` and ``sft status``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from compute.base import Compute
+from compute.local import LocalCompute
+from compute.select import compute_for, state_folder
+from sft import records
+from sft.config import RunConfig
+from sft.dataset.validate import validate
+from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec
+from tasks.ensure_base_model import known_base_model
+from tasks.train import finished_training
+
+LATER = "known once the step before has run"
+
+
+def plan_table(config: RunConfig) -> Table:
+    """Each step with what it would do. The dataset is validated for it.
+
+    Raises:
+        DatasetError: the dataset is broken.
+    """
+    compute = compute_for(config)
+    table = Table("step", "what it does", "identity", "state", title=f"sft run {config.profile or config.name}")
+    files = _planned_files(config)
+    if files is None:
+        table.add_row("validate-dataset", "composes the smoke dataset, then validates it", LATER, "to do")
+        rows = config.dataset.digits.train_rows if config.dataset.digits else 0
+        steps = train_spec(config, rows).max_steps
+        for name in ("ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"):
+            table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
+        return table
+    report = validate(files.train, files.held_out, config.dataset)
+    report.check()
+    told = f"{report.train.rows} + {report.held_out.rows} rows, {report.train.images + report.held_out.images} images"
+    table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")
+    table.add_row("ensure-wheel", f"compute {compute.name} needs no GPU wheel", "", "skipped")
+    name = download_args(config).folder
+    base = known_base_model(compute, name)
+    size = f"{sum(f['size'] for f in base['files'].values()) / 1e6:.0f} MB" if base else "size unknown"
+    table.add_row("ensure-base-model", f"{name} ({size})", base["identity"][:16] if base else LATER, _state(base))
+    _add_training(table, config, compute, base, dataset_place(files, report, ""), report.train.rows)
+    return table
+
+
+def _planned_files(config: RunConfig) -> DatasetFiles | None:
+    """The dataset's files, without composing the smoke dataset."""
+    from tasks.validate_dataset import dataset_files, digits_folder
+
+    digits = config.dataset.digits
+    if digits is not None and records.read_record(digits_folder(digits)) is None:
+        return None
+    return dataset_files(config)
+
+
+def _add_training(
+    table: Table, config: RunConfig, compute: Compute, base: dict[str, Any] | None, place: Any, rows: int
+) -> None:
+    spec = train_spec(config, rows)
+    told = (
+        f"{spec.max_steps} steps of {spec.batch_size} × {spec.gradient_accumulation_steps} rows with {config.engine}, "
+        f"warm-up {spec.warmup_steps}, on {config.modal.gpu if config.compute == 'modal' else 'the CPU'}"
+    )
+    if base is None:
+        table.add_row("train", told, LATER, "to do")
+        table.add_row("sync-checkpoint", f"to {config.output.folder}", "", "to do")
+        table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", LATER, "to do")
+        return
+    args = train_args(config, place, rows, base)
+    training = finished_training(compute, args.identity)
+    running = running_call(compute, f"train-{args.identity[:16]}")
+    table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training))
+    folder = Path(config.output.folder) / f"{config.name}-{args.identity[:8]}"
+    table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")
+    evaluation = evaluate_args(config, args)
+    key = evaluation.key(training["model_identity"]) if training else ""
+    done = compute.read("outputs", f"runs/{args.identity[:16]}/evaluation/{key}/record.json") if training else None
+    table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))
+
+
+def _state(record: Any) -> str:
+    return "done" if record else "to do"
+
+
+def running_call(compute: Compute, key: str) -> str:
+    """The call that works on ``key`` now, or an empty text."""
+    call_id = json.loads(compute.read("outputs", f"calls/{key}.json") or b"{}").get("call_id", "")
+    return str(call_id) if call_id and compute.poll(call_id).state == "running" else ""
+
+
+def status_table() -> Table:
+    """Every training on this machine's outputs volume."""
+    compute = LocalCompute(state_folder())
+    table = Table("training", "name", "state", "steps", "base CER", "tuned CER", "finished", title="sft status")
+    runs = compute.volumes.outputs / "runs"
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+        record = records.read_record(folder)
+        running = running_call(compute, f"train-{folder.name}")
+        state = f"running ({running})" if running else "finished" if record else "stopped: run again to resume"
+        evaluations = [r for f in sorted((folder / "evaluation").glob("*")) if (r := records.read_record(f))]
+        scores = [f"{evaluations[-1][m]['all']['cer']:.3f}" if evaluations else "" for m in ("base", "tuned")]
+        finished = time.strftime("%Y-%m-%d %H:%M", time.localtime(record["finished"])) if record else ""
+        name, steps = (str(record["name"]), str(record["steps"])) if record else ("", _last_step(folder))
+        table.add_row(folder.name, name, state, steps, *scores, finished)
+    return table
+
+
+def _last_step(folder: Path) -> str:
+    lines = (folder / "metrics.jsonl").read_text().splitlines() if (folder / "metrics.jsonl").exists() else []
+    try:
+        return str(json.loads(lines[-1])["step"]) if lines else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,6 @@
+"""The run's configuration: the model (:mod:`sft.config.model`) and how it is read (:mod:`sft.config.load`)."""
+
+from sft.config.load import Resolved, load, merge
+from sft.config.model import RunConfig
+
+__all__ = ["Resolved", "RunConfig", "load", "merge"]

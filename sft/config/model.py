@@ -1,0 +1,178 @@
+"""The configuration of a run: one frozen model, bounds and a description with its unit on every field.
+
+The defaults are the figures of ERNIEKit's ``run_ocr_vl_sft_16k.yaml`` (PaddlePaddle/ERNIE,
+examples/configs/PaddleOCR-VL) for one A100-80GB. Field descriptions are what Prefect's UI shows beside the form.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Auto = Literal["auto"]
+MINUTES = 60  # seconds
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+class DigitsConfig(Section):
+    """The smoke dataset: lines of real handwritten digits, composed at first use."""
+
+    train_rows: int = Field(4000, ge=16, le=100_000, description="Lines in the training set (rows)")
+    held_out_rows: int = Field(300, ge=1, le=10_000, description="Lines in the held-out set (rows), by other writers")
+    seed: int = Field(1, ge=0, description="Seed of the composition")
+
+
+class DatasetConfig(Section):
+    """Where the rows are, and what is allowed in them."""
+
+    train: str = Field("", description="Training set: path of a JSONL file; images lie in its folder")
+    held_out: str = Field(
+        "", description="Held-out set: path of a JSONL file in the same folder tree, never trained on"
+    )
+    digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
+    format: Literal["auto", "erniekit", "messages"] = Field(
+        "auto", description="Row format; auto looks at the first row"
+    )
+    max_image_pixels: int = Field(100_000_000, ge=1024, le=10**9, description="Largest image (px, width × height)")
+    max_image_bytes: int = Field(50_000_000, ge=1024, le=2 * 10**9, description="Largest image file (bytes)")
+    shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
+
+
+class BaseModelConfig(Section):
+    """The model that is fine-tuned."""
+
+    source: Literal["hub", "tiny"] = Field("hub", description="hub: the HF Hub; tiny: the model that ships for the CPU")
+    repo: str = Field(
+        "PaddlePaddle/PaddleOCR-VL", pattern=r"^[\w.-]+/[\w.-]+$", description="Repository on the HF Hub (owner/name)"
+    )
+    revision: str = Field(
+        "main", min_length=1, max_length=64, description="Commit (40 hex digits), tag or branch; a commit is best"
+    )
+
+
+class LoraConfig(Section):
+    """Low-rank adapters instead of full fine-tuning (engine paddleformers only)."""
+
+    rank: int = Field(8, ge=1, le=256, description="Rank of the adapters")
+
+
+class TrainConfig(Section):
+    """Hyperparameters: all of them are part of the run's identity, but for the three marked otherwise."""
+
+    max_steps: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto", description="Optimiser steps; auto derives them from rows and epochs"
+    )
+    epochs: float = Field(2.0, gt=0, le=1000, description="Passes over the training set, when max_steps is auto")
+    warmup_steps: Annotated[int, Field(ge=0)] | Auto = Field(
+        "auto", description="Steps of linear warm-up; auto is 1 % of max_steps"
+    )
+    learning_rate: float = Field(5e-6, gt=0, le=1, description="Peak learning rate (5e-6 full, 5e-4 LoRA)")
+    min_learning_rate: float = Field(5e-7, ge=0, le=1, description="Learning rate at the end of the schedule")
+    lr_scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="Shape of the schedule")
+    batch_size: int = Field(8, ge=1, le=4096, description="Rows in one forward pass (ERNIEKit's packing_size)")
+    gradient_accumulation_steps: int = Field(8, ge=1, le=4096, description="Forward passes in one optimiser step")
+    max_seq_len: int = Field(16384, ge=64, le=131072, description="Longest sequence (tokens, image and text)")
+    weight_decay: float = Field(0.1, ge=0, le=1, description="Decoupled weight decay")
+    seed: int = Field(23, ge=1, le=2**31 - 1, description="Seed of the trainer (PaddleFormers refuses 0)")
+    precision: Literal["bf16", "float32"] = Field("bf16", description="float32 is for the CPU")
+    lora: LoraConfig | None = Field(None, description="LoRA instead of full fine-tuning")
+    save_steps: int = Field(200, ge=1, description="Steps between checkpoints (not part of the identity)")
+    save_total_limit: int = Field(5, ge=1, le=100, description="Checkpoints kept (not part of the identity)")
+    logging_steps: int = Field(1, ge=1, description="Steps between progress lines (not part of the identity)")
+    resume: str = Field(
+        "auto",
+        pattern=r"^(auto|never|checkpoint-\d+)$",
+        description="auto: newest verified checkpoint; never: from the base model; checkpoint-N: that one",
+    )
+
+    @model_validator(mode="after")
+    def _steps(self) -> TrainConfig:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(f"min_learning_rate {self.min_learning_rate} exceeds learning_rate {self.learning_rate}")
+        return self
+
+    def steps(self, rows: int, gpus: int = 1) -> int:
+        """Optimiser steps: ``max_steps``, or D·E / (G·B·A) rounded up (the formula of ERNIEKit's OCR-VL guide).
+
+        Args:
+            rows: rows of the training set (D).
+            gpus: number of devices (G).
+        """
+        if self.max_steps != "auto":
+            return self.max_steps
+        return max(1, math.ceil(rows * self.epochs / (gpus * self.batch_size * self.gradient_accumulation_steps)))
+
+    def warmup(self, steps: int) -> int:
+        """Warm-up steps: as given, or 1 % of ``steps`` rounded up."""
+        return self.warmup_steps if self.warmup_steps != "auto" else math.ceil(steps / 100)
+
+
+class EvaluateConfig(Section):
+    """How base and tuned model are compared on the held-out set. Decoding is greedy."""
+
+    batch_size: int = Field(8, ge=1, le=1024, description="Rows decoded together")
+    max_new_tokens: int = Field(2048, ge=1, le=16384, description="Longest answer (tokens)")
+    max_rows: int = Field(1000, ge=1, description="Held-out rows used, in the file's order")
+    examples: int = Field(24, ge=0, le=200, description="Rows shown as pictures in the report, the worst first")
+
+
+class ModalConfig(Section):
+    """Where and on what the jobs run with ``compute: modal``."""
+
+    gpu: str = Field("A100-80GB", pattern=r"^[A-Za-z0-9-]+(:\d)?$", description="GPU type, as Modal names it")
+    timeout_hours: float = Field(24, gt=0, le=24, description="Longest training in one call (hours)")
+
+
+class OutputConfig(Section):
+    """What comes back to this machine."""
+
+    folder: str = Field("models", min_length=1, description="Local folder for models and reports")
+
+
+class RunConfig(Section):
+    """One fine-tuning run. ``profile`` names a file in configs/ whose values lie under the ones given here."""
+
+    profile: str = Field("", description="Profile whose values these override: smoke, full, lora, nightly, or a path")
+    name: str = Field("sft", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Names the folder of the results")
+    compute: Literal["local", "modal"] = Field("modal", description="modal: a GPU at Modal; local: this machine's CPU")
+    engine: Literal["erniekit", "paddleformers"] = Field("erniekit", description="The trainer")
+    dataset: DatasetConfig = Field(default_factory=DatasetConfig, description="The rows")
+    base_model: BaseModelConfig = Field(default_factory=BaseModelConfig, description="The model that is fine-tuned")
+    train: TrainConfig = Field(default_factory=TrainConfig, description="Hyperparameters")
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="The comparison on the held-out set")
+    modal: ModalConfig = Field(default_factory=ModalConfig, description="GPU and limits at Modal")
+    output: OutputConfig = Field(default_factory=OutputConfig, description="What comes back to this machine")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_profile(cls, values: Any) -> Any:
+        # Prefect's deployments give only the profile's name and what differs from it; the worker reads the rest.
+        if isinstance(values, dict) and values.get("profile"):
+            from sft.config.load import merge, read_profile
+
+            return merge(read_profile(str(values["profile"])), values)
+        return values
+
+    @model_validator(mode="after")
+    def _together(self) -> RunConfig:
+        problems = []
+        if self.dataset.digits is None and not (self.dataset.train and self.dataset.held_out):
+            problems.append("dataset.train and dataset.held_out are both needed: give the paths of two JSONL files")
+        if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
+            problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
+        if self.engine == "erniekit" and self.train.lora is not None:
+            problems.append("train.lora needs engine paddleformers: ERNIEKit has no LoRA for OCR-VL")
+        if self.compute == "local" and self.engine == "erniekit":
+            problems.append("compute local needs engine paddleformers: ERNIEKit's OCR-VL stage has no CPU version")
+        if self.compute == "local" and self.train.precision != "float32":
+            problems.append("compute local needs train.precision float32: the CPU kernels have no bf16")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

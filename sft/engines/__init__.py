@@ -1,0 +1,9 @@
+"""The registry of engines: name → engine."""
+
+from __future__ import annotations
+
+from sft.engines.base import Engine
+from sft.engines.erniekit import ErnieKit
+from sft.engines.paddleformers import PaddleFormers
+
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (ErnieKit(), PaddleFormers())}

@@ -1,0 +1,132 @@
+"""What an engine is: it turns one typed train config into a command and reads the trainer's progress back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from sft.checkpoints import safetensors_problem
+from sft.dataset.rows import Format
+
+
+class TrainSpec(BaseModel):
+    """One training, resolved: what an engine needs and nothing else. Plain data, so that it travels to the job.
+
+    ``max_steps`` and ``warmup_steps`` are numbers here; rates are per optimiser step; ``max_seq_len`` is in tokens.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str  # "gpu" or "cpu"
+    max_steps: int
+    epochs: float
+    warmup_steps: int
+    learning_rate: float
+    min_learning_rate: float
+    lr_scheduler: str
+    batch_size: int
+    gradient_accumulation_steps: int
+    max_seq_len: int
+    weight_decay: float
+    seed: int
+    precision: str
+    lora_rank: int | None = None
+    save_steps: int
+    save_total_limit: int
+    logging_steps: int
+
+    def identity(self) -> dict[str, Any]:
+        """What changes the result: everything but the device and how often is logged and saved."""
+        beside = {"device", "save_steps", "save_total_limit", "logging_steps"}
+        return {key: value for key, value in self.model_dump().items() if key not in beside}
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a training reads and writes."""
+
+    base_model: Path
+    train_file: Path  # in the engine's format
+    output: Path  # checkpoint-N folders and, at the end, the model
+    logs: Path  # TensorBoard or VisualDL event files
+    config: Path  # the file that the engine's command reads
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line and what it adds to the environment. The config file is written before it runs."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One progress line: ``loss`` in nats per token, ``rate`` in optimiser steps per second."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    rate: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain data."""
+        return asdict(self)
+
+
+class Engine(Protocol):
+    """A trainer. To add one: write a module with a class like this, and a line in the registry (sft/engines)."""
+
+    name: str
+    version: str  # of the trainer's package or commit: part of the run's identity
+    dataset_format: Format
+
+    def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
+        """The training's command, its environment and its config file."""
+        ...
+
+    def export_command(self, spec: TrainSpec, folders: Folders) -> Command | None:
+        """A second command after the training (LoRA: merge the adapter), or None."""
+        ...
+
+    def progress(self, line: str) -> Progress | None:
+        """The progress that a line of the trainer's output tells, if any."""
+        ...
+
+    def checkpoint_problems(self, folder: Path) -> list[str]:
+        """What a checkpoint lacks to be resumed from; an empty list for a whole one. Content is checked by manifest."""
+        ...
+
+    def model_folder(self, spec: TrainSpec, folders: Folders) -> Path:
+        """Where the final model lies when all commands have ended."""
+        ...
+
+
+_LINE = re.compile(
+    r"\bloss: (?P<loss>[\d.eE+-]+|nan|inf), learning_rate: (?P<rate>[\d.eE+-]+), global_step: (?P<step>\d+)"
+    r".*?interval_steps_per_second: (?P<speed>[\d.eE+-]+)"
+)
+
+
+def read_progress(line: str) -> Progress | None:
+    """The line that PaddleFormers' trainer logs, which ERNIEKit uses too.
+
+    Example: ``loss: 1.23, learning_rate: 0.0019, global_step: 150, … interval_steps_per_second: 6.4, ppl: …``
+    """
+    match = _LINE.search(line)
+    if match is None:
+        return None
+    values = {key: float(text) for key, text in match.groupdict().items()}
+    return Progress(int(values["step"]), values["loss"], values["rate"], values["speed"])
+
+
+def missing_files(folder: Path, needed: Sequence[str]) -> list[str]:
+    """Patterns in ``needed`` that match no file, and safetensors files that are shorter than their header says."""
+    problems = [f"{pattern} is missing" for pattern in needed if not any(folder.glob(pattern))]
+    return problems + [text for path in sorted(folder.glob("*.safetensors")) if (text := safetensors_problem(path))]

@@ -1,0 +1,42 @@
+"""PaddleFormers' launcher for one CPU process: ``python -m sft.engines.cpu_launcher train config.yaml``.
+
+``paddleformers-cli`` starts paddle.distributed.launch, which one CPU process does not need, and PaddleOCR-VL's module
+imports triton, whose wheel unpacks to 1 GB of GPU code. Only ``triton.jit`` is used at import, so a stub module
+takes its place; the kernels themselves run on GPUs only.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def _jit(function: Any = None, **_: Any) -> Any:
+    return function if function is not None else _jit
+
+
+def stub_triton() -> None:
+    """Offer a module ``triton`` with ``jit`` and ``language``, unless the real one is installed."""
+    if "triton" in sys.modules or importlib.util.find_spec("triton") is not None:
+        return
+    triton, language = ModuleType("triton"), ModuleType("triton.language")
+    for module in (triton, language):
+        module.__spec__ = importlib.machinery.ModuleSpec(module.__name__, None)
+    triton.__dict__.update(jit=_jit, language=language, __version__="3.1.0", __path__=[])
+    language.__dict__.update(constexpr=Any)
+    sys.modules.update({"triton": triton, "triton.language": language})
+
+
+def main() -> None:
+    """Run PaddleFormers' launcher with this process's arguments."""
+    stub_triton()
+    from paddleformers.cli.launcher import launch
+
+    launch()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Engine ``paddleformers``: PaddleFormers 1.2.0 (PyPI), stage VL-SFT, on a GPU or a CPU, full or LoRA.
+
+The argument names are those of ``paddleformers.cli.hparams`` 1.2.0; the GPU figures are those of PaddleFormers'
+best practice for PaddleOCR-VL.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from sft.dataset.rows import Format
+from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
+
+# Without trainer_state the trainer silently starts again at step 0 with a decayed learning rate (tried).
+_NEEDED = ("config.json", "trainer_state.*", "scheduler.pdparams", "optimizer*", "*.safetensors")
+
+
+class PaddleFormers:
+    """See :class:`sft.engines.base.Engine`."""
+
+    name = "paddleformers"
+    version = "1.2.0"
+    dataset_format: Format = "messages"
+
+    def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
+        """On one CPU process our launcher; on a GPU the package's own."""
+        config = {**_common(spec, folders), **(_CPU if spec.device == "cpu" else _GPU)}
+        if resume_from is not None:
+            config["resume_from_checkpoint"] = str(resume_from)
+        return Command((*_launcher(spec), "train", str(folders.config)), _environment(spec), config)
+
+    def export_command(self, spec: TrainSpec, folders: Folders) -> Command | None:
+        """LoRA: merge the adapter into the base model."""
+        if spec.lora_rank is None:
+            return None
+        config: dict[str, Any] = {
+            "model_name_or_path": str(folders.base_model),
+            "output_dir": str(folders.output),
+            "lora": True,
+            "lora_path": str(folders.output),
+            "fine_tuning": "lora",
+            "stage": "VL-SFT",
+            "device": spec.device,
+        }
+        path = folders.config.with_name("export.yaml")
+        return Command((*_launcher(spec), "export", str(path)), _environment(spec), config)
+
+    def progress(self, line: str) -> Progress | None:
+        """``loss: 1.23, learning_rate: 0.0019, global_step: 150, … interval_steps_per_second: 6.4, …``."""
+        return read_progress(line)
+
+    def checkpoint_problems(self, folder: Path) -> list[str]:
+        """Files that a resume needs, and whether each safetensors file is as long as its header says."""
+        return missing_files(folder, _NEEDED)
+
+    def model_folder(self, spec: TrainSpec, folders: Folders) -> Path:
+        """The trainer's output folder, or the merged model's."""
+        return folders.output / "export" if spec.lora_rank is not None else folders.output
+
+
+def _launcher(spec: TrainSpec) -> tuple[str, ...]:
+    return (sys.executable, "-m", "sft.engines.cpu_launcher") if spec.device == "cpu" else ("paddleformers-cli",)
+
+
+def _environment(spec: TrainSpec) -> dict[str, str]:
+    if spec.device == "cpu":
+        # One thread: the tiny model's matrices are too small to share, and more threads make it slower (measured).
+        return {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {"CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}
+
+
+_CPU: dict[str, Any] = {
+    "device": "cpu",
+    "_attn_implementation": "eager",
+    "bf16": False,
+    # flex_checkpoint, the default, cannot resume in one plain process.
+    "save_checkpoint_format": "unified_checkpoint",
+    "load_checkpoint_format": "unified_checkpoint",
+}
+_GPU: dict[str, Any] = {
+    "device": "gpu",
+    "_attn_implementation": "flashmask",
+    "bf16": True,
+    "fp16_opt_level": "O2",
+    "padding_free": True,
+    "truncate_packing": False,
+    "recompute_granularity": "full",
+    "recompute_method": "uniform",
+    "recompute_num_layers": 1,
+    "dataloader_num_workers": 8,
+    "save_checkpoint_format": "unified_checkpoint",
+    "load_checkpoint_format": "unified_checkpoint",
+}
+
+
+def _common(spec: TrainSpec, folders: Folders) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "stage": "VL-SFT",
+        "fine_tuning": "full" if spec.lora_rank is None else "lora",
+        "model_name_or_path": str(folders.base_model),
+        "train_dataset_type": "messages",
+        "train_dataset_path": str(folders.train_file),
+        "train_dataset_prob": "1.0",
+        "template_backend": "custom",
+        "template": "paddleocr_vl",
+        "mix_strategy": "concat",
+        "seed": spec.seed,
+        "do_train": True,
+        "do_eval": False,
+        "max_seq_len": spec.max_seq_len,
+        "per_device_train_batch_size": spec.batch_size,
+        "gradient_accumulation_steps": spec.gradient_accumulation_steps,
+        "num_train_epochs": max(1, round(spec.epochs)),
+        "max_steps": spec.max_steps,
+        "warmup_steps": spec.warmup_steps,
+        "learning_rate": spec.learning_rate,
+        "min_lr": spec.min_learning_rate,
+        "lr_scheduler_type": spec.lr_scheduler,
+        "weight_decay": spec.weight_decay,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "adam_epsilon": 1e-8,
+        "logging_steps": spec.logging_steps,
+        "logging_dir": str(folders.logs),
+        "save_strategy": "steps",
+        "save_steps": spec.save_steps,
+        "save_total_limit": spec.save_total_limit,
+        "output_dir": str(folders.output),
+        "disable_tqdm": True,
+    }
+    if spec.lora_rank is not None:
+        config |= {"lora": True, "lora_rank": spec.lora_rank}
+    return config

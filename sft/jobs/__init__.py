@@ -1,0 +1,24 @@
+"""The registry of jobs: name → job. A Modal function and the local adapter run the same body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sft.jobs.base import Context, Job
+
+
+def find(name: str) -> Job[Any]:
+    """The job of that name; its module is imported only now.
+
+    Raises:
+        KeyError: there is no such job.
+    """
+    from sft.jobs.download_model import DOWNLOAD_MODEL
+    from sft.jobs.evaluate import EVALUATE
+    from sft.jobs.train import TRAIN
+
+    jobs: dict[str, Job[Any]] = {job.name: job for job in (DOWNLOAD_MODEL, TRAIN, EVALUATE)}
+    return jobs[name]
+
+
+__all__ = ["Context", "Job", "find"]

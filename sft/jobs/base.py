@@ -1,0 +1,65 @@
+"""What a job is: a plain function of typed arguments and a context, with plain data as its result."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from sft.volumes import Volumes
+
+EVENT = "@sft "  # a log line that starts with this is an event as JSON, for whoever follows the job
+Args = TypeVar("Args", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a job is given besides its arguments.
+
+    Attributes:
+        volumes: where the three volumes are mounted.
+        call_id: the call that runs the job.
+        commit: makes what was written to the outputs volume durable and visible; nothing to do on one machine.
+        say: writes one line to the job's log.
+        child_files: file descriptors that a process started by the job must inherit.
+        one_machine: all jobs run on this machine, so that the kernel's locks hold between them.
+    """
+
+    volumes: Volumes
+    call_id: str
+    commit: Callable[[], None] = lambda: None
+    say: Callable[[str], None] = print
+    child_files: list[int] = field(default_factory=list)
+    one_machine: bool = True
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Tell whoever follows the job."""
+        self.say(EVENT + json.dumps({"event": kind, "time": round(time.time(), 3), **values}))
+
+
+def read_event(line: str) -> dict[str, Any] | None:
+    """The event of a log line, or None for ordinary output."""
+    if not line.startswith(EVENT):
+        return None
+    try:
+        event = json.loads(line[len(EVENT) :])
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+@dataclass(frozen=True)
+class Job(Generic[Args]):
+    """A job's name, the model of its arguments and its body. The result is plain data (JSON types)."""
+
+    name: str
+    args: type[Args]
+    body: Callable[[Args, Context], dict[str, Any]]
+
+    def run(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Check the arguments and run the body."""
+        return self.body(self.args.model_validate(args), context)

@@ -1,0 +1,96 @@
+"""Job ``download_model``: the base model on the models volume, once, verified."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from sft import records
+from sft.errors import InputError, IntegrityError
+from sft.jobs.base import Context, Job
+from sft.smoke import tiny
+
+
+class DownloadModelArgs(BaseModel):
+    """``source`` is hub or tiny; ``repo`` and ``revision`` name a repository on the HF Hub."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    repo: str
+    revision: str
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder on the models volume."""
+        return model_folder(self.source, self.repo, self.revision)
+
+
+def model_folder(source: str, repo: str, revision: str) -> str:
+    """Name of a base model's folder on the models volume: another revision is another folder."""
+    if source == "tiny":
+        return f"PaddleOCR-VL-tiny@{tiny.weights_hash()[:12]}"
+    return f"{repo.replace('/', '--')}@{revision.replace('/', '--')[:40]}"
+
+
+def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
+    """Put the model into ``/models/NAME`` unless its record is there already.
+
+    Returns: the record: name, source, repo, revision, files (a manifest), identity (hash of the manifest).
+    Raises:
+        IntegrityError: the folder exists with a record, but files are missing or of another size.
+    """
+    final = context.volumes.models / args.folder
+    record = records.read_record(final)
+    if record is not None:
+        if broken := records.broken_files(final, record["files"], content=False):
+            raise IntegrityError(
+                "the base model is damaged",
+                where=str(final),
+                value="; ".join(broken[:3]),
+                remedy="remove that folder and run again: it is fetched anew",
+            )
+        return {**record, "fetched": False}
+    temporary = final.with_name(f".{final.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)  # without a record it was never finished
+    _fetch(args, temporary)
+    record = _describe(args, temporary)
+    temporary.rename(final)
+    records.sync_folder(final.parent)
+    records.write_record(final, record)
+    context.commit()
+    return {**record, "fetched": True}
+
+
+def _fetch(args: DownloadModelArgs, folder: Path) -> None:
+    if args.source == "tiny":
+        tiny.materialise(folder)
+        return
+    raise InputError(
+        "the base model cannot be fetched from the HF Hub yet",
+        where="base_model.source",
+        value=args.source,
+        remedy="use base_model.source=tiny",
+    )
+
+
+def _describe(args: DownloadModelArgs, folder: Path) -> dict[str, Any]:
+    files = records.manifest(folder)
+    return {
+        "name": args.folder,
+        "source": args.source,
+        "repo": args.repo if args.source == "hub" else "",
+        "revision": args.revision if args.source == "hub" else tiny.weights_hash(),
+        "identity": records.manifest_hash(files),
+        "files": files,
+        "finished": time.time(),
+    }
+
+
+DOWNLOAD_MODEL = Job("download_model", DownloadModelArgs, download_model)

@@ -1,0 +1,182 @@
+"""Job ``train``: one training per identity, resumed from the newest verified checkpoint, its result written last."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from sft import checkpoints, lease, records
+from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
+from sft.dataset.validate import read_samples
+from sft.engines import ENGINES
+from sft.engines.base import Engine, Folders, TrainSpec
+from sft.errors import IntegrityError, TrainingFailed
+from sft.jobs.base import Context, Job
+from sft.trainer import Trainer
+
+# Files of the base model that serving needs and that a trainer may not write.
+COMPANIONS = ("chat_template.jinja", "inference.yml", "generation_config.json", "preprocessor_config.json")
+
+
+class DatasetPlace(BaseModel):
+    """``root`` is a folder: absolute on one machine, or a name on the data volume. ``train`` lies in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: str
+    train: str
+    held_out: str
+    train_format: Format
+    held_out_format: Format
+    fingerprint: str
+
+    def folder(self, context: Context) -> Path:
+        """The folder as the job sees it."""
+        return context.volumes.data / self.root
+
+
+class TrainArgs(BaseModel):
+    """``identity`` is the fingerprint of all that changes the result; ``base_model`` a folder on the models volume."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    identity: str
+    name: str
+    engine: str
+    spec: TrainSpec
+    dataset: DatasetPlace
+    base_model: str
+    resume: str = "auto"
+
+
+def train(args: TrainArgs, context: Context) -> dict[str, Any]:
+    """Train, or return the record of the training that has finished already.
+
+    Returns: the run's record; see :func:`_record`.
+    Raises:
+        LeaseHeld: another call trains the same identity.
+        TrainingFailed: the trainer ended with an error.
+        IntegrityError: the base model, the named checkpoint or the trained model is not whole.
+    """
+    run = context.volumes.run(args.identity)
+    if (record := records.read_record(run)) is not None:
+        return record
+    with lease.hold(run, context.call_id, machine_lock=context.one_machine) as lock:
+        if (record := records.read_record(run)) is not None:  # finished while this call waited
+            return record
+        started = time.time()
+        context.event("start", run=run.name, steps=args.spec.max_steps, engine=args.engine)
+        engine, folders = ENGINES[args.engine], _prepare(args, run, context)
+        resume_from = checkpoints.choose(folders.output, args.resume, args.identity, engine.checkpoint_problems)
+        if resume_from is not None:
+            context.event("resume", checkpoint=resume_from.name)
+        trainer = Trainer(context, engine, args.identity, run, lock)
+        command = engine.command(args.spec, folders, resume_from)
+        folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
+        trainer.run(command, folders.output, resume_from)
+        if (export := engine.export_command(args.spec, folders)) is not None:
+            folders.config.with_name("export.yaml").write_text(yaml.safe_dump(dict(export.config), sort_keys=False))
+            trainer.run_export(export)
+        model = _collect_model(args, engine, folders, run)
+        record = _record(args, engine, trainer, model, run, started, resume_from)
+        record["call_id"] = context.call_id
+        records.write_record(run, record)
+        context.commit()
+        return record
+
+
+def _prepare(args: TrainArgs, run: Path, context: Context) -> Folders:
+    """Check the base model and write the training set in the engine's format, with absolute image paths."""
+    base = context.volumes.models / args.base_model
+    if records.read_record(base) is None:
+        remedy = "run the flow: its step ensure-base-model fetches the model"
+        raise IntegrityError("the base model is not on the models volume", where=str(base), remedy=remedy)
+    work = run / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    form = ENGINES[args.engine].dataset_format
+    train_file = work / f"train.{form}.jsonl"
+    root = args.dataset.folder(context)
+    with train_file.open("wb") as file:
+        for row in engine_rows(root / args.dataset.train, args.dataset.train_format, form):
+            file.write(row + b"\n")
+    return Folders(base, train_file, run / "trainer", run / "logs", work / "train.yaml")
+
+
+def engine_rows(path: Path, form: Format, target: Format) -> Iterator[bytes]:
+    """The rows of ``path`` as JSON in the ``target`` format; image paths become absolute."""
+    folder = path.resolve().parent
+    write = to_messages if target == "messages" else to_erniekit
+    for sample in read_samples(path, form):
+        images = tuple((str(folder / name), turn) for name, turn in sample.images)
+        yield msgspec.json.encode(write(Sample(images, sample.turns)))
+
+
+def _collect_model(args: TrainArgs, engine: Engine, folders: Folders, run: Path) -> records.Manifest:
+    """Move what the trainer saved at the end into ``model/``, with the base model's companions; returns its manifest.
+
+    Raises:
+        IntegrityError: a weights file is missing or torn.
+    """
+    source, model = engine.model_folder(args.spec, folders), run / "model"
+    shutil.rmtree(model, ignore_errors=True)
+    model.mkdir()
+    for path in sorted(source.iterdir()):
+        # training_args.bin is a pickle: nobody needs it to serve, and nobody should open it.
+        if path.is_file() and path.suffix != ".bin" and not path.name.startswith("."):
+            path.rename(model / path.name)
+    for name in COMPANIONS:
+        if not (model / name).exists() and (folders.base_model / name).exists():
+            shutil.copyfile(folders.base_model / name, model / name)
+    weights = sorted(model.glob("*.safetensors"))
+    problems = [text for path in weights if (text := checkpoints.safetensors_problem(path))]
+    if problems or not weights or not (model / "config.json").exists():
+        found = "; ".join(problems) or "no weights"
+        remedy = "run again: the training resumes from its newest checkpoint"
+        raise IntegrityError("the trainer's model is not whole", where=str(model), value=found, remedy=remedy)
+    return records.manifest(model)
+
+
+def _record(
+    args: TrainArgs,
+    engine: Engine,
+    trainer: Trainer,
+    model: records.Manifest,
+    run: Path,
+    started: float,
+    resume_from: Path | None,
+) -> dict[str, Any]:
+    if trainer.last is None or trainer.last.step < args.spec.max_steps:
+        reached = trainer.last.step if trainer.last else 0
+        raise TrainingFailed(
+            "the trainer ended without an error before the last step",
+            value=f"step {reached} of {args.spec.max_steps}",
+            remedy="see the log; run again to resume from the newest checkpoint",
+        )
+    best = checkpoints.best(run / "trainer")
+    return {
+        "identity": args.identity,
+        "name": args.name,
+        "engine": engine.name,
+        "engine_version": engine.version,
+        "spec": args.spec.model_dump(),
+        "dataset": args.dataset.fingerprint,
+        "base_model": args.base_model,
+        "steps": trainer.last.step,
+        "loss": trainer.last.loss,
+        "seconds": round(time.time() - started, 1),
+        "finished": time.time(),
+        "resumed_from": resume_from.name if resume_from else None,
+        "best_checkpoint": best.name if best else None,
+        "model": model,
+        "model_identity": records.manifest_hash(model),
+    }
+
+
+TRAIN = Job("train", TrainArgs, train)

@@ -1,0 +1,125 @@
+"""What a run is: its identity, and the arguments of its jobs, from configuration, dataset and base model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sft import records
+from sft.config import RunConfig
+from sft.dataset.validate import Report
+from sft.engines import ENGINES
+from sft.engines.base import TrainSpec
+from sft.errors import DatasetError
+from sft.jobs.download_model import DownloadModelArgs
+from sft.jobs.evaluate import EvaluateArgs
+from sft.jobs.train import DatasetPlace, TrainArgs
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The two files and the folder that holds both, all absolute."""
+
+    root: Path
+    train: Path
+    held_out: Path
+
+    @classmethod
+    def of(cls, train: Path, held_out: Path) -> DatasetFiles:
+        """The folder is the nearest one above both files.
+
+        Raises:
+            DatasetError: the files are the same, or share no folder but the root of the disk.
+        """
+        train, held_out = train.resolve(), held_out.resolve()
+        if train == held_out:
+            raise DatasetError(
+                "training and held-out set are one file",
+                where="dataset.held_out",
+                value=str(held_out),
+                remedy="set rows aside that are never trained on, and name their file",
+            )
+        root = train.parent
+        while not held_out.is_relative_to(root):
+            root = root.parent
+        if root == root.parent:
+            raise DatasetError(
+                "training and held-out set lie in different trees",
+                where="dataset",
+                value=f"{train}, {held_out}",
+                remedy="put both below one folder",
+            )
+        return cls(root, train, held_out)
+
+
+def train_spec(config: RunConfig, rows: int) -> TrainSpec:
+    """The resolved hyperparameters: ``auto`` becomes numbers.
+
+    Args:
+        rows: rows of the training set.
+    """
+    steps = config.train.steps(rows)
+    same = config.train.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume"})
+    return TrainSpec(
+        **same,
+        device="cpu" if config.compute == "local" else "gpu",
+        max_steps=steps,
+        warmup_steps=config.train.warmup(steps),
+        lora_rank=config.train.lora.rank if config.train.lora else None,
+    )
+
+
+def download_args(config: RunConfig) -> DownloadModelArgs:
+    """Arguments of the job download_model."""
+    base = config.base_model
+    return DownloadModelArgs(source=base.source, repo=base.repo, revision=base.revision)
+
+
+def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlace:
+    """The dataset as a job finds it below ``root``."""
+    return DatasetPlace(
+        root=root,
+        train=files.train.relative_to(files.root).as_posix(),
+        held_out=files.held_out.relative_to(files.root).as_posix(),
+        train_format=report.train.format,
+        held_out_format=report.held_out.format,
+        fingerprint=report.fingerprint,
+    )
+
+
+def train_args(config: RunConfig, place: DatasetPlace, rows: int, base: dict[str, Any]) -> TrainArgs:
+    """Arguments of the job train, with the run's identity.
+
+    Args:
+        base: the base model's record.
+    """
+    spec, engine = train_spec(config, rows), ENGINES[config.engine]
+    identity = records.fingerprint(
+        {
+            "dataset": place.fingerprint,
+            "base_model": base["identity"],
+            "engine": [engine.name, engine.version],
+            "spec": spec.identity(),
+        }
+    )
+    return TrainArgs(
+        identity=identity,
+        name=config.name,
+        engine=config.engine,
+        spec=spec,
+        dataset=place,
+        base_model=base["name"],
+        resume=config.train.resume,
+    )
+
+
+def evaluate_args(config: RunConfig, training: TrainArgs) -> EvaluateArgs:
+    """Arguments of the job evaluate."""
+    return EvaluateArgs(
+        identity=training.identity,
+        base_model=training.base_model,
+        dataset=training.dataset,
+        device=training.spec.device,
+        **config.evaluate.model_dump(),
+    )

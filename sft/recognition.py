@@ -1,0 +1,113 @@
+"""A PaddleOCR-VL model that reads images: greedy decoding in batches. The only module that imports paddle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sft.engines.cpu_launcher import stub_triton
+from sft.errors import IntegrityError
+
+END = "<|end_of_sentence|>"  # what the training template puts behind an answer
+
+
+class Recogniser:
+    """A loaded model.
+
+    Args:
+        folder: a model folder, as the Hub or a training has it.
+        device: "cpu" or "gpu".
+    Raises:
+        IntegrityError: the folder cannot be loaded.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        stub_triton()
+        import paddle
+        from paddleformers.transformers import AutoConfig, AutoModelForConditionalGeneration, AutoProcessor
+
+        self._paddle = paddle
+        paddle.set_device(device)
+        try:
+            config = AutoConfig.from_pretrained(str(folder))
+            attention = "eager" if device == "cpu" else "flashmask"
+            config._attn_implementation = config.vision_config._attn_implementation = attention
+            self._model = AutoModelForConditionalGeneration.from_pretrained(
+                str(folder),
+                config=config,
+                convert_from_hf=True,
+                load_checkpoint_format="unified_checkpoint",
+                dtype="float32" if device == "cpu" else "bfloat16",
+            )
+            self._processor = AutoProcessor.from_pretrained(str(folder))
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            remedy = "train again, or restore the folder"
+            raise IntegrityError(f"the model does not load: {error}", where=str(folder), remedy=remedy) from error
+        self._model.eval()
+        tokenizer = self._processor.tokenizer
+        # Padding to the left keeps the distances to the answer, so that a batch decodes like its rows one by one.
+        tokenizer.padding_side = "left"
+        ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(END), *_generation_ends(folder)}
+        self._ends = sorted(end for end in ends if isinstance(end, int) and end != tokenizer.unk_token_id)
+        self._pad = tokenizer.pad_token_id
+
+    def prompt(self, text: str) -> str:
+        """The model's chat template around one image and ``text``."""
+        content = [{"type": "image"}, {"type": "text", "text": text}]
+        messages = [{"role": "user", "content": content}]
+        rendered: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return rendered
+
+    def read(
+        self, rows: Sequence[tuple[Path, str]], *, batch_size: int, max_new_tokens: int
+    ) -> Iterator[tuple[int, str]]:
+        """(row number, recognised text), batch by batch; rows of equal width are decoded together.
+
+        Args:
+            rows: (image, prompt) pairs.
+            max_new_tokens: longest answer (tokens).
+        """
+        order = sorted(range(len(rows)), key=lambda i: (_pixels(rows[i][0]), rows[i][1]))
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            yield from zip(batch, self._decode([rows[i] for i in batch], max_new_tokens))
+
+    def _decode(self, rows: Sequence[tuple[Path, str]], max_new_tokens: int) -> list[str]:
+        images = []
+        for path, _ in rows:
+            with Image.open(path) as image:
+                images.append(image.convert("RGB"))
+        texts = [self.prompt(text) for _, text in rows]
+        inputs: Any = self._processor(images=images, text=texts, padding=True, return_tensors="pd")
+        with self._paddle.no_grad():
+            tokens, _ = self._model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                decode_strategy="greedy_search",
+                eos_token_id=self._ends,  # without it the model runs on past the end
+                pad_token_id=self._pad,
+                use_cache=True,
+            )
+        return [self._text(row) for row in tokens.numpy().tolist()]
+
+    def _text(self, tokens: list[int]) -> str:
+        end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
+        text: str = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        return text
+
+
+def _pixels(path: Path) -> int:
+    with Image.open(path) as image:
+        return image.width * image.height
+
+
+def _generation_ends(folder: Path) -> list[int]:
+    try:
+        end = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    except (OSError, ValueError, KeyError):
+        return []
+    return end if isinstance(end, list) else [end]

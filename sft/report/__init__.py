@@ -1,0 +1,78 @@
+"""The evaluation report: one self-contained HTML page, and the loss curve as SVG."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from sft import metrics, records
+from sft.report.curve import loss_curve
+
+if TYPE_CHECKING:
+    from sft.jobs.evaluate import HeldOutRow
+
+THUMBNAIL = 480  # px: longest side of an example's picture
+
+__all__ = ["loss_curve", "read_metrics", "write_report"]
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The progress lines of a training (metrics.jsonl); a torn last line is left out."""
+    points = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            points.append(json.loads(line))
+        except ValueError:
+            continue
+    return points
+
+
+def write_report(
+    path: Path,
+    result: dict[str, Any],
+    training: dict[str, Any],
+    metrics_file: Path,
+    rows: Sequence[HeldOutRow],
+    base: Sequence[str],
+    tuned: Sequence[str],
+    examples: int,
+) -> None:
+    """Write the page: scores, curve, and example rows side by side, the worst of the tuned model first."""
+    worst = sorted(range(len(rows)), key=lambda i: (-metrics.ned(rows[i].truth, tuned[i]), i))[:examples]
+    shown = [
+        {
+            "picture": picture(rows[i].image),
+            "truth": rows[i].truth,
+            "base": base[i],
+            "tuned": tuned[i],
+            "base_right": metrics.normalise(base[i]) == metrics.normalise(rows[i].truth),
+            "tuned_right": metrics.normalise(tuned[i]) == metrics.normalise(rows[i].truth),
+            "task": rows[i].task,
+            "number": rows[i].number,
+        }
+        for i in worst
+    ]
+    folder = Path(__file__).parent
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    curve = loss_curve(read_metrics(metrics_file))
+    html = environment.get_template("report.html.jinja").render(
+        result=result, training=training, curve=curve, examples=shown
+    )
+    records.write_text(path, html)
+
+
+def picture(path: Path) -> str:
+    """A data URI of the image, scaled down to at most 480 px."""
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+        buffer = io.BytesIO()
+        small.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,55 @@
+"""Step ensure-base-model: the base model on the models volume, fetched once and verified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from compute.base import Compute
+from sft.config import RunConfig
+from sft.plan import download_args
+from tasks.following import DELAYS, RETRIES, is_transient, run_job
+from tasks.telling import tell
+
+
+@task(
+    name="ensure-base-model",
+    description="Fetch the base model to the models volume once, and verify it",
+    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
+    retry_condition_fn=is_transient,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
+)
+def ensure_base_model(config: RunConfig, compute: Compute) -> dict[str, Any]:
+    """The base model's record (see :func:`sft.jobs.download_model.download_model`).
+
+    Raises:
+        IntegrityError: files on the volume are missing or damaged.
+    """
+    args = download_args(config)
+    record = known_base_model(compute, args.folder)
+    if record is not None:
+        tell(f"base model {record['name']} is on the volume already")
+        return record
+    record = run_job(compute, f"model-{args.folder}", "download_model", args.model_dump())
+    size = sum(entry["size"] for entry in record["files"].values())
+    tell(f"base model {record['name']}: {size / 1e6:.0f} MB, {len(record['files'])} files, verified")
+    return record
+
+
+def known_base_model(compute: Compute, folder: str) -> dict[str, Any] | None:
+    """The record on the models volume if every file it names is there with its size, else None."""
+    content = compute.read("models", f"{folder}/record.json")
+    if content is None:
+        return None
+    import json
+
+    try:
+        record: dict[str, Any] = json.loads(content)
+    except ValueError:
+        return None
+    sizes = {file.path.removeprefix(f"{folder}/"): file.size for file in compute.list("models", folder)}
+    whole = all(sizes.get(name) == entry["size"] for name, entry in record["files"].items())
+    return record if whole else None

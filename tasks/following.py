@@ -1,0 +1,112 @@
+"""Start a job or attach to it, follow it to its end, and stop it when the run is cancelled."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+
+from compute.base import Compute
+from sft.errors import JobCancelled, LeaseHeld, TransientError
+from sft.jobs.base import read_event
+from tasks.telling import pass_on, tell
+
+POLL = 0.5  # seconds between two looks at a job
+ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in the UI?
+RETRIES = 2  # for TransientError only (is_transient)
+DELAYS = [5.0, 30.0]  # seconds before each of them
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def is_transient(task: Any, run: Any, state: Any) -> bool:
+    """Prefect's retry condition: only a TransientError is worth another try."""
+    try:
+        state.result()
+    except TransientError:
+        return True
+    except BaseException:
+        return False
+    return False
+
+
+def run_job(compute: Compute, key: str, job: str, args: dict[str, Any], on_event: OnEvent = pass_on) -> dict[str, Any]:
+    """Run a job to its end, or attach to the call that works on the same ``key`` already.
+
+    Args:
+        key: names the job's result. The call id is kept on the outputs volume under this key.
+        on_event: hears the job's events.
+    Raises:
+        SftError: the job's own error.
+    """
+    call_id = attach_or_start(compute, key, job, args)
+    while True:
+        try:
+            return follow(compute, call_id, on_event)
+        except LeaseHeld as held:
+            if not held.value or held.value == call_id or compute.poll(held.value).state != "running":
+                raise
+            call_id = held.value
+            tell(f"{job}: call {call_id} works on the same; attached to it")
+
+
+def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> str:
+    """The id of the running call for ``key``, or of a new one."""
+    place = f"calls/{key}.json"
+    known = json.loads(compute.read("outputs", place) or b"{}").get("call_id", "")
+    if known and compute.poll(known).state == "running":
+        tell(f"{job}: attached to call {known}, which is running ({compute.link(known)})")
+        return str(known)
+    call_id = compute.start(job, args)
+    with tempfile.TemporaryDirectory() as folder:
+        pointer = Path(folder) / "call.json"
+        pointer.write_text(json.dumps({"call_id": call_id, "job": job, "started": time.time()}))
+        compute.put("outputs", pointer, place)
+    tell(f"{job}: started call {call_id} ({compute.link(call_id)})")
+    return call_id
+
+
+def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
+    """Follow a call to its end; a cancelled run, Ctrl-C or SIGTERM stops it.
+
+    Raises:
+        SftError: the job's own error, or JobCancelled.
+    """
+    cursor, asked = "", time.monotonic()
+    try:
+        while True:
+            status = compute.poll(call_id)
+            lines, cursor = compute.logs(call_id, cursor)
+            for line in lines:
+                event = read_event(line)
+                if event is not None:
+                    on_event(event)
+            if status.ended and not lines:
+                return compute.result(call_id)
+            if time.monotonic() - asked > ASK:
+                asked = time.monotonic()
+                if _run_is_cancelling():
+                    raise JobCancelled("the run was cancelled in Prefect", where=call_id)
+            if not lines:
+                time.sleep(POLL)
+    except BaseException as error:
+        # An ordinary error leaves the job alone: the next run attaches to it. Ctrl-C, SIGTERM and a cancelled run
+        # (none of which is an Exception, but for our own JobCancelled) end it.
+        if isinstance(error, JobCancelled) or not isinstance(error, Exception):
+            compute.cancel(call_id)
+        raise
+
+
+def _run_is_cancelling() -> bool:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return False
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(context.flow_run.id).state
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
