@@ -1,0 +1,64 @@
+"""What every test may use: a folder of its own as state, and one real Prefect server for all tests that need it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with its own state folder; nothing of the machine's state is seen or changed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SFT_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server with a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+class Dataset:
+    """A small dataset in a folder, row by row under the test's control."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def image(self, name: str, shade: int = 0, size: tuple[int, int] = (56, 28)) -> str:
+        """Write an image of one shade; returns its name as it stands in a row."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size, shade).save(path)
+        return f"./{name}"
+
+    def row(self, image: str, text: str = "42", **changes: Any) -> dict[str, Any]:
+        """A good row in ERNIEKit's format; ``changes`` replace its keys."""
+        row: dict[str, Any] = {
+            "image_info": [{"matched_text_index": 0, "image_url": image}],
+            "text_info": [{"text": "OCR:", "tag": "mask"}, {"text": text, "tag": "no_mask"}],
+        }
+        return {**row, **changes}
+
+    def write(self, name: str, rows: list[Any]) -> Path:
+        """Write the rows; a bytes row is written as it is."""
+        path = self.folder / name
+        lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        return path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """An empty dataset folder."""
+    return Dataset(tmp_path / "dataset")
