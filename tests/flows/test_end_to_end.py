@@ -1,0 +1,145 @@
+"""The flow through a real Prefect server, with a real training on the CPU: once, again, and with a broken dataset."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from safetensors.numpy import load_file
+
+from compute.local import LocalCompute
+from sft import records
+from sft.config import RunConfig, load
+from sft.errors import DatasetError
+from tests.conftest import Dataset
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+SETTINGS = [
+    "dataset.digits.train_rows=64",
+    "dataset.digits.held_out_rows=12",
+    "train.max_steps=20",
+    "train.save_steps=10",
+    "train.logging_steps=5",
+    "evaluate.batch_size=5",
+]
+STEPS = ["validate-dataset", "ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"]
+
+
+def configuration(*more: str) -> RunConfig:
+    return load("smoke", [*SETTINGS, *more]).config
+
+
+def latest_run() -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return max(client.read_flow_runs(), key=lambda run: run.created or run.expected_start_time)  # type: ignore[arg-type,return-value]
+
+
+def artifacts(run: FlowRun) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+        return {artifact.key or "": artifact for artifact in client.read_artifacts(artifact_filter=mine)}
+
+
+def steps(run: FlowRun) -> dict[str, str]:
+    """Step → the name of its final state."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+    return {
+        run.name.rsplit("-", 1)[0]: run.state_name or ""
+        for run in sorted(runs, key=lambda r: r.start_time or r.expected_start_time)
+    }
+
+
+def test_from_a_dataset_to_an_evaluated_model_and_again_for_nothing(home: Path) -> None:
+    from flows.fine_tune import fine_tune
+
+    first = fine_tune(configuration())
+    run = latest_run()
+    assert list(steps(run)) == STEPS
+    assert steps(run)["ensure-wheel"] == "Skipped"
+    assert first.trained
+    check_artifacts(artifacts(run))
+    check_files(first.folder, first.identity)
+    assert first.rows == 12
+    assert first.base != first.tuned
+
+    compute = LocalCompute(home / "state")
+    calls = sorted(os.listdir(compute.calls))
+    before = {path: path.stat().st_mtime_ns for path in first.folder.glob("model/*")}
+    second = fine_tune(configuration())
+    assert (second.trained, second.copied) == (False, 0)
+    assert (second.base, second.tuned) == (first.base, first.tuned)
+    assert sorted(os.listdir(compute.calls)) == calls, "a job was started although nothing changed"
+    assert {path: path.stat().st_mtime_ns for path in first.folder.glob("model/*")} == before
+
+
+def check_artifacts(found: dict[str, Any]) -> None:
+    assert {"dataset", "training-progress", "loss-curve", "evaluation", "report"} <= set(found)
+    table = json.loads(found["dataset"].data)
+    assert [(row["set"], row["rows"]) for row in table] == [("train", 64), ("held-out", 12)]
+    assert found["training-progress"].data == 100.0
+    assert found["loss-curve"].data.startswith("data:image/svg+xml;base64,")
+    assert "| all | tuned | 12 |" in found["evaluation"].data
+
+
+def check_files(folder: Path, identity: str) -> None:
+    model = folder / "model"
+    assert {"config.json", "tokenizer.json", "preprocessor_config.json", "chat_template.jinja"} <= set(
+        os.listdir(model)
+    )
+    assert len(load_file(str(model / "model-00001-of-00001.safetensors"))) > 50
+    assert not list(model.glob("*.bin")), "pickles are not handed on"
+    assert [path.name for path in folder.glob("checkpoint-*")] in (["checkpoint-10"], ["checkpoint-20"])
+    report = json.loads((folder / "report.json").read_text())
+    assert report["training"]["identity"] == identity
+    assert report["training"]["steps"] == 20
+    html = (folder / "report.html").read_text()
+    assert "12 held-out rows" in html
+    assert html.count("data:image/png;base64,") == 12
+    assert "<svg" in html
+    assert "http" not in html.replace("http://www.w3.org/2000/svg", ""), "the page must be self-contained"
+
+
+def test_a_broken_dataset_starts_no_job(home: Path) -> None:
+    from flows.fine_tune import fine_tune
+
+    data = Dataset(home / "data")
+    good = data.row(data.image("a.png"))
+    held, train = data.write("held.jsonl", [good]), data.write("train.jsonl", [good, data.row("missing.png"), b"{"])
+    config = configuration("dataset.digits=null", f"dataset.train={train}", f"dataset.held_out={held}")
+    with pytest.raises(DatasetError) as caught:
+        fine_tune(config)
+    assert f"{train}:2: found missing.png" in str(caught.value)
+    assert f"{train}:3" in str(caught.value)
+    assert os.listdir(home / "state" / "calls") == []
+    run = latest_run()
+    assert run.state_name == "Failed"
+    assert "missing.png" in artifacts(run)["dataset"].description
+
+
+def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Path) -> None:
+    from flows.fine_tune import fine_tune
+    from sft.errors import JobDied
+    from tests.support.killer import kill_training_after
+
+    config = configuration("train.max_steps=40", "train.save_steps=10")
+    compute = LocalCompute(home / "state")
+    with kill_training_after(compute, checkpoint=20), pytest.raises(JobDied):
+        fine_tune(config)
+    (run,) = (compute.volumes.outputs / "runs").iterdir()
+    newest = max((run / "trainer").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    weights = newest / "model-00001-of-00001.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])  # torn by the kill
+    result = fine_tune(config)
+    record = records.read_record(run)
+    assert record is not None
+    assert record["resumed_from"] not in (None, newest.name)
+    assert (run / "trainer" / "quarantine" / newest.name).is_dir()
+    points = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert points == sorted(set(points)), "a step was logged twice"
+    assert points[-1] == 40
+    assert result.trained
