@@ -66,14 +66,20 @@ def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer
 
         resolved = load(profile, settings)
         prefect_defaults()
+        from prefect.exceptions import CancelledRun
+
         from flows.console import Terminal, hide_our_tracebacks, show_resolved
-        from flows.fine_tune import fine_tune
+        from flows.fine_tune import RunResult, fine_tune
         from tasks.telling import listening
 
         show_resolved(out, resolved)
         hide_our_tracebacks()
-        with Terminal(out) as terminal, listening(terminal):
-            result = fine_tune(resolved.config)
+        try:
+            with Terminal(out) as terminal, listening(terminal):
+                result = fine_tune(resolved.config)
+        except CancelledRun as cancelled:
+            raise JobCancelled(str(cancelled)) from None
+        assert isinstance(result, RunResult)
         base, tuned = result.base, result.tuned
         out.print(f"model:   {result.model}", soft_wrap=True, highlight=False)
         out.print(f"report:  {result.report}", soft_wrap=True, highlight=False)

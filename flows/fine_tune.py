@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
+from prefect.states import Cancelled
 from pydantic import BaseModel
 
 from compute.select import compute_for
 from sft.config import RunConfig
+from sft.errors import JobCancelled
 from sft.plan import dataset_place, evaluate_args, train_args
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
@@ -44,12 +46,21 @@ def run_name() -> str:
 @flow(
     name="sft", description="Fine-tune PaddleOCR-VL on a dataset and compare it with its base", flow_run_name=run_name
 )
-def fine_tune(config: RunConfig) -> RunResult:
-    """Validate, prepare, train, sync, evaluate.
+def fine_tune(config: RunConfig) -> RunResult | State[RunResult]:
+    """Validate, prepare, train, sync, evaluate. A cancelled run ends in the state Cancelled, its job stopped.
 
     Raises:
         SftError: the first step that fails; what was finished before it is kept and found by the next run.
     """
+    try:
+        return steps(config)
+    except JobCancelled as error:
+        cancelled: State[RunResult] = Cancelled(message=str(error))
+        return cancelled
+
+
+def steps(config: RunConfig) -> RunResult:
+    """The steps of the flow, in order."""
     compute = compute_for(config)
     files, report = validate_dataset(config)
     ensure_wheel(compute)

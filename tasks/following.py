@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
 
 from compute.base import Compute
 from sft.errors import JobCancelled, LeaseHeld, TransientError
@@ -21,6 +22,8 @@ POLL = 0.5  # seconds between two looks at a job
 ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in the UI?
 RETRIES = 2  # for TransientError only (is_transient)
 DELAYS = [5.0, 30.0]  # seconds before each of them
+
+RESUME = "run again to resume from the newest checkpoint"
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -73,10 +76,13 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
 
 
 def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
-    """Follow a call to its end; a cancelled run, Ctrl-C or SIGTERM stops it.
+    """Follow a call to its end; a run cancelled in Prefect, Ctrl-C and SIGTERM stop it.
+
+    An ordinary error leaves the job alone: the next run attaches to it.
 
     Raises:
-        SftError: the job's own error, or JobCancelled.
+        SftError: the job's own error.
+        JobCancelled: the job was stopped.
     """
     cursor, asked = "", time.monotonic()
     try:
@@ -92,15 +98,16 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
             if time.monotonic() - asked > ASK:
                 asked = time.monotonic()
                 if _run_is_cancelling():
-                    raise JobCancelled("the run was cancelled in Prefect", where=call_id)
+                    raise JobCancelled("the run was cancelled in Prefect", where=call_id, remedy=RESUME)
             if not lines:
                 time.sleep(POLL)
-    except BaseException as error:
-        # An ordinary error leaves the job alone: the next run attaches to it. Ctrl-C, SIGTERM and a cancelled run
-        # (none of which is an Exception, but for our own JobCancelled) end it.
-        if isinstance(error, JobCancelled) or not isinstance(error, Exception):
-            compute.cancel(call_id)
+    except JobCancelled:
+        compute.cancel(call_id)
         raise
+    except (KeyboardInterrupt, TerminationSignal) as signal:
+        compute.cancel(call_id)
+        reason = "Ctrl-C" if isinstance(signal, KeyboardInterrupt) else "SIGTERM"
+        raise JobCancelled("the job was stopped", where=call_id, value=reason, remedy=RESUME) from None
 
 
 def _run_is_cancelling() -> bool:

@@ -1,0 +1,142 @@
+"""The orchestrator is killed, interrupted or cancelled in the middle of a real training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import get_current_settings
+from prefect.states import Cancelling
+
+from compute.local import LocalCompute
+from tests.compute.test_local import processes
+
+SFT = str(Path(sys.executable).with_name("sft"))
+SETTINGS = [
+    "dataset.digits.train_rows=64",
+    "dataset.digits.held_out_rows=8",
+    "train.save_steps=5",
+    "train.logging_steps=1",
+]
+
+
+class Orchestrator:
+    """``sft run smoke`` with a long training in a process of its own, with the test's Prefect server."""
+
+    def __init__(self, home: Path, steps: int = 100_000) -> None:
+        environment = {
+            **os.environ,
+            "SFT_HOME": str(home / "state"),
+            "PREFECT_API_URL": str(get_current_settings().api.url),
+            "PYTHONWARNINGS": "ignore",
+        }
+        settings = [part for s in [*SETTINGS, f"train.max_steps={steps}"] for part in ("--set", s)]
+        self.log = home / f"log-{time.monotonic_ns()}.txt"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [SFT, "run", "smoke", *settings], cwd=home, env=environment, stdout=log, stderr=log
+            )
+
+    def wait_for(self, text: str, seconds: float = 90) -> float:
+        """Until the terminal says so; returns the seconds it took."""
+        started = time.monotonic()
+        while text not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() - started < seconds, self.log.read_text()
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+
+@pytest.fixture
+def start(home: Path, prefect_server: None) -> Iterator[Callable[..., Orchestrator]]:
+    """Starts orchestrators; whatever the test leaves running is stopped."""
+    started: list[Orchestrator] = []
+
+    def begin(**settings: int) -> Orchestrator:
+        started.append(Orchestrator(home, **settings))
+        return started[-1]
+
+    yield begin
+    for orchestrator in started:
+        orchestrator.process.kill()
+        orchestrator.process.wait()
+    compute = LocalCompute(home / "state")
+    for call in os.listdir(compute.calls):
+        compute.cancel(call)
+
+
+def trainings(home: Path) -> list[str]:
+    return [name for name in os.listdir(home / "state" / "calls") if name.startswith("train-")]
+
+
+def newest_run() -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return max(client.read_flow_runs(), key=lambda run: run.created.timestamp() if run.created else 0)
+
+
+def state_of(run: FlowRun) -> str:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run.id).state_name or ""
+
+
+def test_a_rerun_after_sigkill_attaches_to_the_same_training_and_ctrl_c_ends_it(
+    home: Path, start: Callable[..., Orchestrator]
+) -> None:
+    first = start()
+    first.wait_for("checkpoint-5 is complete")
+    first.process.kill()
+    first.process.wait()
+    second = start()
+    second.wait_for("attached to call")
+    second.wait_for("checkpoint-5 is complete")
+    assert len(trainings(home)) == 1
+    assert len(processes(str(home / "state"))) == 2, "one job and its trainer"
+
+    second.process.send_signal(signal.SIGINT)
+    assert second.process.wait(10) == 130
+    assert processes(str(home / "state")) == []
+    assert state_of(newest_run()) == "Cancelled"
+    assert "run again to resume" in second.log.read_text()
+
+
+def test_two_triggers_at_the_same_moment_train_once_and_report_the_same(
+    home: Path, start: Callable[..., Orchestrator]
+) -> None:
+    both = [start(steps=30), start(steps=30)]
+    results = []
+    for orchestrator in both:
+        assert orchestrator.process.wait(180) == 0, orchestrator.log.read_text()
+        results.append(orchestrator.log.read_text().splitlines()[-1])
+    assert results[0] == results[1]
+    (run,) = (home / "state" / "volumes" / "outputs" / "runs").iterdir()
+    steps = [line.split('"step": ')[1].split(",")[0] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [str(step) for step in range(1, 31)], "each step was trained once"
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "Prefect"])
+def test_a_cancelled_run_kills_its_job_within_ten_seconds_and_ends_cancelled(
+    home: Path, start: Callable[..., Orchestrator], way: str
+) -> None:
+    orchestrator = start()
+    orchestrator.wait_for("checkpoint-5 is complete")
+    run = newest_run()
+    cancelled = time.monotonic()
+    if way == "SIGTERM":
+        orchestrator.process.terminate()
+    else:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Cancelling())
+    while processes(str(home / "state")):
+        assert time.monotonic() - cancelled < 10, orchestrator.log.read_text()
+        time.sleep(0.05)
+    orchestrator.process.wait(20)
+    assert orchestrator.process.returncode == 130, orchestrator.log.read_text()
+    assert state_of(run) == "Cancelled"
