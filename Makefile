@@ -1,17 +1,45 @@
-.PHONY: test lint format
-test: .venv/ready lint
+# Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
+.PHONY: demo test lint format bench lock
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTHON310 ?= $(shell for p in python3.10 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null && echo $$p && break; done)
+ROOMS := sft compute tasks flows modal_infra scripts benchmarks tests
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+
+demo: .venv/ready
+	.venv/bin/sft run smoke
+
+test: .venv/ready .venv310/ready lint
 	.venv/bin/python -m pytest
+
+bench: .venv/ready
+	.venv/bin/python -m benchmarks
+
 lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy sft tests
+	.venv/bin/mypy $(ROOMS)
+
 format: .venv/ready
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
-# uv installs the locked versions in a fraction of pip's time; pip itself brings uv
+
+# The versions that are installed, for Python 3.11 on Linux; no registry's address is written down.
+lock: .venv/ready
+	.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url \
+	    --no-annotate --no-header --output-file requirements.lock
+
+# uv installs the locked versions in a fraction of pip's time; pip itself brings uv.
 .venv/ready: requirements.lock pyproject.toml
-	python3 -m venv .venv
-	.venv/bin/python -m pip install --quiet uv==0.13.9
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: install it, or run make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	.venv/bin/uv pip install --quiet --python .venv/bin/python -r requirements.lock
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+	touch $@
+
+# Python 3.10 runs sft/ and modal_infra/ in the GPU image. Where this machine has none, its tests are skipped and say so.
+.venv310/ready: .venv/ready requirements-310.txt
+	mkdir -p .venv310
+	test -z "$(PYTHON310)" || { .venv/bin/uv venv --quiet --clear --python "$(PYTHON310)" .venv310 && \
+	    .venv/bin/uv pip install --quiet --python .venv310/bin/python -r requirements-310.txt; }
 	touch $@

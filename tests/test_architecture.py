@@ -1,4 +1,4 @@
-"""The rooms of the architecture: who may import whom, and that importing does no work. Proven in a clean interpreter."""
+"""The rooms of the architecture: who may import whom, and that importing does no work."""
 
 import ast
 import subprocess

@@ -13,6 +13,9 @@ import string
 from pathlib import Path
 from typing import Any
 
+from sft.errors import IntegrityError
+
+WEIGHTS_SHA256 = "fd331ff085bdbd114828ef03d1733bfda0910fbf84bc8ee72c59de12acc2e117"
 WEIGHTS = Path(__file__).with_name("tiny_base.safetensors")
 PACKING_TABLE = "visual.vision_model.embeddings.packing_position_embedding.weight"
 PACKING_ROWS = 32768
@@ -193,10 +196,20 @@ def materialise(folder: Path) -> None:
 
     The packing position table is filled with zeros: PaddleFormers loads it, but interpolates the ordinary
     position table instead of reading it.
+
+    Raises:
+        IntegrityError: the weights are damaged.
     """
     import numpy as np
     from safetensors.numpy import load_file, save_file
 
+    if weights_hash() != WEIGHTS_SHA256:
+        raise IntegrityError(
+            "the tiny base model's weights are not the ones that ship",
+            where=str(WEIGHTS),
+            value=weights_hash()[:16],
+            remedy=f"git checkout {WEIGHTS.name}",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_model_files(folder)
     weights = {name: value.astype(np.float32) for name, value in load_file(str(WEIGHTS)).items()}

@@ -71,6 +71,9 @@ def test_status_without_any_run(tmp_path: Path) -> None:
 
 
 def test_help_imports_neither_prefect_nor_paddle() -> None:
-    body = "import sys; import flows.cli; print(json.dumps([m for m in ('prefect', 'paddle', 'modal') if m in sys.modules]))"
-    process = subprocess.run([sys.executable, "-c", "import json; " + body], capture_output=True, text=True)
+    body = (
+        "import sys, json; import flows.cli\n"
+        "print(json.dumps([m for m in ('prefect', 'paddle', 'modal') if m in sys.modules]))"
+    )
+    process = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True)
     assert json.loads(process.stdout) == []

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 from safetensors.numpy import load_file
 
 from compute.local import LocalCompute
+from flows.fine_tune import RunResult, fine_tune
 from sft import records
 from sft.config import RunConfig, load
 from sft.errors import DatasetError
@@ -33,9 +34,15 @@ def configuration(*more: str) -> RunConfig:
     return load("smoke", [*SETTINGS, *more]).config
 
 
+def run(config: RunConfig) -> RunResult:
+    result = fine_tune(config)
+    assert isinstance(result, RunResult)
+    return result
+
+
 def latest_run() -> FlowRun:
     with get_client(sync_client=True) as client:
-        return max(client.read_flow_runs(), key=lambda run: run.created or run.expected_start_time)  # type: ignore[arg-type,return-value]
+        return max(client.read_flow_runs(), key=lambda run: run.created.timestamp() if run.created else 0)
 
 
 def artifacts(run: FlowRun) -> dict[str, Any]:
@@ -45,24 +52,20 @@ def artifacts(run: FlowRun) -> dict[str, Any]:
 
 
 def steps(run: FlowRun) -> dict[str, str]:
-    """Step → the name of its final state."""
+    """Step → the name of its final state, in the order in which they began."""
     with get_client(sync_client=True) as client:
         runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-    return {
-        run.name.rsplit("-", 1)[0]: run.state_name or ""
-        for run in sorted(runs, key=lambda r: r.start_time or r.expected_start_time)
-    }
+    begun = sorted((task.start_time.timestamp() if task.start_time else 0.0, task.name, task) for task in runs)
+    return {name.rsplit("-", 1)[0]: task.state_name or "" for _, name, task in begun}
 
 
 def test_from_a_dataset_to_an_evaluated_model_and_again_for_nothing(home: Path) -> None:
-    from flows.fine_tune import fine_tune
-
-    first = fine_tune(configuration())
-    run = latest_run()
-    assert list(steps(run)) == STEPS
-    assert steps(run)["ensure-wheel"] == "Skipped"
+    first = run(configuration())
+    flow_run = latest_run()
+    assert list(steps(flow_run)) == STEPS
+    assert steps(flow_run)["ensure-wheel"] == "Skipped"
     assert first.trained
-    check_artifacts(artifacts(run))
+    check_artifacts(artifacts(flow_run))
     check_files(first.folder, first.identity)
     assert first.rows == 12
     assert first.base != first.tuned
@@ -70,7 +73,7 @@ def test_from_a_dataset_to_an_evaluated_model_and_again_for_nothing(home: Path) 
     compute = LocalCompute(home / "state")
     calls = sorted(os.listdir(compute.calls))
     before = {path: path.stat().st_mtime_ns for path in first.folder.glob("model/*")}
-    second = fine_tune(configuration())
+    second = run(configuration())
     assert (second.trained, second.copied) == (False, 0)
     assert (second.base, second.tuned) == (first.base, first.tuned)
     assert sorted(os.listdir(compute.calls)) == calls, "a job was started although nothing changed"
@@ -105,41 +108,38 @@ def check_files(folder: Path, identity: str) -> None:
 
 
 def test_a_broken_dataset_starts_no_job(home: Path) -> None:
-    from flows.fine_tune import fine_tune
-
     data = Dataset(home / "data")
     good = data.row(data.image("a.png"))
     held, train = data.write("held.jsonl", [good]), data.write("train.jsonl", [good, data.row("missing.png"), b"{"])
     config = configuration("dataset.digits=null", f"dataset.train={train}", f"dataset.held_out={held}")
     with pytest.raises(DatasetError) as caught:
-        fine_tune(config)
+        run(config)
     assert f"{train}:2: found missing.png" in str(caught.value)
     assert f"{train}:3" in str(caught.value)
     assert os.listdir(home / "state" / "calls") == []
-    run = latest_run()
-    assert run.state_name == "Failed"
-    assert "missing.png" in artifacts(run)["dataset"].description
+    flow_run = latest_run()
+    assert flow_run.state_name == "Failed"
+    assert "missing.png" in artifacts(flow_run)["dataset"].description
 
 
 def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Path) -> None:
-    from flows.fine_tune import fine_tune
     from sft.errors import JobDied
     from tests.support.killer import kill_training_after
 
     config = configuration("train.max_steps=40", "train.save_steps=10")
     compute = LocalCompute(home / "state")
     with kill_training_after(compute, checkpoint=20), pytest.raises(JobDied):
-        fine_tune(config)
-    (run,) = (compute.volumes.outputs / "runs").iterdir()
-    newest = max((run / "trainer").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+        run(config)
+    (place,) = (compute.volumes.outputs / "runs").iterdir()
+    newest = max((place / "trainer").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     weights = newest / "model-00001-of-00001.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])  # torn by the kill
-    result = fine_tune(config)
-    record = records.read_record(run)
+    result = run(config)
+    record = records.read_record(place)
     assert record is not None
     assert record["resumed_from"] not in (None, newest.name)
-    assert (run / "trainer" / "quarantine" / newest.name).is_dir()
-    points = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert (place / "trainer" / "quarantine" / newest.name).is_dir()
+    points = [json.loads(line)["step"] for line in (place / "metrics.jsonl").read_text().splitlines()]
     assert points == sorted(set(points)), "a step was logged twice"
     assert points[-1] == 40
     assert result.trained

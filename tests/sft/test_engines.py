@@ -12,8 +12,9 @@ from sft.plan import train_spec
 FOLDERS = Folders(Path("/base"), Path("/t.jsonl"), Path("/out"), Path("/logs"), Path("/work/train.yaml"))
 # A line as PaddleFormers 1.2.0 printed it.
 LINE = (
-    "\x1b[32m[2026-11-24 21:29:09,478] [    INFO]\x1b[0m - loss: 1.98255119, learning_rate: 3.495e-05, global_step: 280, "
-    "interval_runtime: 2.4718, interval_samples_per_second: 64.7311, interval_tokens_per_second_per_device: 33142.3151, "
+    "\x1b[32m[2026-11-24 21:29:09,478] [    INFO]\x1b[0m - loss: 1.98255119, learning_rate: 3.495e-05, "
+    "global_step: 280, interval_runtime: 2.4718, interval_samples_per_second: 64.7311, "
+    "interval_tokens_per_second_per_device: 33142.3151, "
     "interval_steps_per_second: 4.0457, ppl: 7.261244188645285, progress_or_epoch: 0.9333"
 )
 

@@ -13,7 +13,7 @@ from sft.dataset import rows, schema
 from sft.dataset.rules import MAX_TURNS, RULES
 
 TEXT = st.sampled_from(["OCR:", "12", " ", "", "<image>", "<image>OCR:", "\u2003", "a\nb", "{\\frac{1}{2}}"])
-JUNK = st.sampled_from([None, 1, 1.5, True, "", "x", [], {}, -2])
+JUNK: st.SearchStrategy[Any] = st.sampled_from([None, 1, 1.5, True, "", "x", [], {}, -2])
 SCHEMA = jsonschema.Draft202012Validator(schema.schema())
 
 
@@ -89,8 +89,9 @@ def test_messages_rows(row: Any) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_any_bytes_are_a_row_or_a_finding(line: bytes) -> None:
-    for form in ("erniekit", "messages"):
-        assert (rows.decode(line, form) is not None) == (not rows.breaches(line, form))  # type: ignore[arg-type]
+    forms: tuple[rows.Format, ...] = ("erniekit", "messages")
+    for form in forms:
+        assert (rows.decode(line, form) is not None) == (not rows.breaches(line, form))
         rows.detect(line)
 
 

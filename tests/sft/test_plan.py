@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from sft.config import load
+from sft.errors import DatasetError
+from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.plan import DatasetFiles, evaluate_args, train_args
+
+BASE = {"name": "base@1", "identity": "b"}
+
+
+def args(*settings: str, fingerprint: str = "f", base: str = "b", root: str = "/data") -> TrainArgs:
+    place = DatasetPlace(
+        root=root,
+        train="t.jsonl",
+        held_out="h.jsonl",
+        train_format="erniekit",
+        held_out_format="erniekit",
+        fingerprint=fingerprint,
+    )
+    return train_args(load("smoke", settings).config, place, 100, {**BASE, "identity": base})
+
+
+def test_what_changes_the_result_changes_the_identity() -> None:
+    same = args().identity
+    assert args(fingerprint="g").identity != same
+    assert args(base="c").identity != same
+    assert args("train.weight_decay=0.2").identity != same
+
+
+def test_where_it_runs_and_what_it_is_called_do_not() -> None:
+    same = args().identity
+    assert args("name=other", "output.folder=elsewhere", "modal.gpu=H100", root="/elsewhere").identity == same
+    assert args("evaluate.batch_size=1", "train.resume=never").identity == same
+
+
+def test_an_evaluation_is_named_by_model_rows_and_decoding() -> None:
+    first = evaluate_args(load("smoke").config, args())
+    same = evaluate_args(load("smoke", ["evaluate.batch_size=1", "evaluate.examples=3"]).config, args())
+    other = evaluate_args(load("smoke", ["evaluate.max_new_tokens=5"]).config, args())
+    assert first.key("m") == same.key("m")
+    assert len({first.key("m"), first.key("n"), other.key("m")}) == 3
+
+
+def test_the_folder_of_a_dataset_is_the_nearest_above_both_files(tmp_path: Path) -> None:
+    for name in ("a/x/t.jsonl", "a/y/h.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    files = DatasetFiles.of(tmp_path / "a/x/t.jsonl", tmp_path / "a/y/h.jsonl")
+    assert files.root == tmp_path / "a"
+    with pytest.raises(DatasetError, match="one file"):
+        DatasetFiles.of(files.train, files.train)
+    with pytest.raises(DatasetError, match="different trees"):
+        DatasetFiles.of(files.train, Path("/proc/version"))

@@ -1,0 +1,56 @@
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from sft import metrics
+from sft.jobs.evaluate import HeldOutRow
+from sft.report import loss_curve, read_metrics, write_report
+
+TRAINING = {
+    "identity": "i" * 64,
+    "dataset": "d" * 64,
+    "base_model": "base",
+    "steps": 2,
+    "engine": "paddleformers",
+    "engine_version": "1.2.0",
+    "seconds": 1.0,
+    "resumed_from": None,
+    "loss": 0.5,
+}
+
+
+def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path) -> None:
+    rows = []
+    for number, truth in enumerate(["12", "34", "<b>&"]):
+        Image.new("RGBA", (900, 30)).save(tmp_path / f"{number}.png")
+        rows.append(HeldOutRow(number, tmp_path / f"{number}.png", "OCR:", truth, "ocr"))
+    base, tuned = ["", "34", "x"], ["12", "99", "<script>alert(1)</script>"]
+    scores = {
+        m: {"all": metrics.score((r.truth, t) for r, t in zip(rows, texts)).as_dict()}
+        for m, texts in (("base", base), ("tuned", tuned))
+    }
+    result = {**scores, "rows": 3, "name": "n", "metrics_version": 1}
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"step": 3, "lo')
+    page = tmp_path / "report.html"
+    write_report(page, result, TRAINING, tmp_path / "metrics.jsonl", rows, base, tuned, examples=2)
+    html = page.read_text()
+    assert "<script>" not in html
+    assert "&lt;b&gt;&amp;" in html
+    assert html.index("held-out row 1") < html.index("held-out row 2"), "both are wholly wrong: in the file's order"
+    assert "held-out row 0" not in html, "only the two worst were asked for"
+    assert html.count("data:image/png;base64,") == 2
+
+
+def test_a_torn_last_line_of_the_metrics_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"step": 1, "loss": 2.0}) + '\n{"step"')
+    assert read_metrics(path) == [{"step": 1, "loss": 2.0}]
+    assert read_metrics(tmp_path / "none") == []
+
+
+def test_the_curve_spans_the_plot() -> None:
+    svg = loss_curve([{"step": 0, "loss": 2.0}, {"step": 100, "loss": 1.0}])
+    assert 'points="48.0,' in svg
+    assert " 628.0," in svg
+    loss_curve([])
