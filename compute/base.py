@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -89,6 +90,10 @@ class Compute(Protocol):
 
     def put(self, volume: str, source: Path, path: str) -> None:
         """Copy a local file to a volume."""
+        ...
+
+    def put_all(self, volume: str, files: Sequence[tuple[Path, str]]) -> None:
+        """Copy many local files (source, path) to a volume in one go."""
         ...
 
     def remove(self, volume: str, path: str) -> None:

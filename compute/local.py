@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,11 @@ class LocalCompute:
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.copyfile(source, temporary)
         temporary.rename(target)
+
+    def put_all(self, volume: str, files: Sequence[tuple[Path, str]]) -> None:
+        """One after the other."""
+        for source, path in files:
+            self.put(volume, source, path)
 
     def remove(self, volume: str, path: str) -> None:
         """A file or a whole folder."""

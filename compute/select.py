@@ -8,7 +8,6 @@ from pathlib import Path
 from compute.base import Compute
 from compute.local import LocalCompute
 from sft.config import RunConfig
-from sft.errors import ComputeError
 
 STATE_VARIABLE = "SFT_HOME"
 
@@ -19,13 +18,9 @@ def state_folder() -> Path:
 
 
 def compute_for(config: RunConfig) -> Compute:
-    """The adapter of ``config.compute``.
-
-    Raises:
-        ComputeError: it is not there.
-    """
+    """The adapter of ``config.compute``."""
     if config.compute == "local":
         return LocalCompute(state_folder())
-    raise ComputeError(
-        "compute modal is not there yet", where="compute", value=config.compute, remedy="use --set compute=local"
-    )
+    from compute.modal import ModalCompute  # the client takes a while to import, and a local run needs none
+
+    return ModalCompute(config)

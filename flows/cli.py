@@ -151,6 +151,72 @@ def status() -> None:
     guarded(body)
 
 
+@app.command()
+def doctor(
+    profile: Profile,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    quick: Annotated[bool, typer.Option("--quick", help="Only the first few checks")] = False,
+    check: Annotated[list[str], typer.Option(help="Only the checks of these names")] = [],  # noqa: B006
+) -> None:
+    """Check that everything is there that a run of this profile needs, where it would run. Exit code 1 if not."""
+
+    def body(out: Console) -> None:
+        from flows.doctor import examine
+        from sft.config import load
+
+        findings = examine(load(profile, settings).config, check, quick=quick)
+        for finding in findings:
+            mark, remedy = ("ok", "") if finding["ok"] else ("FAILED", f"   Next: {finding['remedy']}")
+            text = f"{mark:6}  {finding['name']:16} {finding['found']}{remedy}"
+            out.print(text, markup=False, highlight=False, soft_wrap=True)
+        failed = [finding["name"] for finding in findings if not finding["ok"]]
+        if failed:
+            raise SftError(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
+
+    guarded(body)
+
+
+@app.command()
+def deploy() -> None:
+    """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
+
+    def body(out: Console) -> None:
+        from flows.deploying import deploy_all
+
+        deploy_all(lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True))
+
+    guarded(body)
+
+
+@app.command()
+def upload_wheel(
+    path: Annotated[Path, typer.Argument(help="A paddlepaddle_gpu wheel, under its original name")],
+) -> None:
+    """Put a wheel from this machine on the models volume, where Modal cannot download it."""
+
+    def body(out: Console) -> None:
+        from flows.deploying import put_wheel
+
+        out.print(put_wheel(path), markup=False, highlight=False, soft_wrap=True)
+
+    guarded(body)
+
+
+@app.command()
+def upload(
+    train: Annotated[Path, typer.Argument(help="Training set (JSONL)")],
+    held_out: Annotated[Path, typer.Argument(help="Held-out set (JSONL), below the same folder")],
+) -> None:
+    """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
+
+    def body(out: Console) -> None:
+        from flows.deploying import put_dataset
+
+        out.print(put_dataset(train, held_out), markup=False, highlight=False, soft_wrap=True)
+
+    guarded(body)
+
+
 def main() -> Any:
     """The console script."""
     return app()

@@ -18,6 +18,7 @@ from tasks.ensure_wheel import ensure_wheel
 from tasks.evaluate import evaluate
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.train import train
+from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
 
 
@@ -63,7 +64,8 @@ def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
     compute = compute_for(config)
     files, report = validate_dataset(config)
-    ensure_wheel(compute)
+    upload_data(files, report, compute)
+    ensure_wheel(config, compute)
     base = ensure_base_model(config, compute)
     place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
     args = train_args(config, place, report.train.rows, base)

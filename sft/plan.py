@@ -13,8 +13,10 @@ from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError
 from sft.jobs.download_model import DownloadModelArgs
+from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.wheels import WHEELS
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def train_spec(config: RunConfig, rows: int) -> TrainSpec:
     same = config.train.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume"})
     return TrainSpec(
         **same,
-        device="cpu" if config.compute == "local" else "gpu",
+        device="cpu" if config.on_cpu else "gpu",
         max_steps=steps,
         warmup_steps=config.train.warmup(steps),
         lora_rank=config.train.lora.rank if config.train.lora else None,
@@ -74,6 +76,16 @@ def download_args(config: RunConfig) -> DownloadModelArgs:
     """Arguments of the job download_model."""
     base = config.base_model
     return DownloadModelArgs(source=base.source, repo=base.repo, revision=base.revision)
+
+
+def wheel_args(config: RunConfig) -> DownloadWheelArgs:
+    """Arguments of the job download_wheel: the engine's wheel, or the one that the configuration names."""
+    known, given = WHEELS[config.engine], config.wheel
+    if given.url:
+        return DownloadWheelArgs(path=known.path, url=given.url, size=given.size, sha256=given.sha256)
+    return DownloadWheelArgs(
+        path=known.path, url=known.url, size=given.size or known.size, sha256=given.sha256 or known.sha256
+    )
 
 
 def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from prefect import State, task
@@ -9,6 +10,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from compute.base import Compute
+from sft.config import RunConfig
+from sft.plan import wheel_args
+from tasks.following import DELAYS, RETRIES, is_transient, run_job
 from tasks.telling import tell
 
 
@@ -24,9 +28,39 @@ class Wheel:
     name="ensure-wheel",
     description="Keep the GPU wheel on the models volume, so that no image build downloads it",
     cache_policy=NO_CACHE,  # what has been done is asked of the volumes
+    retry_condition_fn=is_transient,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
 )
-def ensure_wheel(compute: Compute) -> State[Wheel]:
-    """Skipped on local compute, which trains with the CPU wheel of its own environment."""
-    reason = f"compute {compute.name} needs no GPU wheel: it trains with the CPU build of its environment"
-    tell(f"skipped: {reason}")
-    return Completed(name="Skipped", message=reason, data=Wheel("", reason))
+def ensure_wheel(config: RunConfig, compute: Compute) -> Wheel | State[Wheel]:
+    """Fetch the wheel unless it is there. Skipped where the training runs on a CPU.
+
+    Raises:
+        IntegrityError: the wheel is not the one that the configuration or its record names.
+        InputError: its address does not exist.
+    """
+    if config.on_cpu:
+        where = f"compute {compute.name}" if config.compute == "local" else "modal.gpu none"
+        reason = f"{where} needs no GPU wheel: the training runs on a CPU"
+        tell(f"skipped: {reason}")
+        return Completed(name="Skipped", message=reason, data=Wheel("", reason))
+    args = wheel_args(config)
+    if known_wheel(compute, args.path):
+        tell(f"wheel {args.path} is on the volume already")
+        return Wheel(args.path)
+    record = run_job(compute, f"wheel-{args.path.rsplit('/', 1)[-1]}", "download_wheel", args.model_dump())
+    tell(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256'][:16]}…")
+    return Wheel(args.path)
+
+
+def known_wheel(compute: Compute, path: str) -> bool:
+    """Is the wheel on the volume, with its record and its size?"""
+    content = compute.read("models", f"{path}.json")
+    if content is None:
+        return False
+    folder = path.rsplit("/", 1)[0]
+    sizes = {file.path: file.size for file in compute.list("models", folder)}
+    try:
+        return bool(sizes.get(path) == json.loads(content)["size"])
+    except (ValueError, KeyError):
+        return False

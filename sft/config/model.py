@@ -123,10 +123,24 @@ class EvaluateConfig(Section):
     examples: int = Field(24, ge=0, le=200, description="Rows shown as pictures in the report, the worst first")
 
 
+class WheelConfig(Section):
+    """The wheel of paddlepaddle-gpu. Empty values: the known wheel of the engine (sft/wheels.py)."""
+
+    url: str = Field("", pattern=r"^(https?://.+\.whl)?$", description="Another address of the wheel")
+    size: int = Field(0, ge=0, description="Its size (bytes); 0: not checked at the first download")
+    sha256: str = Field(
+        "", pattern=r"^([0-9a-fA-F]{64})?$", description="Its sha256; empty: recorded at first download"
+    )
+
+
 class ModalConfig(Section):
     """Where and on what the jobs run with ``compute: modal``."""
 
-    gpu: str = Field("A100-80GB", pattern=r"^[A-Za-z0-9-]+(:\d)?$", description="GPU type, as Modal names it")
+    gpu: str = Field(
+        "A100-80GB",
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="GPU type as Modal names it (A100-80GB, H100); none for the CPU, to try things out",
+    )
     timeout_hours: float = Field(24, gt=0, le=24, description="Longest training in one call (hours)")
 
 
@@ -147,6 +161,7 @@ class RunConfig(Section):
     base_model: BaseModelConfig = Field(default_factory=BaseModelConfig, description="The model that is fine-tuned")
     train: TrainConfig = Field(default_factory=TrainConfig, description="Hyperparameters")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="The comparison on the held-out set")
+    wheel: WheelConfig = Field(default_factory=WheelConfig, description="The wheel of paddlepaddle-gpu")
     modal: ModalConfig = Field(default_factory=ModalConfig, description="GPU and limits at Modal")
     output: OutputConfig = Field(default_factory=OutputConfig, description="What comes back to this machine")
 
@@ -169,10 +184,19 @@ class RunConfig(Section):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
         if self.engine == "erniekit" and self.train.lora is not None:
             problems.append("train.lora needs engine paddleformers: ERNIEKit has no LoRA for OCR-VL")
-        if self.compute == "local" and self.engine == "erniekit":
-            problems.append("compute local needs engine paddleformers: ERNIEKit's OCR-VL stage has no CPU version")
-        if self.compute == "local" and self.train.precision != "float32":
-            problems.append("compute local needs train.precision float32: the CPU kernels have no bf16")
+        if self.on_cpu and self.engine == "erniekit":
+            problems.append(f"{self._cpu_reason} needs engine paddleformers: ERNIEKit has no CPU version of OCR-VL")
+        if self.on_cpu and self.train.precision != "float32":
+            problems.append(f"{self._cpu_reason} needs train.precision float32: the CPU kernels have no bf16")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def on_cpu(self) -> bool:
+        """Does the training run without a GPU?"""
+        return self.compute == "local" or self.modal.gpu == "none"
+
+    @property
+    def _cpu_reason(self) -> str:
+        return "compute local" if self.compute == "local" else "modal.gpu none"

@@ -14,10 +14,13 @@ def find(name: str) -> Job[Any]:
         KeyError: there is no such job.
     """
     from sft.jobs.download_model import DOWNLOAD_MODEL
+    from sft.jobs.download_wheel import DOWNLOAD_WHEEL
     from sft.jobs.evaluate import EVALUATE
+    from sft.jobs.inspect_environment import INSPECT_ENVIRONMENT
     from sft.jobs.train import TRAIN
 
-    jobs: dict[str, Job[Any]] = {job.name: job for job in (DOWNLOAD_MODEL, TRAIN, EVALUATE)}
+    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, TRAIN, EVALUATE, INSPECT_ENVIRONMENT)
+    jobs: dict[str, Job[Any]] = {job.name: job for job in known}
     return jobs[name]
 
 

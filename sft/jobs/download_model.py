@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import records
-from sft.errors import InputError, IntegrityError
+from sft import lease, records
+from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
 from sft.smoke import tiny
 
@@ -44,6 +43,8 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
     Returns: the record: name, source, repo, revision, files (a manifest), identity (hash of the manifest).
     Raises:
         IntegrityError: the folder exists with a record, but files are missing or of another size.
+        LeaseHeld: another call fetches the same model.
+        InputError, TransientError: see :func:`sft.hub.fetch_snapshot`.
     """
     final = context.volumes.models / args.folder
     record = records.read_record(final)
@@ -56,37 +57,39 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
                 remedy="remove that folder and run again: it is fetched anew",
             )
         return {**record, "fetched": False}
-    temporary = final.with_name(f".{final.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(final, ignore_errors=True)  # without a record it was never finished
-    _fetch(args, temporary)
-    record = _describe(args, temporary)
-    temporary.rename(final)
-    records.sync_folder(final.parent)
-    records.write_record(final, record)
-    context.commit()
+    with lease.hold(
+        context.volumes.models / ".leases" / args.folder, context.call_id, machine_lock=context.one_machine
+    ):
+        # A stable name: a download that was cut goes on from the files that have arrived.
+        temporary = final.with_name(f".{final.name}.partial")
+        shutil.rmtree(final, ignore_errors=True)  # without a record it was never finished
+        revision = _fetch(args, temporary)
+        record = _describe(args, temporary, revision)
+        temporary.rename(final)
+        records.sync_folder(final.parent)
+        records.write_record(final, record)
+        context.commit()
     return {**record, "fetched": True}
 
 
-def _fetch(args: DownloadModelArgs, folder: Path) -> None:
+def _fetch(args: DownloadModelArgs, folder: Path) -> str:
+    """Fetch the files and return the revision that they are of."""
     if args.source == "tiny":
+        shutil.rmtree(folder, ignore_errors=True)
         tiny.materialise(folder)
-        return
-    raise InputError(
-        "the base model cannot be fetched from the HF Hub yet",
-        where="base_model.source",
-        value=args.source,
-        remedy="use base_model.source=tiny",
-    )
+        return tiny.weights_hash()
+    from sft.hub import fetch_snapshot
+
+    return fetch_snapshot(args.repo, args.revision, folder)
 
 
-def _describe(args: DownloadModelArgs, folder: Path) -> dict[str, Any]:
+def _describe(args: DownloadModelArgs, folder: Path, revision: str) -> dict[str, Any]:
     files = records.manifest(folder)
     return {
         "name": args.folder,
         "source": args.source,
         "repo": args.repo if args.source == "hub" else "",
-        "revision": args.revision if args.source == "hub" else tiny.weights_hash(),
+        "revision": revision,
         "identity": records.manifest_hash(files),
         "files": files,
         "finished": time.time(),

@@ -15,7 +15,7 @@ from typing import Any
 
 from sft.errors import IntegrityError
 
-WEIGHTS_SHA256 = "fd331ff085bdbd114828ef03d1733bfda0910fbf84bc8ee72c59de12acc2e117"
+WEIGHTS_SHA256 = "e4ff12c8020969054b5d024414b42858224b8cee34c7fd3b2d53ffd85227140f"
 WEIGHTS = Path(__file__).with_name("tiny_base.safetensors")
 PACKING_TABLE = "visual.vision_model.embeddings.packing_position_embedding.weight"
 PACKING_ROWS = 32768

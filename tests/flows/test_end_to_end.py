@@ -27,7 +27,7 @@ SETTINGS = [
     "train.logging_steps=5",
     "evaluate.batch_size=5",
 ]
-STEPS = ["validate-dataset", "ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"]
+STEPS = ["validate-dataset", "upload-data", "ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"]
 
 
 def configuration(*more: str) -> RunConfig:

@@ -1,0 +1,234 @@
+"""The adapter for Modal: jobs are deployed functions, calls are function calls, volumes are Modal volumes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import modal
+from modal.exception import (
+    AuthError,
+    ConnectionError,
+    ExecutionError,
+    FunctionTimeoutError,
+    InternalError,
+    InternalFailure,
+    InvalidError,
+    NotFoundError,
+    OutputExpiredError,
+    PermissionDeniedError,
+    RemoteError,
+    ResourceExhaustedError,
+    ServiceError,
+)
+from modal_proto.api_pb2 import FileEntry
+
+from compute.base import RemoteFile, Status
+from modal_infra.names import APP, SETUP, SETUP_JOBS, function_name
+from modal_infra.volumes import volume
+from sft.config import RunConfig
+from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientError, from_wire
+
+HOURS = 3600  # seconds
+POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
+DEPLOY = "sft deploy"
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Modal's exceptions as ours, each with what to do next."""
+    try:
+        yield
+    except (AuthError, PermissionDeniedError) as error:
+        raise ComputeError(f"Modal refuses the token: {error}", where=what, remedy="modal token new") from error
+    except NotFoundError as error:
+        raise ComputeError(f"not deployed: {error}", where=what, remedy=DEPLOY) from error
+    except ResourceExhaustedError as error:
+        remedy = "wait for running calls to end, or raise the workspace's limit in Modal's settings"
+        raise ComputeError(f"Modal's limit is reached: {error}", where=what, remedy=remedy) from error
+    except (InvalidError, ExecutionError) as error:
+        raise ComputeError(f"Modal refuses the request: {error}", where=what, remedy=DEPLOY) from error
+    except (ConnectionError, ServiceError, InternalError, OSError) as error:
+        remedy = "check the connection; a running job is not affected, and the next run attaches to it"
+        raise TransientError(f"Modal cannot be reached: {error}", where=what, remedy=remedy) from error
+
+
+class ModalCompute:
+    """See :class:`compute.base.Compute`. The configuration says on which GPU, for how long and with which engine."""
+
+    name = "modal"
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self._ended: dict[str, dict[str, Any] | SftError] = {}
+        self._logs: dict[str, _Logs] = {}
+
+    def start(self, job: str, args: dict[str, Any]) -> str:
+        """Spawn the job's function with the configuration's GPU and timeout."""
+        name = function_name(job, self.config.engine)
+        with translated(f"function {name}"):
+            function = modal.Function.from_name(SETUP if job in SETUP_JOBS else APP, name)
+            if job not in SETUP_JOBS:
+                options: dict[str, Any] = {}
+                if job == "train":
+                    options["timeout"] = int(self.config.modal.timeout_hours * HOURS)
+                if self.config.modal.gpu != "none":
+                    options["gpu"] = self.config.modal.gpu
+                function = function.with_options(**options) if options else function
+            return function.spawn(args).object_id
+
+    def poll(self, call_id: str) -> Status:
+        """Waits up to a second for the call's end."""
+        if call_id not in self._ended:
+            try:
+                with translated(call_id):
+                    outcome = self._get(call_id)
+            except ComputeError:
+                return Status("unknown")
+            if outcome is None:
+                return Status("running")
+            self._ended[call_id] = outcome
+        ended = self._ended[call_id]
+        if isinstance(ended, JobCancelled):
+            return Status("cancelled")
+        return Status("failed" if isinstance(ended, SftError) else "done")
+
+    def _get(self, call_id: str) -> dict[str, Any] | SftError | None:
+        call: modal.FunctionCall[dict[str, Any]] = modal.FunctionCall.from_id(call_id)
+        again = "run again: finished steps are kept, and a training resumes from its newest checkpoint"
+        try:
+            outcome = call.get(timeout=POLL)
+        except FunctionTimeoutError:
+            hours = self.config.modal.timeout_hours
+            return JobDied("the call reached its time limit", where=call_id, value=f"{hours} h", remedy=again)
+        except OutputExpiredError:
+            return JobDied("the call's result is no longer kept by Modal", where=call_id, remedy=again)
+        except TimeoutError:
+            return None
+        except modal.exception.InputCancellation:
+            return JobCancelled("the job was cancelled", where=call_id, remedy=again)
+        except (RemoteError, InternalFailure) as error:
+            if "terminated" in str(error).lower() or "cancel" in str(error).lower():
+                return JobCancelled("the job was cancelled", where=call_id, remedy=again)
+            return JobDied(f"the container ended without a result: {error}", where=call_id, remedy=again)
+        if not isinstance(outcome, dict):
+            return JobDied(
+                "the call answered with something else than a result", where=call_id, value=repr(outcome)[:80]
+            )
+        if outcome.get("ok"):
+            value: dict[str, Any] = outcome["value"]
+            return value
+        return from_wire(outcome["error"])
+
+    def result(self, call_id: str) -> dict[str, Any]:
+        """The job's result, or its error raised again."""
+        self.poll(call_id)
+        ended = self._ended.get(call_id)
+        if ended is None:
+            raise JobDied("the call is not known to Modal, or still runs", where=call_id, remedy="run again")
+        if isinstance(ended, SftError):
+            raise ended
+        return ended
+
+    def logs(self, call_id: str, cursor: str) -> tuple[list[str], str]:
+        """Lines as they stream in; the cursor counts them. Streaming starts at the first look."""
+        if call_id not in self._logs:
+            self._logs[call_id] = _Logs(call_id)
+        lines = self._logs[call_id].take(wait=self.poll(call_id).ended)
+        return lines, str(int(cursor or 0) + len(lines))
+
+    def cancel(self, call_id: str) -> None:
+        """Ends the call and its container."""
+        with translated(call_id):
+            modal.FunctionCall.from_id(call_id).cancel(terminate_containers=True)
+
+    def link(self, call_id: str) -> str:
+        """The call's page in Modal's dashboard."""
+        try:
+            with translated(call_id):
+                return modal.FunctionCall.from_id(call_id).get_dashboard_url()
+        except SftError:
+            return call_id
+
+    def dataset_root(self, folder: Path, fingerprint: str) -> str:
+        """A folder of the data volume, named by the content."""
+        return f"datasets/{fingerprint[:16]}"
+
+    def read(self, name: str, path: str) -> bytes | None:
+        """The file's bytes."""
+        with translated(f"volume {name}"):
+            try:
+                return b"".join(volume(name).read_file(path))
+            except FileNotFoundError:
+                return None
+
+    def list(self, name: str, path: str) -> list[RemoteFile]:
+        """Regular files, sorted by path."""
+        with translated(f"volume {name}"):
+            try:
+                entries = volume(name).listdir(path, recursive=True)
+            except (NotFoundError, FileNotFoundError):
+                return []
+            files = [entry for entry in entries if int(entry.type) == FileEntry.FILE]
+            return [RemoteFile(entry.path, entry.size) for entry in sorted(files, key=lambda entry: entry.path)]
+
+    def get(self, name: str, path: str, target: Path) -> None:
+        """Streamed to the file."""
+        with translated(f"volume {name}"), target.open("wb") as file:
+            try:
+                for chunk in volume(name).read_file(path):
+                    file.write(chunk)
+            except FileNotFoundError:
+                raise ComputeError("no such file on the volume", where=name, value=path) from None
+
+    def put(self, name: str, source: Path, path: str) -> None:
+        """One file."""
+        self.put_all(name, [(source, path)])
+
+    def put_all(self, name: str, files: Sequence[tuple[Path, str]]) -> None:
+        """Many files in one batch; content that Modal has already is not sent again."""
+        with translated(f"volume {name}"), volume(name).batch_upload(force=True) as batch:
+            for source, path in files:
+                batch.put_file(source, path)
+
+    def remove(self, name: str, path: str) -> None:
+        """A file or a whole folder."""
+        with translated(f"volume {name}"):
+            try:
+                volume(name).remove_file(path, recursive=True)
+            except (NotFoundError, FileNotFoundError):
+                return
+
+
+class _Logs:
+    """The log stream of a call, read by a thread so that a slow stream never holds up the polling."""
+
+    def __init__(self, call_id: str) -> None:
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._thread = threading.Thread(target=self._read, args=(call_id,), daemon=True)
+        self._thread.start()
+
+    def _read(self, call_id: str) -> None:
+        rest = ""
+        try:
+            for entry in modal.FunctionCall.from_id(call_id).logs.stream():
+                *whole, rest = (rest + entry.message).split("\n")
+                for line in whole:
+                    self._lines.put(line)
+        except Exception as error:  # logs are a comfort: whatever breaks their stream must not end the run
+            self._lines.put(f"the log stream ended: {type(error).__name__}: {error}")
+        if rest:
+            self._lines.put(rest)
+
+    def take(self, *, wait: bool) -> list[str]:
+        """The lines that have come since; with ``wait``, the stream is given three seconds to end first."""
+        if wait:
+            self._thread.join(3)
+        lines = []
+        while not self._lines.empty():
+            lines.append(self._lines.get())
+        return lines

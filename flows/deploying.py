@@ -1,0 +1,117 @@
+"""What is done at Modal before a run: deployment, wheels, data."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import modal
+
+from compute.modal import ModalCompute, translated
+from modal_infra.app import app, setup
+from sft import records
+from sft.config import RunConfig
+from sft.dataset.validate import validate
+from sft.errors import ComputeError, InputError
+from sft.jobs.base import read_event
+from sft.plan import DatasetFiles, wheel_args
+from sft.wheels import WHEELS
+from tasks.ensure_wheel import known_wheel
+from tasks.upload_data import upload as send
+
+Say = Callable[[str], None]
+
+
+def _config(engine: str) -> RunConfig:
+    """A configuration that is good for questions about an engine; its dataset is never read."""
+    dataset = {"train": "train.jsonl", "held_out": "held_out.jsonl"}
+    return RunConfig.model_validate({"engine": engine, "dataset": dataset})
+
+
+def deploy_all(say: Say) -> None:
+    """Deploy the set-up functions, fetch the wheels that are missing, then deploy the GPU functions.
+
+    Raises:
+        ComputeError: no token, or an image could not be built.
+        IntegrityError, InputError, TransientError: a wheel could not be fetched.
+    """
+    _deploy(setup, say)
+    for engine in WHEELS:
+        config = _config(engine)
+        compute, args = ModalCompute(config), wheel_args(config)
+        if known_wheel(compute, args.path):
+            say(f"wheel {args.path}: on the models volume already")
+            continue
+        say(f"wheel {args.path}: fetching it to the models volume, once")
+        call_id = compute.start("download_wheel", args.model_dump())
+        _wait(compute, call_id, say)
+        record = compute.result(call_id)
+        say(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256']}")
+    _deploy(app, say)
+    say("deployed: sft run full starts a training")
+
+
+def _deploy(deployed: modal.App, say: Say) -> None:
+    say(f"deploying {deployed.name}")
+    try:
+        with translated(f"app {deployed.name}"):
+            deployed.deploy()
+    except modal.exception.RemoteError as error:
+        raise ComputeError(
+            f"an image could not be built: {error}",
+            where=f"app {deployed.name}",
+            remedy="read the build's log in Modal's dashboard, then sft deploy again: finished layers are kept",
+        ) from error
+
+
+def _wait(compute: ModalCompute, call_id: str, say: Say) -> None:
+    """Until the call has ended; says how far a download is every ten seconds."""
+    spoken, cursor = time.monotonic(), ""
+    while not compute.poll(call_id).ended:
+        lines, cursor = compute.logs(call_id, cursor)
+        events = [event for line in lines if (event := read_event(line)) and event["event"] == "download"]
+        if events and time.monotonic() - spoken > 10:
+            spoken = time.monotonic()
+            say(f"  {events[-1]['bytes'] / 1e6:,.0f} of {events[-1]['total'] / 1e6:,.0f} MB")
+
+
+def put_wheel(path: Path) -> str:
+    """Upload a wheel with its record; returns what was done.
+
+    Raises:
+        InputError: no such file, or not one of the wheels that the engines need.
+    """
+    known = {wheel.name: wheel for wheel in WHEELS.values()}
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy="give the path of the wheel")
+    if path.name not in known:
+        raise InputError(
+            "not a wheel that an engine needs", where="file name", value=path.name, remedy=f"use {' or '.join(known)}"
+        )
+    target = known[path.name].path
+    compute = ModalCompute(_config("erniekit"))
+    record = {"path": target, "url": "uploaded", "size": path.stat().st_size, "sha256": records.hash_file(path)}
+    compute.put("models", path, target)
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "record.json"
+        note.write_text(json.dumps({**record, "finished": time.time()}))
+        compute.put("models", note, f"{target}.json")  # last: without it the wheel does not count
+    return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
+
+
+def put_dataset(train: Path, held_out: Path) -> str:
+    """Validate both files and upload them; returns what was done.
+
+    Raises:
+        DatasetError: the dataset is broken; nothing was sent.
+    """
+    config = _config("erniekit")
+    report = validate(train, held_out, config.dataset)
+    report.check()
+    compute, files = ModalCompute(config), DatasetFiles.of(train, held_out)
+    count = send(files, report, compute)
+    place = compute.dataset_root(files.root, report.fingerprint)
+    return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"

@@ -1,0 +1,81 @@
+"""``sft doctor``: the checks on this side, then those inside the environment that would train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from compute.base import Compute
+from compute.select import compute_for
+from sft.config import RunConfig
+from sft.errors import ComputeError, JobDied, SftError
+from sft.jobs.inspect_environment import InspectArgs, code_hash, fitting
+
+PATIENCE = 20 * 60  # seconds: a first container may have to load its image
+Finding = dict[str, Any]
+
+
+def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False) -> list[Finding]:
+    """All findings in order. Where the deployment cannot be reached, the checks inside are left out.
+
+    Args:
+        names: only these checks of the environment; empty for all that fit.
+        quick: only the first few.
+    """
+    compute = compute_for(config)
+    device = "cpu" if config.on_cpu else "gpu"
+    chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
+    args = InspectArgs(engine=config.engine, device=device, checks=chosen)
+    findings = _client_side(config) if config.compute == "modal" else []
+    if not all(finding["ok"] for finding in findings):
+        return findings
+    result = _inside(compute, args)
+    if config.compute == "modal":
+        same = result["code"] == code_hash()
+        found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
+        findings.append({"name": "up to date", "ok": same, "found": found, "remedy": "" if same else "sft deploy"})
+    return findings + list(result["findings"])
+
+
+def _inside(compute: Compute, args: InspectArgs) -> dict[str, Any]:
+    call_id, end = compute.start("inspect_environment", args.model_dump(mode="json")), time.monotonic() + PATIENCE
+    while not compute.poll(call_id).ended:
+        if time.monotonic() > end:
+            compute.cancel(call_id)
+            raise JobDied("the checks did not end", where=call_id, value=f"{PATIENCE} s", remedy="look at its log")
+        time.sleep(0.2)
+    return compute.result(call_id)
+
+
+def _client_side(config: RunConfig) -> list[Finding]:
+    """Token, deployments, volumes, secret: what can be asked without a container."""
+    import modal
+
+    from compute.modal import translated
+    from modal_infra.names import APP, SETUP, function_name
+    from modal_infra.volumes import PREFIX
+    from sft.volumes import NAMES
+
+    train = function_name("train", config.engine)
+    questions: list[tuple[str, Callable[[], object]]] = [
+        ("token", lambda: modal.Client.from_env().hello()),
+        ("set-up app", lambda: modal.Function.from_name(SETUP, "download_model").hydrate()),
+        ("GPU app", lambda: modal.Function.from_name(APP, train).hydrate()),
+        ("volumes", lambda: [modal.Volume.from_name(PREFIX + name).hydrate() for name in NAMES]),
+        ("secret", lambda: modal.Secret.from_name("huggingface").hydrate()),
+    ]
+    remedies = {"secret": "modal secret create huggingface HF_TOKEN=hf_…"}
+    findings: list[Finding] = []
+    for name, ask in questions:
+        try:
+            with translated(name):
+                ask()
+        except (ComputeError, SftError) as error:
+            remedy = remedies.get(name, error.remedy)
+            findings.append({"name": name, "ok": False, "found": error.message, "remedy": remedy})
+            if name == "token":
+                return findings
+        else:
+            findings.append({"name": name, "ok": True, "found": "there", "remedy": ""})
+    return findings

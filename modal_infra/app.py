@@ -1,0 +1,94 @@
+"""The two apps: thin functions, each mounts the volumes, calls its job and commits.
+
+``setup`` has what needs no GPU and is deployed first: it fetches the wheel that the images of ``app`` install.
+
+Arguments and results are plain data: an outcome is ``{"ok": true, "value": …}`` or ``{"ok": false, "error": …}``
+(:func:`sft.errors.to_wire`), because container and caller run different Pythons. GPU and timeout are chosen by the
+caller for each call (``with_options``), so that changing them needs no deployment.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import modal
+
+from modal_infra.image import engine_image, light
+from modal_infra.names import APP, SETUP
+from modal_infra.volumes import MOUNTED, VOLUMES, volume
+from sft import jobs
+from sft.errors import to_wire
+from sft.jobs.base import Context
+from sft.volumes import NAMES
+
+MINUTES = 60  # seconds
+HOURS = 60 * MINUTES
+LONGEST = 24 * HOURS  # what Modal allows
+
+setup = modal.App(SETUP)
+app = modal.App(APP)
+SECRETS = [modal.Secret.from_name("huggingface")]  # HF_TOKEN, for gated or private base models
+
+
+def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
+    """Reload the volumes, run the job, commit; the outcome as plain data."""
+    for mounted in NAMES:
+        volume(mounted).reload()
+    context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, one_machine=False)
+    try:
+        return {"ok": True, "value": jobs.find(name).run(args, context)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"ok": False, "error": to_wire(error)}
+    finally:
+        commit()
+
+
+def commit() -> None:
+    """Make what was written durable and visible to others."""
+    for mounted in ("models", "outputs"):
+        volume(mounted).commit()
+
+
+@setup.function(image=light(), volumes=VOLUMES, timeout=2 * HOURS, max_containers=1)
+def download_wheel(args: dict[str, Any]) -> dict[str, Any]:
+    """One container at most: a wheel is never downloaded twice at once."""
+    return run_job("download_wheel", args)
+
+
+@setup.function(image=light(), volumes=VOLUMES, timeout=4 * HOURS, max_containers=1, secrets=SECRETS)
+def download_model(args: dict[str, Any]) -> dict[str, Any]:
+    """One container at most: a model is never downloaded twice at once."""
+    return run_job("download_model", args)
+
+
+@app.function(image=engine_image("erniekit"), volumes=VOLUMES, timeout=LONGEST, single_use_containers=True)
+def train_erniekit(args: dict[str, Any]) -> dict[str, Any]:
+    """A container of its own for each training: nothing of an earlier one is left on its GPU."""
+    return run_job("train", args)
+
+
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=LONGEST, single_use_containers=True)
+def train_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
+    """A container of its own for each training: nothing of an earlier one is left on its GPU."""
+    return run_job("train", args)
+
+
+# Evaluation decodes with PaddleFormers' model class for both engines: their saved models have one format.
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=6 * HOURS)
+def evaluate(args: dict[str, Any]) -> dict[str, Any]:
+    """Base and tuned model on the held-out rows."""
+    return run_job("evaluate", args)
+
+
+@app.function(image=engine_image("erniekit"), volumes=VOLUMES, timeout=20 * MINUTES)
+def inspect_environment_erniekit(args: dict[str, Any]) -> dict[str, Any]:
+    """The checks of ``sft doctor``, in the image and on the GPU that a training would have."""
+    return run_job("inspect_environment", args)
+
+
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=20 * MINUTES)
+def inspect_environment_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
+    """The checks of ``sft doctor``, in the image and on the GPU that a training would have."""
+    return run_job("inspect_environment", args)

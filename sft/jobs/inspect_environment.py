@@ -1,0 +1,218 @@
+"""Job ``inspect_environment``: is everything there that a training needs? Run where the training would run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from sft.engines.erniekit import ERNIE_COMMIT
+from sft.errors import InputError
+from sft.jobs.base import Context, Job
+from sft.wheels import WHEELS
+
+ERNIE = Path("/paddle/ERNIE")
+GUIDE = "examples/configs/PaddleOCR-VL/sft/run_ocr_vl_sft_16k.yaml"
+PINS = {"numpy": "1.26.4", "huggingface-hub": "1.33.0"}
+SECONDS = 120  # for one command
+REDEPLOY = "sft deploy: it builds the image anew where its definition changed"
+
+
+class InspectArgs(BaseModel):
+    """``checks`` are names; empty for all that fit the engine and the device."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    engine: str
+    device: str
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's outcome: what was ``found``, and the remedy where it is not good."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """``engines`` and ``devices`` are those that it fits."""
+
+    name: str
+    body: Callable[[InspectArgs], tuple[bool, str]]
+    remedy: str
+    engines: tuple[str, ...] = ("erniekit", "paddleformers")
+    devices: tuple[str, ...] = ("gpu", "cpu")
+    quick: bool = False
+
+
+def _run(*command: str) -> tuple[bool, str]:
+    try:
+        process = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, f"{command[0]}: {error}"
+    told = process.stdout if process.returncode == 0 else process.stdout + process.stderr
+    lines = told.strip().splitlines()
+    return process.returncode == 0, lines[-1][:200] if lines else f"exit code {process.returncode}"
+
+
+def _python_says(body: str) -> tuple[bool, str]:
+    """A process of its own: what a broken package does to it stays there."""
+    return _run(sys.executable, "-c", body)
+
+
+def _python(args: InspectArgs) -> tuple[bool, str]:
+    found = sys.version.split()[0]
+    return (sys.version_info[:2] == (3, 10) if args.device == "gpu" else sys.version_info >= (3, 10)), found
+
+
+def _cuda(args: InspectArgs) -> tuple[bool, str]:
+    return _run("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+
+
+def _paddle(args: InspectArgs) -> tuple[bool, str]:
+    ok, found = _python_says("import paddle; print(paddle.__version__)")
+    return ok and (args.device == "cpu" or found == WHEELS[args.engine].version), found
+
+
+def _paddle_gpu(args: InspectArgs) -> tuple[bool, str]:
+    body = (
+        "import paddle; assert paddle.is_compiled_with_cuda(), 'built without CUDA'; paddle.set_device('gpu'); "
+        "x = paddle.ones([64, 64]); assert float((x @ x).sum()) == 64**3; print(paddle.device.cuda.get_device_name())"
+    )
+    return _python_says(body)
+
+
+def _ernie(args: InspectArgs) -> tuple[bool, str]:
+    ok, found = _run("git", "-C", str(ERNIE), "rev-parse", "HEAD")
+    return ok and found == ERNIE_COMMIT, found
+
+
+def _ernie_import(args: InspectArgs) -> tuple[bool, str]:
+    return _python_says("import erniekit; print(erniekit.__name__)")
+
+
+def _ernie_command(args: InspectArgs) -> tuple[bool, str]:
+    return (True, str(shutil.which("erniekit"))) if shutil.which("erniekit") else (False, "not on PATH")
+
+
+def _trainer(args: InspectArgs) -> tuple[bool, str]:
+    stub = "from sft.engines.cpu_launcher import stub_triton; stub_triton(); " if args.device == "cpu" else ""
+    body = f"{stub}import paddleformers.cli.launcher, paddleformers; print(paddleformers.__version__)"
+    return _python_says(body)
+
+
+def _packages(args: InspectArgs) -> tuple[bool, str]:
+    found = {name: _version(name) for name in PINS}
+    return found == PINS, ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _config(args: InspectArgs) -> tuple[bool, str]:
+    """Every key that we write stands in the guide's file of the checked-out ERNIE, or is one of the resume's."""
+    from sft.engines import ENGINES
+    from sft.engines.base import Folders
+    from sft.jobs.examples import SPEC
+
+    place = Path("/x")
+    folders = Folders(place, place, place, place, place)
+    try:
+        known = set(yaml.safe_load((ERNIE / GUIDE).read_text()))
+    except OSError as error:
+        return False, str(error)
+    unknown = set(ENGINES["erniekit"].command(SPEC, folders, None).config) - known
+    return not unknown, f"unknown keys: {', '.join(sorted(unknown))}" if unknown else f"{GUIDE}: all keys known"
+
+
+def _disk(args: InspectArgs) -> tuple[bool, str]:
+    free = shutil.disk_usage(".").free / 1e9
+    return free > 2, f"{free:.0f} GB free"
+
+
+CHECKS = (
+    Check("python", _python, f"the image must have Python 3.10: {REDEPLOY}", quick=True),
+    Check(
+        "cuda",
+        _cuda,
+        "choose a GPU that Modal has (modal.gpu), or look at its status page",
+        devices=("gpu",),
+        quick=True,
+    ),
+    Check(
+        "paddle",
+        _paddle,
+        f"the engine's wheel is not installed: {REDEPLOY}; on one machine make .venv/ready",
+        quick=True,
+    ),
+    Check("paddle-gpu", _paddle_gpu, "the wheel and the driver do not fit: choose another modal.gpu", devices=("gpu",)),
+    Check("ernie", _ernie, f"ERNIE is not checked out at {ERNIE_COMMIT[:12]}: {REDEPLOY}", engines=("erniekit",)),
+    Check("ernie-import", _ernie_import, f"ERNIE's packages are incomplete: {REDEPLOY}", engines=("erniekit",)),
+    Check("ernie-cmd", _ernie_command, f"the command erniekit is missing: {REDEPLOY}", engines=("erniekit",)),
+    Check("trainer", _trainer, f"paddleformers does not import: {REDEPLOY}", engines=("paddleformers",)),
+    Check("deps", _packages, f"pinned packages have other versions: {REDEPLOY}; on one machine make .venv/ready"),
+    Check(
+        "config",
+        _config,
+        "the trainer's config keys have changed: update sft/engines/erniekit.py",
+        engines=("erniekit",),
+    ),
+    Check("disk", _disk, "free at least 2 GB", devices=("cpu",)),
+)
+
+
+def fitting(engine: str, device: str, *, quick: bool = False) -> list[Check]:
+    """The checks that fit an engine and a device."""
+    fits = [check for check in CHECKS if engine in check.engines and device in check.devices]
+    return [check for check in fits if check.quick or not quick]
+
+
+def code_hash() -> str:
+    """sha256 (hex) over the Python files of sft/ and modal_infra/: is what is deployed what lies here?"""
+    root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
+    for room in ("modal_infra", "sft"):
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def inspect_environment(args: InspectArgs, context: Context) -> dict[str, Any]:
+    """Run the checks.
+
+    Returns: ``{"findings": [{"name", "ok", "found", "remedy"}], "code": hash of the code that ran}``.
+    Raises:
+        InputError: a named check does not exist, or does not fit the engine and device.
+    """
+    checks = {check.name: check for check in fitting(args.engine, args.device)}
+    unknown = [name for name in args.checks if name not in checks]
+    if unknown:
+        raise InputError("no such check", value=", ".join(unknown), remedy=f"use {', '.join(checks)}")
+    findings = []
+    for check in checks.values():
+        if not args.checks or check.name in args.checks:
+            ok, found = check.body(args)
+            finding = Finding(check.name, ok, found, "" if ok else check.remedy)
+            context.event("check", **asdict(finding))
+            findings.append(asdict(finding))
+    return {"findings": findings, "code": code_hash()}
+
+
+INSPECT_ENVIRONMENT = Job("inspect_environment", InspectArgs, inspect_environment)

@@ -1,0 +1,40 @@
+"""The GPU wheels of paddlepaddle: which engine needs which, and where each lies on the models volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FOLDER = "wheels"  # on the models volume
+_HOST = "https://paddle-whl.bj.bcebos.com/stable/cu126/paddlepaddle-gpu"
+
+
+@dataclass(frozen=True)
+class WheelSource:
+    """A wheel: its file name and address. Size (bytes) and sha256 are checked where they are known.
+
+    Paddle publishes no hashes for these files: those that stay empty are recorded at the first download and checked
+    from then on; ``wheel.sha256`` in the configuration pins one.
+    """
+
+    version: str
+    url: str
+    size: int = 0
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name on the volume: pip reads version and platform from it."""
+        return f"paddlepaddle_gpu-{self.version}-cp310-cp310-linux_x86_64.whl"
+
+    @property
+    def path(self) -> str:
+        """Where it lies on the models volume."""
+        return f"{FOLDER}/{self.name}"
+
+
+def _stable(version: str) -> WheelSource:
+    return WheelSource(version, f"{_HOST}/paddlepaddle_gpu-{version}-cp310-cp310-linux_x86_64.whl")
+
+
+# ERNIEKit needs 3.2.0; paddleformers 1.2.0 does not import with it (no paddle.distributed.fsdp) and needs 3.3.1.
+WHEELS = {"erniekit": _stable("3.2.0"), "paddleformers": _stable("3.3.1")}

@@ -1,0 +1,71 @@
+"""Step upload-data: the validated dataset on the data volume, once for each content."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from compute.base import Compute
+from sft.dataset.rows import Format
+from sft.dataset.validate import Report, read_samples
+from sft.plan import DatasetFiles
+from tasks.following import DELAYS, RETRIES, is_transient
+from tasks.telling import tell
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """``root`` is where jobs find the dataset; ``files`` were copied this time."""
+
+    root: str
+    files: int
+
+
+@task(
+    name="upload-data",
+    description="Copy the validated dataset to the data volume, unless the same content is there",
+    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
+    retry_condition_fn=is_transient,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
+)
+def upload_data(files: DatasetFiles, report: Report, compute: Compute) -> Uploaded | State[Uploaded]:
+    """Upload rows and images. The record is written last: without it the set does not count.
+
+    Raises:
+        TransientError: the connection broke; what has arrived is not sent again.
+    """
+    root = compute.dataset_root(files.root, report.fingerprint)
+    if compute.name == "local":
+        reason = "compute local reads the dataset where it lies"
+        tell(f"skipped: {reason}")
+        return Completed(name="Skipped", message=reason, data=Uploaded(root, 0))
+    count = upload(files, report, compute)
+    tell(f"dataset {root}: {count} files uploaded" if count else f"dataset {root} is on the volume already")
+    return Uploaded(root, count)
+
+
+def upload(files: DatasetFiles, report: Report, compute: Compute) -> int:
+    """Upload unless the record is there; returns the number of files sent."""
+    root = compute.dataset_root(files.root, report.fingerprint)
+    if compute.read("data", f"{root}/record.json") is not None:
+        return 0
+    sources = {files.train, files.held_out}
+    sources |= _images(files.train, report.train.format) | _images(files.held_out, report.held_out.format)
+    compute.put_all("data", [(s, f"{root}/{s.relative_to(files.root).as_posix()}") for s in sorted(sources)])
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record.json"
+        record.write_text(json.dumps(report.as_dict()))
+        compute.put("data", record, f"{root}/record.json")
+    return len(sources)
+
+
+def _images(path: Path, form: Format) -> set[Path]:
+    folder = path.resolve().parent
+    return {(folder / name).resolve() for sample in read_samples(path, form) for name, _ in sample.images}

@@ -1,0 +1,233 @@
+"""The whole path through Modal's unmodified client and container entrypoint, against the stand-in server."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import get_current_settings
+
+from sft.wheels import WHEELS
+from tests.compute.test_local import processes
+from tests.support.modal_runs import SFT, environment, sft
+from tests.support.modal_server import ModalServer
+
+CAN_UNSHARE = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+pytestmark = [
+    pytest.mark.skipif(not CAN_UNSHARE, reason="unshare --mount is not permitted here: volumes cannot be mounted"),
+    pytest.mark.usefixtures("prefect_server"),
+]
+SETTINGS = [
+    "compute=modal",
+    "modal.gpu=none",
+    "dataset.digits.train_rows=64",
+    "dataset.digits.held_out_rows=8",
+    "train.save_steps=5",
+    "train.logging_steps=1",
+]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ModalServer]:
+    """A server with nothing deployed."""
+    server = ModalServer(tmp_path / "server")
+    server.state.mkdir()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def deployed(server: ModalServer, home: Path) -> ModalServer:
+    """A server with everything deployed; the wheels were uploaded from this machine."""
+    for wheel in WHEELS.values():
+        (home / wheel.name).write_bytes(b"a wheel of " + wheel.version.encode())
+        process = sft(server, home, "upload-wheel", wheel.name)
+        assert process.returncode == 0, process.stderr
+    process = sft(server, home, "deploy")
+    assert process.returncode == 0, process.stdout + process.stderr
+    return server
+
+
+class Orchestrator:
+    """``sft run smoke`` with compute modal in a process of its own."""
+
+    def __init__(self, server: ModalServer, home: Path, steps: int) -> None:
+        variables = {**environment(server, home), "PREFECT_API_URL": str(get_current_settings().api.url)}
+        settings = [part for s in [*SETTINGS, f"train.max_steps={steps}"] for part in ("--set", s)]
+        self.log = home / f"log-{time.monotonic_ns()}.txt"
+        with self.log.open("w") as log:
+            command = [SFT, "run", "smoke", *settings]
+            self.process = subprocess.Popen(command, cwd=home, env=variables, stdout=log, stderr=log)
+
+    def wait_for(self, text: str, seconds: float = 120) -> None:
+        end = time.monotonic() + seconds
+        while text not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.05)
+
+    def end(self, seconds: float = 240) -> str:
+        self.process.wait(seconds)
+        return self.log.read_text()
+
+
+@pytest.fixture
+def start(home: Path) -> Iterator[Callable[..., Orchestrator]]:
+    started: list[Orchestrator] = []
+
+    def begin(server: ModalServer, steps: int) -> Orchestrator:
+        started.append(Orchestrator(server, home, steps))
+        return started[-1]
+
+    yield begin
+    for orchestrator in started:
+        orchestrator.process.kill()
+        orchestrator.process.wait()
+
+
+def trainings(server: ModalServer) -> list[str]:
+    return [call.id for call in server.calls.values() if "train" in call.function_id]
+
+
+def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
+    deployed: ModalServer, home: Path, start: Callable[..., Orchestrator]
+) -> None:
+    first = start(deployed, steps=10)
+    text = first.end()
+    assert first.process.returncode == 0, text
+    assert "CER on 8 held-out rows" in text
+    assert "checkpoint-5 is complete" in text, "events come through Modal's log stream"
+    (folder,) = (home / "models").iterdir()
+    assert (folder / "model" / "model-00001-of-00001.safetensors").stat().st_size > 10_000_000
+    assert (folder / "report.html").exists()
+    options = list(deployed.options.values())
+    assert {o.timeout_secs for o in options} == {24 * 3600}
+
+    calls = len(deployed.calls)
+    second = start(deployed, steps=10)
+    text = second.end()
+    assert second.process.returncode == 0, text
+    assert len(deployed.calls) == calls, "a call was paid for although nothing changed"
+    assert "nothing is trained" in text
+
+
+def test_a_killed_orchestrator_attaches_and_a_cancelled_one_ends_the_container(
+    deployed: ModalServer, start: Callable[..., Orchestrator]
+) -> None:
+    first = start(deployed, steps=100_000)
+    first.wait_for("checkpoint-5 is complete")
+    first.process.kill()
+    second = start(deployed, steps=100_000)
+    second.wait_for("attached to call")
+    assert len(trainings(deployed)) == 1
+    second.wait_for("checkpoint-")
+    cancelled = time.monotonic()
+    second.process.send_signal(signal.SIGINT)
+    while processes(str(deployed.state)):
+        assert time.monotonic() - cancelled < 10, second.log.read_text()
+        time.sleep(0.05)
+    assert second.process.wait(20) == 130
+
+
+def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
+    deployed: ModalServer, start: Callable[..., Orchestrator]
+) -> None:
+    first = start(deployed, steps=40)
+    first.wait_for("checkpoint-10 is complete")
+    (call,) = trainings(deployed)
+    container = deployed.calls[call].container
+    assert container is not None
+    container.kill()
+    text = first.end(60)
+    assert first.process.returncode == 1, text
+    assert "the container ended without a result" in text
+    second = start(deployed, steps=40)
+    text = second.end()
+    assert second.process.returncode == 0, text
+    assert "resuming from checkpoint-" in text
+
+
+@pytest.mark.parametrize(
+    "rpc", ["FunctionGet", "FunctionMap", "FunctionGetOutputs", "VolumeGetFile2", "VolumePutFiles"]
+)
+def test_a_passing_fault_of_any_request_changes_nothing(
+    deployed: ModalServer, start: Callable[..., Orchestrator], rpc: str
+) -> None:
+    deployed.faults[rpc] = 2
+    orchestrator = start(deployed, steps=3)
+    text = orchestrator.end()
+    assert orchestrator.process.returncode == 0, text
+    assert deployed.faults[rpc] == 0
+    assert len(trainings(deployed)) == 1
+
+
+def test_nothing_deployed_says_what_to_run(server: ModalServer, home: Path, start: Callable[..., Orchestrator]) -> None:
+    orchestrator = start(server, steps=3)
+    text = orchestrator.end()
+    assert orchestrator.process.returncode == 1
+    assert "not deployed" in text
+    assert "Next: sft deploy" in text
+
+
+def test_a_refused_token_says_what_to_run(server: ModalServer, home: Path) -> None:
+    server.token_valid = False
+    process = sft(server, home, "deploy")
+    assert process.returncode == 1
+    assert "Next: modal token new" in process.stderr
+
+
+def test_a_missing_token_says_what_to_run(server: ModalServer, home: Path) -> None:
+    variables = {k: v for k, v in environment(server, home).items() if not k.startswith("MODAL_TOKEN")}
+    process = subprocess.run([SFT, "deploy"], cwd=home, env=variables, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert "Next: modal token new" in process.stderr
+
+
+def test_the_images_install_the_wheel_from_the_volume_and_numpy_last(deployed: ModalServer) -> None:
+    for engine, wheel in WHEELS.items():
+        commands = layers(deployed, f"train_{engine}")
+        installs = [line for line in commands if "paddlepaddle" in line]
+        assert installs == [f"RUN python -m pip install --no-deps /models/{wheel.path}"]
+        assert not any("bcebos" in line or "paddle-whl" in line for line in commands)
+        assert commands[-1] == "RUN python -m pip install --no-deps numpy==1.26.4"
+    one, other = (layers(deployed, f"train_{engine}") for engine in WHEELS)
+    common = [a for a, b in zip(one, other) if a == b]
+    assert common == one[: len(common)] == other[: len(common)]
+    assert any("doc-parser" in line for line in common), "the heavy layers are shared by the variants"
+
+
+def layers(server: ModalServer, function: str) -> list[str]:
+    """The RUN, FROM, … lines of a function's image, from its base upwards; mounts and settings are left out."""
+    image_id, chain = server.functions[f"fu-{function}"].image_id, []
+    while image_id:
+        image = server.images[image_id]
+        chain.append([c for c in image.dockerfile_commands if not c.startswith("FROM base")])
+        image_id = image.base_images[0].image_id if image.base_images else ""
+    return [line for commands in reversed(chain) for line in commands]
+
+
+def test_the_wheel_step_mounts_the_models_volume(deployed: ModalServer) -> None:
+    for image in deployed.images.values():
+        if any("/models/wheels" in line for line in image.dockerfile_commands):
+            assert [(m.mount_path, m.volume_id) for m in image.volume_mounts] == [("/models", "vo-paddleocr-vl-models")]
+
+
+def test_a_dataset_is_validated_then_uploaded_once(server: ModalServer, home: Path) -> None:
+    from tests.conftest import Dataset
+
+    data = Dataset(home / "data")
+    data.write("train.jsonl", [data.row(data.image(f"img/{i}.png", i)) for i in range(3)])
+    data.write("held.jsonl", [data.row(data.image("img/9.png", 9))])
+    first = sft(server, home, "upload", "data/train.jsonl", "data/held.jsonl")
+    assert "6 files uploaded" in first.stdout, first.stderr
+    second = sft(server, home, "upload", "data/train.jsonl", "data/held.jsonl")
+    assert "on the data volume already" in second.stdout
+    data.write("train.jsonl", [data.row("missing.png")])
+    broken = sft(server, home, "upload", "data/train.jsonl", "data/held.jsonl")
+    assert broken.returncode == 2
+    assert len(list((server.volumes_folder / "vo-paddleocr-vl-data" / "datasets").iterdir())) == 1

@@ -1,0 +1,167 @@
+"""Downloads from a real server that cuts connections, lies, refuses, and serves something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tenacity import wait_none
+
+from sft import download
+from sft.errors import InputError, IntegrityError, TransientError
+from sft.jobs.base import Context
+from sft.jobs.download_wheel import DownloadWheelArgs, download_wheel
+from sft.volumes import Volumes
+from tests.support.web_server import Site, serving
+
+CONTENT = os.urandom(3_000_000)
+SHA = hashlib.sha256(CONTENT).hexdigest()
+NAME = "/w.whl"
+BOUND = 10_000_000
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr(download, "WAIT", wait_none())
+    with serving() as site:
+        site.files[NAME] = CONTENT
+        yield site
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    volumes = Volumes.below(tmp_path / "volumes")
+    volumes.make()
+    return Context(volumes, "call")
+
+
+def args(site: Site, **changes: object) -> DownloadWheelArgs:
+    return DownloadWheelArgs.model_validate({"path": "wheels/w.whl", "url": site.url + NAME, **changes})
+
+
+def wheel(context: Context) -> Path:
+    return context.volumes.models / "wheels" / "w.whl"
+
+
+def test_a_cut_connection_is_resumed_where_it_was_cut(site: Site, context: Context) -> None:
+    site.cut_after = [1_000_000, 500_000, 0, 700_000]
+    record = download_wheel(args(site, size=len(CONTENT), sha256=SHA), context)
+    assert (record["sha256"], record["fetched"]) == (SHA, True)
+    assert wheel(context).read_bytes() == CONTENT
+    assert site.sent == len(CONTENT), "no byte was sent twice"
+
+
+def test_a_killed_download_goes_on_from_the_partial_file(site: Site, context: Context) -> None:
+    part = wheel(context).with_name("w.whl.part")
+    part.parent.mkdir()
+    part.write_bytes(CONTENT[:2_000_000])
+    download_wheel(args(site, sha256=SHA), context)
+    assert site.sent == 1_000_000
+
+
+def test_what_is_there_is_not_asked_for_again(site: Site, context: Context) -> None:
+    download_wheel(args(site), context)
+    site.requests.clear()
+    assert download_wheel(args(site), context)["fetched"] is False
+    assert not site.requests
+
+
+def test_a_server_that_does_not_resume_sends_all_again(site: Site, context: Context) -> None:
+    site.ranges_work, site.cut_after = False, [1_000_000]
+    download_wheel(args(site, sha256=SHA), context)
+    assert wheel(context).read_bytes() == CONTENT
+
+
+def test_answers_that_ask_for_patience_are_tried_again(site: Site, context: Context) -> None:
+    site.refuse = [503, 503, 429, 500]
+    download_wheel(args(site, sha256=SHA), context)
+    assert wheel(context).read_bytes() == CONTENT
+
+
+def test_a_server_that_stays_away_is_a_transient_error(site: Site, context: Context) -> None:
+    site.refuse = [503] * 100
+    with pytest.raises(TransientError, match="503"):
+        download_wheel(args(site), context)
+    assert len(site.refuse) == 100 - download.ATTEMPTS
+
+
+def test_a_length_that_lies_never_becomes_a_wheel(site: Site, context: Context) -> None:
+    site.extra_length = 1000
+    with pytest.raises((TransientError, IntegrityError)):
+        download_wheel(args(site, size=len(CONTENT) + 1000), context)
+    assert not wheel(context).exists()
+    assert not wheel(context).with_name("w.whl.json").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"size": 5}])
+def test_a_corrupt_file_is_refused_and_leaves_nothing(site: Site, context: Context, wrong: dict[str, object]) -> None:
+    with pytest.raises(IntegrityError, match="not the expected one"):
+        download_wheel(args(site, **wrong), context)
+    assert os.listdir(context.volumes.models / "wheels") == []
+
+
+def test_a_hash_recorded_once_is_checked_from_then_on(site: Site, context: Context) -> None:
+    download_wheel(args(site), context)
+    wheel(context).unlink()  # lost, while its record is there
+    site.files[NAME] = CONTENT[:-1] + b"x"
+    with pytest.raises(IntegrityError, match="not the expected one"):
+        download_wheel(args(site), context)
+
+
+def test_a_record_without_its_whole_file_is_no_wheel(site: Site, context: Context) -> None:
+    download_wheel(args(site), context)
+    wheel(context).write_bytes(b"torn")
+    with pytest.raises(IntegrityError, match="modal volume rm"):
+        download_wheel(args(site), context)
+    place = wheel(context).with_name("w.whl.json")
+    place.write_text(json.dumps({})[:-1])  # a torn record
+    assert download_wheel(args(site, sha256=SHA), context)["fetched"] is True
+
+
+def test_a_missing_file_says_what_to_check(site: Site, context: Context) -> None:
+    with pytest.raises(InputError, match="404"):
+        download_wheel(args(site, url=f"{site.url}/none.whl"), context)
+    assert site.requests["/none.whl"] == 1, "asking again does not help"
+
+
+def test_downloads_are_bounded(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="larger than allowed"):
+        download.download(site.url + NAME, tmp_path / "w", max_bytes=1_000_000)
+
+
+def test_a_redirect_from_outside_into_a_private_network_is_refused(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = site.url.replace("127.0.0.1", "localhost")
+    site.redirects["/away"] = inside + NAME
+    download.download(f"{site.url}/away", tmp_path / "ok", max_bytes=BOUND)  # the user named a private host: allowed
+    really = download.is_private
+    monkeypatch.setattr(download, "is_private", lambda url: really(url) and "127.0.0.1" not in url)
+    with pytest.raises(InputError, match="private network"):
+        download.download(f"{site.url}/away", tmp_path / "w", max_bytes=BOUND)
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("http://127.0.0.1/x", True),
+        ("http://[::1]/x", True),
+        ("http://10.1.2.3/x", True),
+        ("http://169.254.169.254/latest", True),
+        ("http://localhost/x", True),
+        ("http://8.8.8.8/x", False),
+    ],
+)
+def test_private_addresses_are_known(url: str, private: bool) -> None:
+    assert download.is_private(url) is private
+
+
+def test_an_endless_redirect_ends(site: Site, tmp_path: Path) -> None:
+    site.redirects["/a"] = "/a"
+    with pytest.raises(InputError, match="too many redirects"):
+        download.download(f"{site.url}/a", tmp_path / "w", max_bytes=BOUND)

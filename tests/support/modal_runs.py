@@ -1,0 +1,32 @@
+"""The command line against the stand-in server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.modal_server import ModalServer
+
+SFT = str(Path(sys.executable).with_name("sft"))
+
+
+def environment(server: ModalServer, home: Path) -> dict[str, str]:
+    """A token, the stand-in server's address, and a state folder of its own."""
+    return {
+        **os.environ,
+        "MODAL_SERVER_URL": server.url,
+        "MODAL_TOKEN_ID": "ak-test",
+        "MODAL_TOKEN_SECRET": "as-test",
+        "MODAL_CONFIG_PATH": str(home / "modal.toml"),
+        "SFT_HOME": str(home / "state"),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def sft(server: ModalServer, home: Path, *args: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [SFT, *args], cwd=home, env=environment(server, home), capture_output=True, text=True, timeout=timeout
+    )

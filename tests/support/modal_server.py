@@ -1,0 +1,535 @@
+"""A server that stands in for Modal: the unmodified client talks to it, calls run in Modal's container entrypoint.
+
+It keeps deployments, calls and volumes (as folders), starts a container as a process with the volumes bind-mounted at
+/data, /models and /outputs in a mount namespace of its own, and can fail on purpose. What it does not have is Modal's
+cloud: images are recorded, not built, and every container runs this machine's Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import hashlib
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from google.protobuf.empty_pb2 import Empty
+from grpclib import GRPCError, Status
+from grpclib.server import Server
+from modal_proto import api_grpc, api_pb2
+
+PROJECT = Path(__file__).resolve().parents[2]
+DONE = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
+FAILED = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
+TERMINATED = api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
+V1 = api_pb2.VOLUME_FS_VERSION_V1
+INTERNAL = api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE
+
+
+class Call:
+    """One function call: its input, its container and, at the end, its output."""
+
+    def __init__(self, call_id: str, function_id: str, item: api_pb2.FunctionInput) -> None:
+        self.id = call_id
+        self.input_id = f"in-{call_id}"
+        self.function_id = function_id
+        self.input = item
+        self.taken = False
+        self.cancelled = False
+        self.done = asyncio.Event()
+        self.outputs: list[api_pb2.FunctionGetOutputsItem] = []
+        self.log = b""
+        self.container: Container | None = None
+
+    def finish(self, result: api_pb2.GenericResult, data_format: int = 0) -> None:
+        if not self.outputs:
+            output = api_pb2.FunctionGetOutputsItem(
+                result=result,
+                idx=0,
+                input_id=self.input_id,
+                data_format=data_format,  # type: ignore[arg-type]
+            )
+            self.outputs.append(output)
+            self.done.set()
+
+
+class Container:
+    """A process that runs Modal's container entrypoint for one call, behind a port of its own."""
+
+    def __init__(self, modal: ModalServer, call: Call) -> None:
+        self.modal, self.call = modal, call
+        self.process: asyncio.subprocess.Process | None = None
+        self.server: Server | None = None
+
+    async def run(self) -> None:
+        self.server = Server([servicer(self.modal, self)])
+        await self.server.start("127.0.0.1", 0)
+        port = self.server._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        arguments = self.modal.state / f"{self.call.id}.args"
+        arguments.write_bytes(self._arguments().SerializeToString())
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("MODAL_")},
+            "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
+            "MODAL_SERVER_URL": f"http://127.0.0.1:{port}",
+            "MODAL_TASK_ID": f"ta-{self.call.id}",
+            "MODAL_IS_REMOTE": "1",
+            "MODAL_FUNCTION_RUNTIME": "gvisor",
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        mounts = " && ".join(
+            f"mkdir -p /{name} && mount --bind {folder} /{name}" for name, folder in self.modal.mounted().items()
+        )
+        script = f"{mounts} && exec {sys.executable} -m modal._container_entrypoint"
+        self.process = await asyncio.create_subprocess_exec(
+            *("unshare", "--mount", "--propagation", "private", "sh", "-c", script),
+            env=environment,
+            cwd=self.modal.state,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        while chunk := await self.process.stdout.read(65536):
+            self.call.log += chunk
+        code = await self.process.wait()
+        self.server.close()
+        if not self.call.outputs:
+            status = TERMINATED if self.call.cancelled else INTERNAL
+            self.call.finish(api_pb2.GenericResult(status=status, exception=f"container exited with {code}"))
+
+    def _arguments(self) -> api_pb2.ContainerArguments:
+        function = self.modal.functions[self.modal.bound.get(self.call.function_id, self.call.function_id)]
+        return api_pb2.ContainerArguments(
+            task_id=f"ta-{self.call.id}",
+            function_id=self.call.function_id,
+            app_id="ap-1",
+            function_def=function,
+            app_layout=self.modal.layout(),
+            environment_name="main",
+        )
+
+    def kill(self) -> None:
+        """End the container's processes at once, as a lost machine would."""
+        if self.process is not None and self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class ModalServer:
+    """The state, and the thread that serves it.
+
+    ``faults`` maps an RPC's name to how often it still fails with UNAVAILABLE.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.volumes_folder = state / "modal-volumes"
+        self.functions: dict[str, api_pb2.Function] = {}
+        self.bound: dict[str, str] = {}  # bound function id → base function id
+        self.options: dict[str, api_pb2.FunctionOptions] = {}
+        self.images: dict[str, api_pb2.Image] = {}
+        self.calls: dict[str, Call] = {}
+        self.files: dict[str, bytes] = {}
+        self.volume_ids: dict[str, str] = {}
+        self.deployed: dict[str, dict[str, str]] = {}  # app → function name → id
+        self.faults: collections.Counter[str] = collections.Counter()
+        self.rpcs: collections.Counter[str] = collections.Counter()
+        self.token_valid = True
+        self.url = ""
+        self.http = ""
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def start(self) -> None:
+        started = threading.Event()
+        self._started = started
+        self._thread.start()
+        assert started.wait(20)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _shut(self) -> None:
+        for call in self.calls.values():
+            if call.container is not None:
+                call.container.kill()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=10)
+        server, runner = self._servers
+        server.close()
+        await runner.cleanup()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._listen())
+        self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        server = Server([servicer(self, None)])
+        await server.start("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+        application = web.Application(client_max_size=1 << 30)
+        application.router.add_get("/volume/{volume}/{path:.*}", self._get_block)
+        application.router.add_put("/blob/{name}", self._put_blob)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.http = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+        self._servers = (server, runner)
+        self._started.set()
+
+    async def _get_block(self, request: web.Request) -> web.Response:
+        path = self.folder(request.match_info["volume"]) / request.match_info["path"]
+        start, length = int(request.query["start"]), int(request.query["len"])
+        with path.open("rb") as file:
+            file.seek(start)
+            return web.Response(body=file.read(length))
+
+    async def _put_blob(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.files[request.match_info["name"]] = body
+        return web.Response(headers={"ETag": hashlib.md5(body).hexdigest()})
+
+    def folder(self, volume_id: str) -> Path:
+        path = self.volumes_folder / volume_id
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def mounted(self) -> dict[str, Path]:
+        return {name: self.folder(f"vo-paddleocr-vl-{name}") for name in ("data", "models", "outputs")}
+
+    def layout(self) -> api_pb2.AppLayout:
+        objects = [api_pb2.Object(object_id=id_, function_handle_metadata=self.metadata(id_)) for id_ in self.functions]
+        others = [*self.images, *self.volume_ids.values(), "st-huggingface", "mo-1"]
+        objects += [api_pb2.Object(object_id=id_) for id_ in others]
+        return api_pb2.AppLayout(objects=objects, function_ids={f.function_name: i for i, f in self.functions.items()})
+
+    def metadata(self, function_id: str) -> api_pb2.FunctionHandleMetadata:
+        function = self.functions[self.bound.get(function_id, function_id)]
+        formats = [api_pb2.DATA_FORMAT_PICKLE, api_pb2.DATA_FORMAT_CBOR]
+        return api_pb2.FunctionHandleMetadata(
+            function_name=function.function_name,
+            function_type=function.function_type,
+            definition_id=f"de-{function_id}",
+            supported_input_formats=formats,
+            supported_output_formats=formats,
+            app_id="ap-1",
+        )
+
+    def data(self, function_id: str) -> api_pb2.FunctionData:
+        function = self.functions[function_id]
+        ranked = api_pb2.FunctionData.RankedFunction(rank=0, function=function)
+        return api_pb2.FunctionData(function_name=function.function_name, ranked_functions=[ranked])
+
+    def begin(self, function_id: str, item: api_pb2.FunctionInput) -> Call:
+        call = Call(f"fc-{len(self.calls) + 1}", function_id, item)
+        self.calls[call.id] = call
+        call.container = Container(self, call)
+        task = asyncio.get_running_loop().create_task(call.container.run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return call
+
+
+class _Handlers:
+    """One method for each RPC that the client or the container uses; names are the protocol's."""
+
+    def __init__(self, modal: ModalServer, container: Container | None) -> None:
+        self.modal, self.container = modal, container
+
+    async def ClientHello(self, r: Empty) -> Any:
+        if not self.modal.token_valid and self.container is None:
+            raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed")
+        return api_pb2.ClientHelloResponse(image_builder_version="2025.06")
+
+    async def AuthTokenGet(self, r: Any) -> Any:
+        return api_pb2.AuthTokenGetResponse(token="")
+
+    async def EnvironmentGetOrCreate(self, r: Any) -> Any:
+        settings = api_pb2.EnvironmentSettings(image_builder_version="2025.06")
+        metadata = api_pb2.EnvironmentMetadata(name="main", settings=settings)
+        return api_pb2.EnvironmentGetOrCreateResponse(environment_id="en-1", metadata=metadata)
+
+    async def WorkspaceNameLookup(self, r: Any) -> Any:
+        return api_pb2.WorkspaceNameLookupResponse(username="tests")
+
+    async def AppGetOrCreate(self, r: Any) -> Any:
+        return api_pb2.AppGetOrCreateResponse(app_id=f"ap-{r.app_name}")
+
+    async def AppGetByDeploymentName(self, r: Any) -> Any:
+        known = r.name in self.modal.deployed
+        return api_pb2.AppGetByDeploymentNameResponse(app_id=f"ap-{r.name}" if known else "")
+
+    async def AppCreate(self, r: Any) -> Any:
+        return api_pb2.AppCreateResponse(app_id=f"ap-{r.description}", app_page_url="https://modal.test/apps")
+
+    async def AppGetLayout(self, r: Any) -> Any:
+        return api_pb2.AppGetLayoutResponse(app_layout=self.modal.layout())
+
+    async def AppSetTags(self, r: Any) -> Any:
+        return Empty()
+
+    async def AppHeartbeat(self, r: Any) -> Any:
+        return Empty()
+
+    async def AppClientDisconnect(self, r: Any) -> Any:
+        return Empty()
+
+    async def AppPublish(self, r: Any) -> Any:
+        self.modal.deployed[r.name] = dict(r.function_ids)
+        return api_pb2.AppPublishResponse(url=f"https://modal.test/apps/{r.name}")
+
+    async def ImageGetOrCreate(self, r: Any) -> Any:
+        id_ = "im-" + hashlib.sha256(r.image.SerializeToString(deterministic=True)).hexdigest()[:12]
+        self.modal.images[id_] = r.image
+        result = api_pb2.GenericResult(status=DONE)
+        return api_pb2.ImageGetOrCreateResponse(image_id=id_, result=result)
+
+    async def MountBatchedCheckExistence(self, r: Any) -> Any:
+        return api_pb2.MountBatchedCheckExistenceResponse()
+
+    async def MountGetOrCreate(self, r: Any) -> Any:
+        handle = api_pb2.MountHandleMetadata(content_checksum_sha256_hex="0" * 64)
+        return api_pb2.MountGetOrCreateResponse(mount_id="mo-1", handle_metadata=handle)
+
+    async def MountPutFile(self, r: Any) -> Any:
+        if r.data_blob_id:
+            self.modal.files[r.sha256_hex] = self.modal.files[r.data_blob_id]
+        elif r.data or r.sha256_hex == hashlib.sha256().hexdigest():
+            self.modal.files[r.sha256_hex] = r.data
+        return api_pb2.MountPutFileResponse(exists=r.sha256_hex in self.modal.files)
+
+    async def BlobCreate(self, r: Any) -> Any:
+        name = f"bl-{len(self.modal.files)}-{time.monotonic_ns()}"
+        return api_pb2.BlobCreateResponse(blob_id=name, upload_url=f"{self.modal.http}/blob/{name}")
+
+    async def SecretGetOrCreate(self, r: Any) -> Any:
+        return api_pb2.SecretGetOrCreateResponse(secret_id=f"st-{r.deployment_name or 'env'}")
+
+    async def FunctionPrecreate(self, r: Any) -> Any:
+        id_ = f"fu-{r.function_name}"
+        self.modal.functions.setdefault(id_, api_pb2.Function(function_name=r.function_name))
+        return api_pb2.FunctionPrecreateResponse(function_id=id_, handle_metadata=self.modal.metadata(id_))
+
+    async def FunctionCreate(self, r: Any) -> Any:
+        id_ = f"fu-{r.function.function_name}"
+        self.modal.functions[id_] = r.function
+        metadata = self.modal.metadata(id_)
+        data = self.modal.data(id_)
+        return api_pb2.FunctionCreateResponse(
+            function_id=id_, function=r.function, handle_metadata=metadata, function_data=data
+        )
+
+    async def FunctionGet(self, r: Any) -> Any:
+        id_ = self.modal.deployed.get(r.app_name, {}).get(r.object_tag)
+        if id_ is None:
+            what = f"Function '{r.object_tag}'" if r.app_name in self.modal.deployed else f"App '{r.app_name}'"
+            raise GRPCError(Status.NOT_FOUND, f"{what} not found in environment 'main'.")
+        metadata, data = self.modal.metadata(id_), self.modal.data(id_)
+        return api_pb2.FunctionGetResponse(function_id=id_, handle_metadata=metadata, function=data)
+
+    async def FunctionBindParams(self, r: Any) -> Any:
+        id_ = f"{r.function_id}-{len(self.modal.bound)}"
+        self.modal.bound[id_] = r.function_id
+        self.modal.options[id_] = r.function_options
+        metadata = self.modal.metadata(id_)
+        return api_pb2.FunctionBindParamsResponse(bound_function_id=id_, handle_metadata=metadata)
+
+    async def FunctionMap(self, r: Any) -> Any:
+        call = self.modal.begin(r.function_id, r.pipelined_inputs[0].input)
+        item = api_pb2.FunctionPutInputsResponseItem(idx=0, input_id=call.input_id)
+        return api_pb2.FunctionMapResponse(function_call_id=call.id, pipelined_inputs=[item])
+
+    def _call(self, call_id: str) -> Call:
+        if call_id not in self.modal.calls:
+            raise GRPCError(Status.NOT_FOUND, f"Function call {call_id} not found")
+        return self.modal.calls[call_id]
+
+    async def FunctionGetOutputs(self, r: Any) -> Any:
+        call = self._call(r.function_call_id)
+        try:
+            await asyncio.wait_for(call.done.wait(), max(r.timeout, 0.001))
+        except asyncio.TimeoutError:
+            return api_pb2.FunctionGetOutputsResponse(last_entry_id="0-0", num_unfinished_inputs=1)
+        return api_pb2.FunctionGetOutputsResponse(idxs=[0], outputs=call.outputs, last_entry_id="1-0")
+
+    async def FunctionCallFromId(self, r: Any) -> Any:
+        call = self._call(r.function_call_id)
+        metadata = api_pb2.FunctionCallHandleMetadata(app_id="ap-1", function_id=call.function_id)
+        return api_pb2.FunctionCallFromIdResponse(function_call_id=call.id, num_inputs=1, metadata=metadata)
+
+    async def FunctionCallGetInfo(self, r: Any) -> Any:
+        call = self._call(r.function_call_id)
+        info = api_pb2.FunctionCallInfo(function_call_id=call.id)
+        (info.succeeded_inputs if call.done.is_set() else info.pending_inputs).total = 1
+        return api_pb2.FunctionCallGetInfoResponse(info=info)
+
+    async def FunctionCallCancel(self, r: Any) -> Any:
+        call = self._call(r.function_call_id)
+        call.cancelled = True
+        if call.container is not None:
+            call.container.kill()
+        return Empty()
+
+    async def AppCountLogs(self, r: Any) -> Any:
+        return api_pb2.AppCountLogsResponse(app_id=r.app_id)
+
+    async def AppGetLogs(self, r: Any, send: Callable[[Any], Any]) -> None:
+        call, seen = self._call(r.function_call_id), int(r.last_entry_id or 0)
+        end = time.monotonic() + (r.timeout or 55)
+        while time.monotonic() < end:
+            done = call.done.is_set()
+            if len(call.log) > seen:
+                whole = call.log.rfind(b"\n", seen) + 1 if not done else len(call.log)
+                if whole > seen:
+                    text = call.log[seen:whole].decode("utf-8", "replace")
+                    seen = whole
+                    item = api_pb2.TaskLogs(
+                        data=text,
+                        timestamp=time.time(),
+                        file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT,
+                        function_call_id=call.id,
+                    )
+                    await send(api_pb2.TaskLogsBatch(items=[item], entry_id=str(seen)))
+                    continue
+            if done:
+                await send(api_pb2.TaskLogsBatch(entry_id=str(seen), app_done=True))
+                return
+            await asyncio.sleep(0.05)
+
+    # What a container asks.
+
+    async def ContainerHello(self, r: Any) -> Any:
+        return Empty()
+
+    async def ContainerHeartbeat(self, r: Any) -> Any:
+        return api_pb2.ContainerHeartbeatResponse()
+
+    async def FunctionGetInputs(self, r: Any) -> Any:
+        assert self.container is not None
+        call = self.container.call
+        if call.taken:
+            return api_pb2.FunctionGetInputsResponse(inputs=[api_pb2.FunctionGetInputsItem(kill_switch=True)])
+        call.taken = True
+        item = api_pb2.FunctionGetInputsItem(
+            input_id=call.input_id,
+            input=call.input,
+            function_call_id=call.id,
+            function_call_invocation_type=api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC,
+        )
+        return api_pb2.FunctionGetInputsResponse(inputs=[item])
+
+    async def FunctionPutOutputs(self, r: Any) -> Any:
+        assert self.container is not None
+        for output in r.outputs:
+            self.container.call.finish(output.result, output.data_format)
+        return Empty()
+
+    async def TaskResult(self, r: Any) -> Any:
+        assert self.container is not None
+        if r.result.status != DONE:
+            self.container.call.finish(r.result)
+        return Empty()
+
+    # Volumes of version 1, kept as folders.
+
+    async def VolumeGetOrCreate(self, r: Any) -> Any:
+        id_ = f"vo-{r.deployment_name}"
+        self.modal.volume_ids[r.deployment_name] = id_
+        self.modal.folder(id_)
+        metadata = api_pb2.VolumeMetadata(version=V1, name=r.deployment_name)
+        return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=V1, metadata=metadata)
+
+    async def VolumeCommit(self, r: Any) -> Any:
+        return api_pb2.VolumeCommitResponse()
+
+    async def VolumeReload(self, r: Any) -> Any:
+        return Empty()
+
+    async def VolumeListFiles(self, r: Any, send: Callable[[Any], Any]) -> None:
+        root = self.modal.folder(r.volume_id)
+        below = root / r.path.strip("/")
+        if not below.exists():
+            raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {r.path}")
+        found = [below] if below.is_file() else sorted(below.rglob("*") if r.recursive else below.iterdir())
+        entries = [
+            api_pb2.FileEntry(
+                path=path.relative_to(root).as_posix(),
+                type=api_pb2.FileEntry.FILE if path.is_file() else api_pb2.FileEntry.DIRECTORY,
+                mtime=int(path.stat().st_mtime),
+                size=path.stat().st_size,
+            )
+            for path in found
+        ]
+        await send(api_pb2.VolumeListFilesResponse(entries=entries))
+
+    async def VolumeGetFile2(self, r: Any) -> Any:
+        path = self.modal.folder(r.volume_id) / r.path.strip("/")
+        if not path.is_file():
+            raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {r.path}")
+        size, block = path.stat().st_size, 8 << 20
+        place = f"{self.modal.http}/volume/{r.volume_id}/{r.path.strip('/')}"
+        urls = [f"{place}?start={at}&len={min(block, size - at)}" for at in range(0, size, block)]
+        return api_pb2.VolumeGetFile2Response(get_urls=urls, size=size, start=0, len=size)
+
+    async def VolumePutFiles(self, r: Any) -> Any:
+        root = self.modal.folder(r.volume_id)
+        for file in r.files:
+            path = root / file.filename.strip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.modal.files[file.sha256_hex])
+        return Empty()
+
+    async def VolumeRemoveFile(self, r: Any) -> Any:
+        path = self.modal.folder(r.volume_id) / r.path.strip("/")
+        if not path.exists():
+            raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {r.path}")
+        subprocess.run(["rm", "-rf", str(path)], check=True)
+        return Empty()
+
+
+def servicer(modal: ModalServer, container: Container | None) -> Any:
+    """A grpclib handler: what :class:`_Handlers` lacks answers UNIMPLEMENTED, and faults are injected here."""
+    handlers = _Handlers(modal, container)
+    names = [
+        name for name, value in vars(api_grpc.ModalClientBase).items() if getattr(value, "__isabstractmethod__", 0)
+    ]
+
+    def method(name: str) -> Any:
+        handler = getattr(handlers, name, None)
+
+        async def serve(self: Any, stream: Any) -> None:
+            request = await stream.recv_message()
+            modal.rpcs[name] += 1
+            if handler is None:
+                raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in server has no {name}")
+            if modal.faults[name] > 0:
+                modal.faults[name] -= 1
+                raise GRPCError(Status.UNAVAILABLE, "injected")
+            if len(inspect.signature(handler).parameters) == 2:
+                await handler(request, stream.send_message)
+            else:
+                await stream.send_message(await handler(request))
+
+        return serve
+
+    cls = type("Servicer", (api_grpc.ModalClientBase,), {name: method(name) for name in names})
+    return cls()

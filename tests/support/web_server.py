@@ -1,0 +1,87 @@
+"""A real HTTP server on this machine that misbehaves as told: cuts connections, lies about lengths, answers 503."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Site:
+    """What the server has, and what is wrong with it. ``requests`` counts per path; ``ranges`` are those asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.cut_after: list[int] = []  # bytes after which the next answers are cut, one entry each
+        self.refuse: list[int] = []  # status codes of the next answers, one entry each
+        self.ranges_work = True
+        self.extra_length = 0  # bytes that Content-Length claims too much
+        self.redirects: dict[str, str] = {}
+        self.requests: Counter[str] = Counter()
+        self.sent = 0
+        self.url = ""
+
+
+def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            site.requests[self.path] += 1
+            if site.refuse:
+                return self._plain(site.refuse.pop(0))
+            if self.path in site.redirects:
+                return self._plain(302, site.redirects[self.path])
+            if self.path not in site.files:
+                return self._plain(404)
+            return self._file(site.files[self.path])
+
+        def _plain(self, status: int, location: str = "") -> None:
+            self.send_response(status)
+            if location:
+                self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _file(self, content: bytes) -> None:
+            start = 0
+            asked = self.headers.get("Range")
+            if asked and site.ranges_work:
+                start = int(asked.removeprefix("bytes=").split("-")[0])
+                if start >= len(content):
+                    return self._plain(416)
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start + site.extra_length))
+            self.end_headers()
+            body = content[start:]
+            if site.cut_after:
+                body = body[: site.cut_after.pop(0)]
+                self.close_connection = True
+            self.wfile.write(body)
+            site.sent += len(body)
+            if site.extra_length:
+                self.close_connection = True
+            return None
+
+    return Handler
+
+
+@contextmanager
+def serving() -> Iterator[Site]:
+    """Serve a site while the block runs."""
+    site = Site()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(site))
+    site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
