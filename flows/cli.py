@@ -50,7 +50,7 @@ def prefect_defaults() -> None:
     defaults = {
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",  # no server is needed
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",  # the terminal has a view of its own
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the terminal has a view of its own, errors included
         "PREFECT_CLI_WRAP_LINES": "false",
     }
     for name, value in defaults.items():
@@ -68,12 +68,11 @@ def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer
         prefect_defaults()
         from prefect.exceptions import CancelledRun
 
-        from flows.console import Terminal, hide_our_tracebacks, show_resolved
+        from flows.console import Terminal, show_resolved
         from flows.fine_tune import RunResult, fine_tune
         from tasks.telling import listening
 
         show_resolved(out, resolved)
-        hide_our_tracebacks()
         try:
             with Terminal(out) as terminal, listening(terminal):
                 result = fine_tune(resolved.config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from types import TracebackType
 from typing import Any
 
@@ -11,7 +10,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from sft.config import Resolved
-from sft.errors import SftError
 
 
 class Terminal:
@@ -71,15 +69,3 @@ def show_resolved(console: Console, resolved: Resolved) -> None:
     for row in resolved.lines():
         table.add_row(*row)
     console.print(table)
-
-
-def hide_our_tracebacks() -> None:
-    """Keep the tracebacks of our own errors off the terminal: the message says what a person needs."""
-
-    def is_foreign(record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, SftError)
-
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
-        for handler in logging.getLogger(name).handlers:
-            handler.addFilter(is_foreign)

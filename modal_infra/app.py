@@ -35,7 +35,8 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     """Reload the volumes, run the job, commit; the outcome as plain data."""
     for mounted in NAMES:
         volume(mounted).reload()
-    context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, one_machine=False)
+    call_id = modal.current_function_call_id() or ""
+    context = Context(MOUNTED, call_id, commit=commit, is_running=is_running, one_machine=False)
     try:
         return {"ok": True, "value": jobs.find(name).run(args, context)}
     except Exception as error:
@@ -43,6 +44,21 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
         return {"ok": False, "error": to_wire(error)}
     finally:
         commit()
+
+
+def is_running(call_id: str) -> bool:
+    """Has Modal no end of that call yet? In doubt it runs: two trainings at once are worse than one that waits."""
+    try:
+        modal.FunctionCall.from_id(call_id).get(timeout=0)
+    except modal.exception.OutputExpiredError:
+        return False
+    except TimeoutError:
+        return True
+    except (modal.exception.ConnectionError, modal.exception.ServiceError):
+        return True
+    except Exception:
+        return False  # it ended with an error
+    return False
 
 
 def commit() -> None:

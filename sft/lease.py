@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,14 @@ def holder(folder: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def hold(folder: Path, call_id: str, *, machine_lock: bool = True) -> Iterator[list[int]]:
+def hold(
+    folder: Path, call_id: str, *, machine_lock: bool = True, is_running: Callable[[str], bool] = lambda call_id: True
+) -> Iterator[list[int]]:
     """Hold the lease of ``folder`` while the block runs; yields the descriptors that child processes must inherit.
 
     Args:
         machine_lock: decide by the kernel's lock (all callers are on one machine); otherwise by the heartbeat.
+        is_running: asked about a holder whose heartbeat is fresh: a call that has ended holds nothing.
     Raises:
         LeaseHeld: another call holds it; ``value`` is that call's id.
     """
@@ -45,7 +48,7 @@ def hold(folder: Path, call_id: str, *, machine_lock: bool = True) -> Iterator[l
         if machine_lock:
             _lock(descriptor, folder)
         else:
-            _refuse_if_alive(folder, call_id)
+            _refuse_if_alive(folder, call_id, is_running)
         stop = threading.Event()
         _renew(folder, call_id)
         renewer = threading.Thread(target=_keep_renewing, args=(folder, call_id, stop), daemon=True)
@@ -67,9 +70,12 @@ def _lock(descriptor: int, folder: Path) -> None:
         raise _held(folder) from None
 
 
-def _refuse_if_alive(folder: Path, call_id: str) -> None:
+def _refuse_if_alive(folder: Path, call_id: str, is_running: Callable[[str], bool]) -> None:
     lease = holder(folder)
-    if lease and lease.get("call_id") != call_id and time.time() - float(lease.get("heartbeat", 0)) < EXPIRED:
+    if lease is None or lease.get("call_id") == call_id:
+        return
+    fresh = time.time() - float(lease.get("heartbeat", 0)) < EXPIRED
+    if fresh and is_running(str(lease.get("call_id"))):
         raise _held(folder)
 
 

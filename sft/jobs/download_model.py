@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import lease, records
+from sft import records
 from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
 from sft.smoke import tiny
@@ -57,9 +57,7 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
                 remedy="remove that folder and run again: it is fetched anew",
             )
         return {**record, "fetched": False}
-    with lease.hold(
-        context.volumes.models / ".leases" / args.folder, context.call_id, machine_lock=context.one_machine
-    ):
+    with context.lease(context.volumes.models / ".leases" / args.folder):
         # A stable name: a download that was cut goes on from the files that have arrived.
         temporary = final.with_name(f".{final.name}.partial")
         shutil.rmtree(final, ignore_errors=True)  # without a record it was never finished

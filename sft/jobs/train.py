@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from sft import checkpoints, lease, records
+from sft import checkpoints, records
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
 from sft.dataset.validate import read_samples
 from sft.engines import ENGINES
@@ -68,7 +68,7 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
     run = context.volumes.run(args.identity)
     if (record := records.read_record(run)) is not None:
         return record
-    with lease.hold(run, context.call_id, machine_lock=context.one_machine) as lock:
+    with context.lease(run) as lock:
         if (record := records.read_record(run)) is not None:  # finished while this call waited
             return record
         started = time.time()

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings import get_current_settings
 
 from tests.conftest import Dataset
 
@@ -46,6 +47,24 @@ def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path, args: list[s
     assert process.stderr.count("error:") == 1
     assert "Traceback" not in process.stdout + process.stderr
     assert not (tmp_path / "state" / "calls").exists(), "a job was started"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_with_a_broken_dataset_is_one_message_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", str(get_current_settings().api.url))
+    data = Dataset(tmp_path)
+    data.write("held.jsonl", [data.row(data.image("a.png"))])
+    data.write("train.jsonl", [data.row("missing.png"), data.row("../outside.png")])
+    files = ["dataset.train=train.jsonl", "dataset.held_out=held.jsonl", "dataset.digits=null"]
+    process = sft("run", "smoke", *[part for setting in files for part in ("--set", setting)], cwd=tmp_path)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert process.stderr.count("error:") == 1
+    assert "train.jsonl:1: found missing.png" in process.stderr
+    assert "train.jsonl:2: found ../outside.png" in process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
+    assert os.listdir(tmp_path / "state" / "calls") == []
 
 
 def test_a_good_file_is_valid_with_its_facts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sft import lease
+from sft import lease, records
 from sft.errors import LeaseHeld
 
 HOLD = (
@@ -59,6 +59,9 @@ def test_between_machines_the_heartbeat_decides(tmp_path: Path, monkeypatch: pyt
     end(process)
     with pytest.raises(LeaseHeld), lease.hold(tmp_path, "mine", machine_lock=False):
         pass  # it may still be alive: no heartbeat has been missed yet
+    with lease.hold(tmp_path, "mine", machine_lock=False, is_running=lambda call: call != "other"):
+        pass  # whoever knows better says that it has ended
+    records.write_json(tmp_path / lease.FILE, {"call_id": "other", "heartbeat": time.time()})
     monkeypatch.setattr(lease, "EXPIRED", 0.0)
     with lease.hold(tmp_path, "mine", machine_lock=False):
         pass
