@@ -71,18 +71,13 @@ class Trainer:
         self._follow(command, lambda line: None)
 
     def _follow(self, command: Command, read: Callable[[str], None]) -> None:
-        process = subprocess.Popen(
-            command.argv,
-            env={**os.environ, **command.environment},
-            cwd=self.run_folder / "work",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            preexec_fn=_die_with_parent,
-            pass_fds=[*self.lock, *self.context.child_files],
-        )
+        try:
+            process = self._start(command)
+        except OSError as error:
+            remedy = "the environment of the engine is incomplete: sft doctor names what is missing"
+            raise TrainingFailed(
+                f"the trainer cannot be started: {error}", value=command.argv[0], remedy=remedy
+            ) from error
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -97,6 +92,20 @@ class Trainer:
                 process.stdout.close()
         if process.wait() != 0:
             raise self._failure(process.returncode)
+
+    def _start(self, command: Command) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command.argv,
+            env={**os.environ, **command.environment},
+            cwd=self.run_folder / "work",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=_die_with_parent,
+            pass_fds=[*self.lock, *self.context.child_files],
+        )
 
     def _read(self, line: str, metrics: IO[str], output: Path, sealer: ThreadPoolExecutor) -> None:
         progress = self.engine.progress(line)
