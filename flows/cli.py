@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from sft.errors import JobCancelled, SftError
+
+if TYPE_CHECKING:
+    from flows.fine_tune import RunResult
+    from sft.config import RunConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +61,31 @@ def prefect_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
+def run_flow(config: RunConfig, out: Console, wait: Callable[[], None]) -> RunResult:
+    """Run the flow with the terminal's view.
+
+    Args:
+        wait: returns when Prefect's API answers.
+    Raises:
+        JobCancelled: the run was cancelled, and its job stopped.
+        SftError: the first step that failed.
+    """
+    from prefect.exceptions import CancelledRun
+
+    from flows.console import Terminal
+    from flows.fine_tune import RunResult, fine_tune
+    from tasks.telling import listening
+
+    wait()
+    try:
+        with Terminal(out) as terminal, listening(terminal):
+            result = fine_tune(config)
+    except CancelledRun as cancelled:
+        raise JobCancelled(str(cancelled)) from None
+    assert isinstance(result, RunResult)
+    return result
+
+
 @app.command()
 def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
     """Run the whole pipeline: validate, prepare, train, sync, evaluate."""
@@ -66,19 +95,12 @@ def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer
 
         resolved = load(profile, settings)
         prefect_defaults()
-        from prefect.exceptions import CancelledRun
-
-        from flows.console import Terminal, show_resolved
-        from flows.fine_tune import RunResult, fine_tune
-        from tasks.telling import listening
+        from flows.console import show_resolved
+        from flows.temporary_server import prefect_api
 
         show_resolved(out, resolved)
-        try:
-            with Terminal(out) as terminal, listening(terminal):
-                result = fine_tune(resolved.config)
-        except CancelledRun as cancelled:
-            raise JobCancelled(str(cancelled)) from None
-        assert isinstance(result, RunResult)
+        wait = prefect_api()  # it starts while the flow is imported
+        result = run_flow(resolved.config, out, wait)
         base, tuned = result.base, result.tuned
         out.print(f"model:   {result.model}", soft_wrap=True, highlight=False)
         out.print(f"report:  {result.report}", soft_wrap=True, highlight=False)

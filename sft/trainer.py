@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -18,12 +17,11 @@ from sft import checkpoints
 from sft.engines.base import Command, Engine, Progress
 from sft.errors import TrainingFailed
 from sft.jobs.base import Context
+from sft.processes import die_with_parent
 
 TAIL = 15  # lines of the trainer's output that an error shows
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 METRICS = "metrics.jsonl"
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 # What the trainer's last words mean, and what to change.
 _REMEDIES = (
@@ -103,7 +101,7 @@ class Trainer:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
             pass_fds=[*self.lock, *self.context.child_files],
         )
 
@@ -147,11 +145,6 @@ class Trainer:
         found = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         remedy = next((advice for words, advice in _REMEDIES if words in text.lower()), "see the last lines above")
         return TrainingFailed(f"the trainer ended with an error; its last lines:\n{text}\n", value=found, remedy=remedy)
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGKILL when the job's process dies, so that no trainer is left behind."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

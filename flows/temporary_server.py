@@ -1,0 +1,84 @@
+"""A Prefect server for one command, started beside the imports.
+
+Prefect can start a temporary server itself, but it first imports the whole server into the flow's own process: five
+seconds and 100 MB more (measured). The command is the one that Prefect runs; runs are kept in the same database, so
+that ``prefect server start`` shows them later.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sft.errors import SftError
+from sft.processes import die_with_parent
+
+PATIENCE = 60.0  # seconds
+ENVIRONMENT = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "0"}
+
+
+def prefect_api() -> Callable[[], None]:
+    """Prefect's API: the one that is configured, or a server of our own until this process ends.
+
+    Returns: a function that waits until the API answers; call it before the first flow.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        return lambda: None
+    port = _free_port()
+    process = _start(port)
+    # At exit, not before: Prefect sends its last log lines at exit, and what is registered first runs last.
+    atexit.register(_stop, process)
+    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    return lambda: _wait(process, port)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(port: int) -> subprocess.Popen[bytes]:
+    import prefect
+
+    application = ["--app-dir", str(Path(prefect.__file__).parent), "--factory", "prefect.server.api.server:create_app"]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", *application, *place],
+        env={**os.environ, **ENVIRONMENT},
+        start_new_session=True,  # Ctrl-C is for the run, which still has something to tell the server
+        preexec_fn=die_with_parent,
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    import httpx
+    from prefect.context import refresh_global_settings_context
+
+    refresh_global_settings_context()  # prefect was imported before the address was known
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/api/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise SftError(
+        "Prefect's temporary server does not start",
+        value=f"exit code {process.poll()}",
+        remedy="prefect server start, then prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api",
+    )
