@@ -72,7 +72,7 @@ def steps(config: RunConfig) -> RunResult:
     training = train(args, compute)
     folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
     synced = sync_checkpoint(training, folder, compute)
-    evaluation = evaluate(evaluate_args(config, args), training, folder, compute)
+    evaluation = evaluate(evaluate_args(config, args), training, folder, compute, config.evaluate.shards)
     return RunResult(
         identity=args.identity,
         folder=folder,

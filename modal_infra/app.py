@@ -108,3 +108,9 @@ def inspect_environment_erniekit(args: dict[str, Any]) -> dict[str, Any]:
 def inspect_environment_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
     """The checks of ``sft doctor``, in the image and on the GPU that a training would have."""
     return run_job("inspect_environment", args)
+
+
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=6 * HOURS)
+def predict(args: dict[str, Any]) -> dict[str, Any]:
+    """A share of the held-out rows; shares run in containers of their own, side by side."""
+    return run_job("predict", args)

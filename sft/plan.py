@@ -15,6 +15,7 @@ from sft.errors import DatasetError
 from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs
+from sft.jobs.predict import PredictArgs, Which
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.wheels import WHEELS
 
@@ -133,5 +134,14 @@ def evaluate_args(config: RunConfig, training: TrainArgs) -> EvaluateArgs:
         base_model=training.base_model,
         dataset=training.dataset,
         device=training.spec.device,
-        **config.evaluate.model_dump(),
+        **config.evaluate.model_dump(exclude={"shards"}),
     )
+
+
+def predict_args(args: EvaluateArgs, shards: int) -> list[PredictArgs]:
+    """The shares into which the reading is cut; none where one call reads everything."""
+    if shards == 1:
+        return []
+    common = args.model_dump(exclude={"examples"})
+    models: tuple[Which, ...] = ("base", "tuned")
+    return [PredictArgs(**common, which=which, shard=i, shards=shards) for which in models for i in range(shards)]

@@ -63,11 +63,6 @@ class Trainer:
             self._follow(command, lambda line: self._read(line, metrics, output, sealer))
             sealer.submit(self._seal, output, math.inf).result()
 
-    def run_export(self, command: Command) -> None:
-        """Run the engine's second command (LoRA: merge)."""
-        self.context.event("export")
-        self._follow(command, lambda line: None)
-
     def _follow(self, command: Command, read: Callable[[str], None]) -> None:
         try:
             process = self._start(command)

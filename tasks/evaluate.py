@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
 from sft.jobs.evaluate import EvaluateArgs
-from tasks.following import DELAYS, RETRIES, is_transient, run_job
-from tasks.telling import tell
+from sft.jobs.predict import PredictArgs
+from sft.plan import predict_args
+from tasks.following import DELAYS, RETRIES, attach_or_start, follow, is_transient, run_job
+from tasks.telling import pass_on, tell
 
 FILES = ("report.html", "report.json", "predictions.jsonl")
 
@@ -26,7 +29,9 @@ FILES = ("report.html", "report.json", "predictions.jsonl")
     retries=RETRIES,
     retry_delay_seconds=DELAYS,
 )
-def evaluate(args: EvaluateArgs, training: dict[str, Any], folder: Path, compute: Compute) -> dict[str, Any]:
+def evaluate(
+    args: EvaluateArgs, training: dict[str, Any], folder: Path, compute: Compute, shards: int = 1
+) -> dict[str, Any]:
     """The evaluation's record (see :func:`sft.jobs.evaluate.evaluate`); its files come to ``folder``.
 
     Raises:
@@ -37,6 +42,7 @@ def evaluate(args: EvaluateArgs, training: dict[str, Any], folder: Path, compute
     content = compute.read("outputs", f"{place}/record.json")
     record: dict[str, Any] | None = json.loads(content) if content else None
     if record is None:
+        share_out(compute, key, predict_args(args, shards))
         record = run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump())
     else:
         tell(f"evaluation {key} was done before")
@@ -48,6 +54,14 @@ def evaluate(args: EvaluateArgs, training: dict[str, Any], folder: Path, compute
     base, tuned = record["base"]["all"], record["tuned"]["all"]
     tell(f"CER on {record['rows']} held-out rows: base {base['cer']:.3f}, tuned {tuned['cer']:.3f}")
     return record
+
+
+def share_out(compute: Compute, key: str, shares: Sequence[PredictArgs]) -> None:
+    """Let several calls read the rows at the same time; what each has read is found by the evaluation."""
+    names = [f"predict-{key}-{s.which}-{s.shard}of{s.shards}" for s in shares]
+    calls = [attach_or_start(compute, name, "predict", share.model_dump()) for name, share in zip(names, shares)]
+    for call_id in calls:
+        follow(compute, call_id, pass_on)
 
 
 def markdown(record: dict[str, Any]) -> str:

@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sft.errors import ConfigError
+from sft.memory import check
+
 Auto = Literal["auto"]
 MINUTES = 60  # seconds
 
@@ -81,7 +84,9 @@ class TrainConfig(Section):
     max_seq_len: int = Field(16384, ge=64, le=131072, description="Longest sequence (tokens, image and text)")
     weight_decay: float = Field(0.1, ge=0, le=1, description="Decoupled weight decay")
     seed: int = Field(23, ge=1, le=2**31 - 1, description="Seed of the trainer (PaddleFormers refuses 0)")
-    precision: Literal["bf16", "float32"] = Field("bf16", description="float32 is for the CPU")
+    precision: Literal["bf16", "float16", "float32"] = Field(
+        "bf16", description="float32 is for the CPU, float16 for GPUs without bf16 (T4)"
+    )
     lora: LoraConfig | None = Field(None, description="LoRA instead of full fine-tuning")
     save_steps: int = Field(200, ge=1, description="Steps between checkpoints (not part of the identity)")
     save_total_limit: int = Field(5, ge=1, le=100, description="Checkpoints kept (not part of the identity)")
@@ -120,6 +125,7 @@ class EvaluateConfig(Section):
     batch_size: int = Field(8, ge=1, le=1024, description="Rows decoded together")
     max_new_tokens: int = Field(2048, ge=1, le=16384, description="Longest answer (tokens)")
     max_rows: int = Field(1000, ge=1, description="Held-out rows used, in the file's order")
+    shards: int = Field(1, ge=1, le=64, description="Calls that share the reading of the rows, for each model")
     examples: int = Field(24, ge=0, le=200, description="Rows shown as pictures in the report, the worst first")
 
 
@@ -186,6 +192,14 @@ class RunConfig(Section):
             problems.append("train.lora needs engine paddleformers: ERNIEKit has no LoRA for OCR-VL")
         if self.on_cpu and self.engine == "erniekit":
             problems.append(f"{self._cpu_reason} needs engine paddleformers: ERNIEKit has no CPU version of OCR-VL")
+        if self.engine == "erniekit" and self.train.precision == "float16":
+            problems.append("train.precision float16 needs engine paddleformers: ERNIEKit trains OCR-VL in bf16")
+        if not self.on_cpu:
+            try:
+                lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"
+                check(self.modal.gpu, self.train.max_seq_len, lora=lora, bf16=bf16)
+            except ConfigError as error:
+                problems.append(str(error))
         if self.on_cpu and self.train.precision != "float32":
             problems.append(f"{self._cpu_reason} needs train.precision float32: the CPU kernels have no bf16")
         if problems:

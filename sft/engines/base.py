@@ -91,8 +91,8 @@ class Engine(Protocol):
         """The training's command, its environment and its config file."""
         ...
 
-    def export_command(self, spec: TrainSpec, folders: Folders) -> Command | None:
-        """A second command after the training (LoRA: merge the adapter), or None."""
+    def export(self, spec: TrainSpec, folders: Folders) -> None:
+        """What follows the training until the model is whole (LoRA: merge the adapter); often nothing."""
         ...
 
     def progress(self, line: str) -> Progress | None:
@@ -104,7 +104,7 @@ class Engine(Protocol):
         ...
 
     def model_folder(self, spec: TrainSpec, folders: Folders) -> Path:
-        """Where the final model lies when all commands have ended."""
+        """Where the final model lies after :meth:`export`."""
         ...
 
 

@@ -30,9 +30,8 @@ class ErnieKit:
         environment = {"CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}
         return Command(("erniekit", "train", str(folders.config)), environment, config)
 
-    def export_command(self, spec: TrainSpec, folders: Folders) -> Command | None:
-        """None: the trainer saves the model in the Hub's format itself (save_to_hf)."""
-        return None
+    def export(self, spec: TrainSpec, folders: Folders) -> None:
+        """Nothing: the trainer saves the model in the Hub's layout itself (save_to_hf)."""
 
     def progress(self, line: str) -> Progress | None:
         """The same line as PaddleFormers': both log through one trainer."""

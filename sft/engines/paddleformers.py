@@ -12,6 +12,7 @@ from typing import Any
 
 from sft.dataset.rows import Format
 from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
+from sft.lora import merge
 
 # Without trainer_state the trainer silently starts again at step 0 with a decayed learning rate (tried).
 _NEEDED = ("config.json", "trainer_state.*", "scheduler.pdparams", "optimizer*", "*.safetensors")
@@ -27,25 +28,17 @@ class PaddleFormers:
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """On one CPU process our launcher; on a GPU the package's own."""
         config = {**_common(spec, folders), **(_CPU if spec.device == "cpu" else _GPU)}
+        if spec.precision == "float16":
+            # Cards before Ampere: no bf16, and no kernel of flashmask.
+            config |= {"bf16": False, "fp16": True, "_attn_implementation": "eager", "padding_free": False}
         if resume_from is not None:
             config["resume_from_checkpoint"] = str(resume_from)
         return Command((*_launcher(spec), "train", str(folders.config)), _environment(spec), config)
 
-    def export_command(self, spec: TrainSpec, folders: Folders) -> Command | None:
-        """LoRA: merge the adapter into the base model."""
-        if spec.lora_rank is None:
-            return None
-        config: dict[str, Any] = {
-            "model_name_or_path": str(folders.base_model),
-            "output_dir": str(folders.output),
-            "lora": True,
-            "lora_path": str(folders.output),
-            "fine_tuning": "lora",
-            "stage": "VL-SFT",
-            "device": spec.device,
-        }
-        path = folders.config.with_name("export.yaml")
-        return Command((*_launcher(spec), "export", str(path)), _environment(spec), config)
+    def export(self, spec: TrainSpec, folders: Folders) -> None:
+        """LoRA: merge the adapter into the base model (see :mod:`sft.lora` for why we do it ourselves)."""
+        if spec.lora_rank is not None:
+            merge(folders.base_model, folders.output, self.model_folder(spec, folders))
 
     def progress(self, line: str) -> Progress | None:
         """``loss: 1.23, learning_rate: 0.0019, global_step: 150, … interval_steps_per_second: 6.4, …``."""

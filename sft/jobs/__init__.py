@@ -17,9 +17,10 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
     from sft.jobs.evaluate import EVALUATE
     from sft.jobs.inspect_environment import INSPECT_ENVIRONMENT
+    from sft.jobs.predict import PREDICT
     from sft.jobs.train import TRAIN
 
-    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, TRAIN, EVALUATE, INSPECT_ENVIRONMENT)
+    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, TRAIN, PREDICT, EVALUATE, INSPECT_ENVIRONMENT)
     jobs: dict[str, Job[Any]] = {job.name: job for job in known}
     return jobs[name]
 

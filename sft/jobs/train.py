@@ -81,9 +81,7 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
         command = engine.command(args.spec, folders, resume_from)
         folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
         trainer.run(command, folders.output, resume_from)
-        if (export := engine.export_command(args.spec, folders)) is not None:
-            folders.config.with_name("export.yaml").write_text(yaml.safe_dump(dict(export.config), sort_keys=False))
-            trainer.run_export(export)
+        engine.export(args.spec, folders)
         model = _collect_model(args, engine, folders, run)
         record = _record(args, engine, trainer, model, run, started, resume_from)
         record["call_id"] = context.call_id

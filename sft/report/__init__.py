@@ -16,7 +16,7 @@ from sft import metrics, records
 from sft.report.curve import loss_curve
 
 if TYPE_CHECKING:
-    from sft.jobs.evaluate import HeldOutRow
+    from sft.jobs.predict import HeldOutRow
 
 THUMBNAIL = 480  # px: longest side of an example's picture
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ def test_from_a_dataset_to_an_evaluated_model_and_again_for_nothing(home: Path) 
     assert (second.base, second.tuned) == (first.base, first.tuned)
     assert sorted(os.listdir(compute.calls)) == calls, "a job was started although nothing changed"
     assert {path: path.stat().st_mtime_ns for path in first.folder.glob("model/*")} == before
+
+
+def test_rows_shared_out_to_several_calls_give_the_same_scores(home: Path) -> None:
+    alone = run(configuration("train.max_steps=4"))
+    compute = LocalCompute(home / "state")
+    shutil.rmtree(compute.volumes.outputs / "predictions")
+    shutil.rmtree(next((compute.volumes.outputs / "runs").iterdir()) / "evaluation")
+    shared = run(configuration("train.max_steps=4", "evaluate.shards=3", "evaluate.batch_size=2"))
+    assert len([call for call in os.listdir(compute.calls) if call.startswith("predict-")]) == 6
+    assert (shared.base, shared.tuned) == (alone.base, alone.tuned)
 
 
 def check_artifacts(found: dict[str, Any]) -> None:

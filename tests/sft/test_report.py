@@ -4,7 +4,7 @@ from pathlib import Path
 from PIL import Image
 
 from sft import metrics
-from sft.jobs.evaluate import HeldOutRow
+from sft.jobs.predict import HeldOutRow
 from sft.report import loss_curve, read_metrics, write_report
 
 TRAINING = {

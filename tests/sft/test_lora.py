@@ -1,0 +1,119 @@
+"""Merging adapters: against the formula, in each type, and against the unmerged model's own outputs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import deserialize
+from safetensors.numpy import load_file, save_file
+
+from sft.errors import IntegrityError
+from sft.lora import merge
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    rng = np.random.default_rng(1)
+    weights = {"a.weight": rng.normal(size=(3, 5)), "b.weight": rng.normal(size=(4, 4)), "norm.weight": np.ones(7)}
+    save_file({k: v.astype(np.float32) for k, v in weights.items()}, str(folder / "model.safetensors"))
+    return folder
+
+
+def adapter(tmp_path: Path, shapes: dict[str, tuple[int, int]]) -> Path:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "lora_config.json").write_text(json.dumps({"r": 2, "scaling": 2.0}))
+    rng = np.random.default_rng(2)
+    tensors = {}
+    for name, (inputs, outputs) in shapes.items():
+        tensors[f"{name}.lora_A"] = rng.normal(size=(inputs, 2)).astype(np.float32)
+        tensors[f"{name}.lora_B"] = rng.normal(size=(2, outputs)).astype(np.float32)
+    save_file(tensors, str(folder / "peft_model-00001-of-00001.safetensors"))
+    return folder
+
+
+def test_a_merge_adds_the_scaled_product_to_the_hubs_layout(base: Path, tmp_path: Path) -> None:
+    given = adapter(tmp_path, {"a": (5, 3), "b": (4, 4)})
+    assert merge(base, given, tmp_path / "merged") == 2
+    before, after = (
+        load_file(str(base / "model.safetensors")),
+        load_file(str(tmp_path / "merged" / "model.safetensors")),
+    )
+    lora = load_file(str(given / "peft_model-00001-of-00001.safetensors"))
+    for name in ("a", "b"):
+        product = lora[f"{name}.lora_A"] @ lora[f"{name}.lora_B"]
+        np.testing.assert_allclose(after[f"{name}.weight"], before[f"{name}.weight"] + 2 * product.T, rtol=1e-5)
+    np.testing.assert_array_equal(after["norm.weight"], before["norm.weight"])
+    assert (tmp_path / "merged" / "config.json").exists()
+
+
+@pytest.mark.parametrize("shapes", [{"a": (3, 5)}, {"none": (4, 4)}, {}])
+def test_an_adapter_that_does_not_fit_is_refused(
+    base: Path, tmp_path: Path, shapes: dict[str, tuple[int, int]]
+) -> None:
+    with pytest.raises(IntegrityError, match="does not fit"):
+        merge(base, adapter(tmp_path, shapes), tmp_path / "merged")
+
+
+def test_bfloat16_is_rounded_to_the_nearest(base: Path, tmp_path: Path) -> None:
+    wide = load_file(str(base / "model.safetensors"))["b.weight"]
+    bits = (wide.view(np.uint32) >> 16).astype(np.uint16)
+    header = json.dumps({"b.weight": {"dtype": "BF16", "shape": [4, 4], "data_offsets": [0, 32]}}).encode()
+    (base / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bits.tobytes())
+    given = adapter(tmp_path, {"b": (4, 4)})
+    merge(base, given, tmp_path / "merged")
+    content = (tmp_path / "merged" / "model.safetensors").read_bytes()
+    ((_, tensor),) = deserialize(content)  # type: ignore[no-untyped-call]
+    merged = (np.frombuffer(bytes(tensor["data"]), np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(4, 4)
+    lora = load_file(str(given / "peft_model-00001-of-00001.safetensors"))
+    exact = (bits.astype(np.uint32) << 16).view(np.float32) + 2 * (lora["b.lora_A"] @ lora["b.lora_B"]).T
+    assert tensor["dtype"] == "BF16"
+    assert np.all(np.abs(merged - exact) <= np.abs(exact) * 2**-8)
+
+
+UNMERGED = """
+import json, sys
+from pathlib import Path
+from sft.recognition import Recogniser
+base, adapter, merged, *images = map(Path, sys.argv[1:])
+rows = [(image, "OCR:") for image in images]
+read = lambda r: [t for _, t in sorted(r.read(rows, batch_size=4, max_new_tokens=8))]
+plain, tuned, live = (Recogniser(f, "cpu") for f in (base, merged, base))
+from paddleformers.peft import LoRAModel
+form = "unified_checkpoint"
+live._model = LoRAModel.from_pretrained(model=live._model, lora_path=str(adapter), load_checkpoint_format=form)
+live._model.eval()
+print("OUT", json.dumps([read(plain), read(live), read(tuned)]))
+"""
+
+
+def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> None:
+    from compute.local import LocalCompute
+    from tests.compute.test_local import TINY, wait
+    from tests.support.runs import short_training
+
+    compute = LocalCompute(home / "state")
+    wait(compute, compute.start("download_model", TINY))
+    args = short_training(compute, steps=30, save_steps=30)
+    spec = args.spec.model_copy(update={"lora_rank": 8, "learning_rate": 5e-3, "warmup_steps": 1})
+    args = args.model_copy(update={"spec": spec, "identity": "l" * 64})
+    call = compute.start("train", args.model_dump())
+    wait(compute, call)
+    record = compute.result(call)
+    run = compute.volumes.run(args.identity)
+    assert not [name for name in record["model"] if "lora" in name or "peft" in name], "the merged model stands alone"
+    folder = compute.state / "digits" / "held_out"
+    images = sorted(folder.iterdir())[:8]
+    base = compute.volumes.models / args.base_model
+    command = [sys.executable, "-c", UNMERGED, str(base), str(run / "trainer"), str(run / "model"), *map(str, images)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "OUT" in process.stdout, process.stderr[-3000:]
+    plain, live, merged = json.loads(process.stdout.split("OUT", 1)[1])
+    assert merged == live
+    assert merged != plain, "the adapter has learned something"
