@@ -173,6 +173,44 @@ def status() -> None:
 
 
 @app.command()
+def sample(
+    profile: Profile = "full",
+    name: Annotated[str, typer.Option(help="Which sample set: bengali")] = "bengali",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Fetch a public sample set to the data volume, images included; nothing goes through this machine."""
+
+    def body(out: Console) -> None:
+        from flows.deploying import get_sample
+        from sft.config import load
+
+        say = lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True)  # noqa: E731
+        get_sample(load(profile, settings).config, name, say)
+
+    guarded(body)
+
+
+@app.command()
+def infer(
+    profile: Profile,
+    images: Annotated[list[Path], typer.Argument(help="Image files")],
+    model: Annotated[str, typer.Option(help="base, or a training's identity from sft status")] = "base",
+    task: Annotated[str, typer.Option(help="ocr, table, formula or chart")] = "ocr",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Read images with the base model or a tuned one, where the profile computes."""
+
+    def body(out: Console) -> None:
+        from flows.inference import read_images
+        from sft.config import load
+
+        for path, text in read_images(load(profile, settings).config, images, model, task):
+            out.print(f"{path}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    guarded(body)
+
+
+@app.command()
 def doctor(
     profile: Profile,
     settings: Settings = [],  # noqa: B006 (typer copies it)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import modal
 
+from compute.base import Compute
 from compute.modal import ModalCompute, translated
+from compute.select import compute_for
 from modal_infra.app import app, setup
 from sft import records
 from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.errors import ComputeError, InputError
 from sft.jobs.base import read_event
+from sft.jobs.fetch_sample import SAMPLES, sample_args
 from sft.plan import DatasetFiles, wheel_args
-from sft.wheels import WHEELS
+from sft.wheels import CUDNN95, WHEELS
 from tasks.ensure_wheel import known_wheel
 from tasks.upload_data import upload as send
 
@@ -28,7 +32,8 @@ Say = Callable[[str], None]
 def _config(engine: str) -> RunConfig:
     """A configuration that is good for questions about an engine; its dataset is never read."""
     dataset = {"train": "train.jsonl", "held_out": "held_out.jsonl"}
-    return RunConfig.model_validate({"engine": engine, "dataset": dataset})
+    wheel = {"build": os.environ.get("SFT_WHEEL_BUILD", "stable")}
+    return RunConfig.model_validate({"engine": engine, "dataset": dataset, "wheel": wheel})
 
 
 def deploy_all(say: Say) -> None:
@@ -67,15 +72,16 @@ def _deploy(deployed: modal.App, say: Say) -> None:
         ) from error
 
 
-def _wait(compute: ModalCompute, call_id: str, say: Say) -> None:
+def _wait(compute: Compute, call_id: str, say: Say) -> None:
     """Until the call has ended; says how far a download is every ten seconds."""
     spoken, cursor = time.monotonic(), ""
     while not compute.poll(call_id).ended:
+        time.sleep(0.2)
         lines, cursor = compute.logs(call_id, cursor)
         events = [event for line in lines if (event := read_event(line)) and event["event"] == "download"]
         if events and time.monotonic() - spoken > 10:
             spoken = time.monotonic()
-            say(f"  {events[-1]['bytes'] / 1e6:,.0f} of {events[-1]['total'] / 1e6:,.0f} MB")
+            say(f"  {events[-1]['file']}: {events[-1]['bytes']:,} of {events[-1]['total']:,}")
 
 
 def put_wheel(path: Path) -> str:
@@ -84,7 +90,7 @@ def put_wheel(path: Path) -> str:
     Raises:
         InputError: no such file, or not one of the wheels that the engines need.
     """
-    known = {wheel.name: wheel for wheel in WHEELS.values()}
+    known = {source.name: source for source in (*WHEELS.values(), CUDNN95)}
     if not path.is_file():
         raise InputError("no such file", where=str(path), remedy="give the path of the wheel")
     if path.name not in known:
@@ -115,3 +121,21 @@ def put_dataset(train: Path, held_out: Path) -> str:
     count = send(files, report, compute)
     place = compute.dataset_root(files.root, report.fingerprint)
     return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
+
+
+def get_sample(config: RunConfig, name: str, say: Say) -> None:
+    """Fetch a sample set to the data volume of the configuration's compute; says how to train on it.
+
+    Raises:
+        InputError: no sample set of that name.
+        DatasetError, TransientError: an image or a file could not be fetched; what has arrived is kept.
+    """
+    if name not in SAMPLES:
+        raise InputError("no such sample set", value=name, remedy=f"use {', '.join(SAMPLES)}")
+    compute = compute_for(config)
+    call_id = compute.start("fetch_sample", sample_args(name).model_dump())
+    say(f"sample {name}: call {call_id} ({compute.link(call_id)})")
+    _wait(compute, call_id, say)
+    record = compute.result(call_id)
+    say(f"{record['volume']}: {record['train']['rows']} training and {record['held_out']['rows']} held-out rows, valid")
+    say(f"train on it: sft run full --set dataset.volume={record['volume']}")

@@ -16,6 +16,7 @@ from sft.plan import dataset_place, evaluate_args, train_args
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.evaluate import evaluate
+from tasks.stored_dataset import stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.train import train
 from tasks.upload_data import upload_data
@@ -63,12 +64,18 @@ def fine_tune(config: RunConfig) -> RunResult | State[RunResult]:
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
     compute = compute_for(config)
-    files, report = validate_dataset(config)
-    upload_data(files, report, compute)
+    if config.dataset.volume:
+        place, rows = stored_dataset(config.dataset.volume, compute)
+    else:
+        files, report = validate_dataset(config)
+        upload_data(files, report, compute)
+        place, rows = (
+            dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint)),
+            report.train.rows,
+        )
     ensure_wheel(config, compute)
     base = ensure_base_model(config, compute)
-    place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
-    args = train_args(config, place, report.train.rows, base)
+    args = train_args(config, place, rows, base)
     training = train(args, compute)
     folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
     synced = sync_checkpoint(training, folder, compute)

@@ -15,8 +15,11 @@ from compute.select import compute_for, state_folder
 from sft import records
 from sft.config import RunConfig
 from sft.dataset.validate import validate
-from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec
+from sft.jobs.train import DatasetPlace
+from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
 from tasks.ensure_base_model import known_base_model
+from tasks.ensure_wheel import known_wheel
+from tasks.stored_dataset import read_stored
 from tasks.train import finished_training
 
 LATER = "known once the step before has run"
@@ -30,6 +33,11 @@ def plan_table(config: RunConfig) -> Table:
     """
     compute = compute_for(config)
     table = Table("step", "what it does", "identity", "state", title=f"sft run {config.profile or config.name}")
+    if config.dataset.volume:
+        place, rows = read_stored(config.dataset.volume, compute)
+        table.add_row("validate-dataset", f"{rows} training rows on the data volume", place.fingerprint[:16], "done")
+        _add_rest(table, config, compute, place, rows)
+        return table
     files = _planned_files(config)
     if files is None:
         table.add_row("validate-dataset", "composes the smoke dataset, then validates it", LATER, "to do")
@@ -42,13 +50,25 @@ def plan_table(config: RunConfig) -> Table:
     report.check()
     told = f"{report.train.rows} + {report.held_out.rows} rows, {report.train.images + report.held_out.images} images"
     table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")
-    table.add_row("ensure-wheel", f"compute {compute.name} needs no GPU wheel", "", "skipped")
+    place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
+    uploaded = compute.name == "local" or compute.read("data", f"{place.root}/record.json") is not None
+    table.add_row("upload-data", place.root, report.fingerprint[:16], "done" if uploaded else "to do")
+    _add_rest(table, config, compute, place, report.train.rows)
+    return table
+
+
+def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetPlace, rows: int) -> None:
+    """The steps behind the dataset's."""
+    if config.on_cpu:
+        table.add_row("ensure-wheel", "the training runs on a CPU", "", "skipped")
+    else:
+        path = wheel_args(config).path
+        table.add_row("ensure-wheel", path, "", "done" if known_wheel(compute, path) else "to do")
     name = download_args(config).folder
     base = known_base_model(compute, name)
     size = f"{sum(f['size'] for f in base['files'].values()) / 1e6:.0f} MB" if base else "size unknown"
     table.add_row("ensure-base-model", f"{name} ({size})", base["identity"][:16] if base else LATER, _state(base))
-    _add_training(table, config, compute, base, dataset_place(files, report, ""), report.train.rows)
-    return table
+    _add_training(table, config, compute, base, place, rows)
 
 
 def _planned_files(config: RunConfig) -> DatasetFiles | None:
@@ -62,7 +82,7 @@ def _planned_files(config: RunConfig) -> DatasetFiles | None:
 
 
 def _add_training(
-    table: Table, config: RunConfig, compute: Compute, base: dict[str, Any] | None, place: Any, rows: int
+    table: Table, config: RunConfig, compute: Compute, base: dict[str, Any] | None, place: DatasetPlace, rows: int
 ) -> None:
     spec = train_spec(config, rows)
     told = (

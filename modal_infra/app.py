@@ -63,7 +63,7 @@ def is_running(call_id: str) -> bool:
 
 def commit() -> None:
     """Make what was written durable and visible to others."""
-    for mounted in ("models", "outputs"):
+    for mounted in NAMES:
         volume(mounted).commit()
 
 
@@ -77,6 +77,24 @@ def download_wheel(args: dict[str, Any]) -> dict[str, Any]:
 def download_model(args: dict[str, Any]) -> dict[str, Any]:
     """One container at most: a model is never downloaded twice at once."""
     return run_job("download_model", args)
+
+
+@setup.function(image=light(), volumes=VOLUMES, timeout=4 * HOURS, max_containers=1)
+def fetch_sample(args: dict[str, Any]) -> dict[str, Any]:
+    """A public sample set, fetched here and not through the user's line."""
+    return run_job("fetch_sample", args)
+
+
+@setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS)
+def hash_files(args: dict[str, Any]) -> dict[str, Any]:
+    """Hashes of what lies on a volume."""
+    return run_job("hash_files", args)
+
+
+@setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS)
+def prune(args: dict[str, Any]) -> dict[str, Any]:
+    """Remove the checkpoints of finished trainings."""
+    return run_job("prune", args)
 
 
 @app.function(image=engine_image("erniekit"), volumes=VOLUMES, timeout=LONGEST, single_use_containers=True)
@@ -114,3 +132,9 @@ def inspect_environment_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
 def predict(args: dict[str, Any]) -> dict[str, Any]:
     """A share of the held-out rows; shares run in containers of their own, side by side."""
     return run_job("predict", args)
+
+
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=2 * HOURS)
+def infer(args: dict[str, Any]) -> dict[str, Any]:
+    """A model reads images."""
+    return run_job("infer", args)

@@ -6,17 +6,20 @@ it. Nothing of the caller's disk but the code of this project gets in, and the c
 
 from __future__ import annotations
 
+import os
+
 import modal
 
 from modal_infra.volumes import volume
 from sft.engines.erniekit import ERNIE_COMMIT
-from sft.wheels import WHEELS, WheelSource
+from sft.wheels import WheelSource, wheel
 
 # CUDA 12.6 is what the cu126 wheels are built for; devel, because ERNIE compiles an extension; tag pinned, because a
 # moving tag would build a new image one night.
 CUDA = "nvidia/cuda:12.6.3-cudnn-devel-ubuntu22.04"
 PYTHON = "3.10"  # the GPU wheels are cp310
 ERNIE = "/paddle/ERNIE"
+BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy runs; see sft/wheels.py
 
 # What sft/ needs in a container: the versions of requirements-310.txt, under which its tests run.
 DOMAIN = (
@@ -47,7 +50,7 @@ def engine_image(engine: str) -> modal.Image:
         engine: erniekit or paddleformers.
     """
     upper = {"erniekit": _erniekit, "paddleformers": _paddleformers}[engine]
-    image = upper(_with_paddle(_base(), WHEELS[engine]))
+    image = upper(_with_paddle(_base(), wheel(engine, BUILD)))
     return _with_code(image.run_commands(f"python -m pip install --no-deps {NUMPY}"))
 
 
@@ -65,9 +68,9 @@ def _base() -> modal.Image:
     )
 
 
-def _with_paddle(image: modal.Image, wheel: WheelSource) -> modal.Image:
+def _with_paddle(image: modal.Image, source: WheelSource) -> modal.Image:
     # --no-deps: the wheel asks for numpy >= 2 and would undo the pins below.
-    install = f"python -m pip install --no-deps /models/{wheel.path}"
+    install = f"python -m pip install --no-deps /models/{source.path}"
     return image.run_commands(install, volumes={"/models": volume("models")})
 
 

@@ -28,7 +28,14 @@ Progress = Callable[[int, int], None]  # bytes here, bytes in all (0: unknown)
 
 
 def download(
-    url: str, target: Path, *, max_bytes: int, size: int = 0, sha256: str = "", said: Progress | None = None
+    url: str,
+    target: Path,
+    *,
+    max_bytes: int,
+    size: int = 0,
+    sha256: str = "",
+    said: Progress | None = None,
+    trusted: bool = True,
 ) -> str:
     """Fetch ``url`` to ``target`` through ``target.part``, which a later call goes on from; returns the sha256 (hex).
 
@@ -36,11 +43,14 @@ def download(
         max_bytes: a longer answer is refused.
         size: expected bytes; 0 where unknown.
         sha256: expected hash; empty where unknown.
+        trusted: the user named this address; one that came with a dataset may not lead into a private network.
     Raises:
         InputError: the address does not exist (404, …), or leads to a private network.
         IntegrityError: size or hash are not the expected ones; the partial file is removed.
         TransientError: the server could not be reached, or cut the connection, again and again.
     """
+    if not trusted and is_private(url):
+        raise InputError("the address leads into a private network", where=url, remedy="use a public address")
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     attempts = Retrying(

@@ -17,7 +17,7 @@ from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.predict import PredictArgs, Which
 from sft.jobs.train import DatasetPlace, TrainArgs
-from sft.wheels import WHEELS
+from sft.wheels import wheel
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def download_args(config: RunConfig) -> DownloadModelArgs:
 
 def wheel_args(config: RunConfig) -> DownloadWheelArgs:
     """Arguments of the job download_wheel: the engine's wheel, or the one that the configuration names."""
-    known, given = WHEELS[config.engine], config.wheel
+    known, given = wheel(config.engine, config.wheel.build), config.wheel
     if given.url:
         return DownloadWheelArgs(path=known.path, url=given.url, size=given.size, sha256=given.sha256)
     return DownloadWheelArgs(

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 FOLDER = "wheels"  # on the models volume
 _HOST = "https://paddle-whl.bj.bcebos.com/stable/cu126/paddlepaddle-gpu"
+_QA = (
+    "https://paddle-qa.bj.bcebos.com/paddle-pipeline/"
+    "Release-TagBuild-Training-Linux-Gpu-Cuda12.6-Cudnn9.5-Trt10.5-Mkl-Avx-Gcc11-SelfBuiltPypiUse/latest"
+)
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,16 @@ class WheelSource:
         return f"{FOLDER}/{self.name}"
 
 
-def _stable(version: str) -> WheelSource:
-    return WheelSource(version, f"{_HOST}/paddlepaddle_gpu-{version}-cp310-cp310-linux_x86_64.whl")
+def _named(version: str, folder: str) -> WheelSource:
+    return WheelSource(version, f"{folder}/paddlepaddle_gpu-{version}-cp310-cp310-linux_x86_64.whl")
 
 
 # ERNIEKit needs 3.2.0; paddleformers 1.2.0 does not import with it (no paddle.distributed.fsdp) and needs 3.3.1.
-WHEELS = {"erniekit": _stable("3.2.0"), "paddleformers": _stable("3.3.1")}
+WHEELS = {"erniekit": _named("3.2.0", _HOST), "paddleformers": _named("3.3.1", _HOST)}
+# The same release built with cuDNN 9.5; the address moves, so that its hash is that of the first download.
+CUDNN95 = _named("0.0.0", _QA)
+
+
+def wheel(engine: str, build: str = "stable") -> WheelSource:
+    """The wheel of an engine. ``build`` is stable or cudnn95 (erniekit only)."""
+    return CUDNN95 if build == "cudnn95" and engine == "erniekit" else WHEELS[engine]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prefect import get_run_logger
+from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
@@ -23,6 +26,8 @@ ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in t
 RETRIES = 2  # for TransientError only (is_transient)
 DELAYS = [5.0, 30.0]  # seconds before each of them
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_NOISE = ("DEBUG", "[DataLoad", "Warning", "warnings.warn", "- loss: ")  # the loss comes as an event
 RESUME = "run again to resume from the newest checkpoint"
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -71,7 +76,10 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
         pointer = Path(folder) / "call.json"
         pointer.write_text(json.dumps({"call_id": call_id, "job": job, "started": time.time()}))
         compute.put("outputs", pointer, place)
-    tell(f"{job}: started call {call_id} ({compute.link(call_id)})")
+    link = compute.link(call_id)
+    tell(f"{job}: started call {call_id} ({link})")
+    if link.startswith("http"):
+        create_link_artifact(link, key="call", link_text=f"{job} at Modal")
     return call_id
 
 
@@ -93,6 +101,8 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
                 event = read_event(line)
                 if event is not None:
                     on_event(event)
+                elif _is_news(line):
+                    get_run_logger().info(_COLOURS.sub("", line))
             if status.ended and not lines:
                 return compute.result(call_id)
             if time.monotonic() - asked > ASK:
@@ -108,6 +118,11 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
         compute.cancel(call_id)
         reason = "Ctrl-C" if isinstance(signal, KeyboardInterrupt) else "SIGTERM"
         raise JobCancelled("the job was stopped", where=call_id, value=reason, remedy=RESUME) from None
+
+
+def _is_news(line: str) -> bool:
+    """Is a line of the job's output worth a place in the flow run's log? The trainers print thousands of settings."""
+    return bool(line.strip()) and not any(word in line for word in _NOISE)
 
 
 def _run_is_cancelling() -> bool:

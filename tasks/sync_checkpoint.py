@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from compute.base import Compute
 from sft import records
 from sft.checkpoints import MANIFEST
-from sft.errors import IntegrityError, TransientError
+from sft.errors import TransientError
 from tasks.following import DELAYS, RETRIES, is_transient
 from tasks.telling import tell
 
@@ -47,7 +47,6 @@ def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) ->
         folder: the run's local folder; ``model/`` and ``checkpoint-N/`` come into it.
     Raises:
         TransientError: a copy does not have the hash that the manifest names; the next try copies it again.
-        IntegrityError: the checkpoint has no manifest.
     """
     run = f"runs/{training['identity'][:16]}"
     copied = [mirror(compute, f"{run}/model", training["model"], folder / "model")]
@@ -55,9 +54,10 @@ def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) ->
     if best:
         place = f"{run}/trainer/{best}"
         manifest = json.loads(compute.read("outputs", f"{place}/{MANIFEST}") or b"{}")
-        if "files" not in manifest:
-            raise IntegrityError("the best checkpoint has no manifest", where=place, remedy="train again")
-        copied.append(mirror(compute, place, manifest["files"], folder / best))
+        if "files" in manifest:
+            copied.append(mirror(compute, place, manifest["files"], folder / best))
+        else:
+            tell(f"{best} is no longer on the outputs volume: it was pruned")
     files, size = sum(c[0] for c in copied), sum(c[1] for c in copied)
     tell(f"copied {files} files ({size / 1e6:.1f} MB) to {folder}" if files else f"{folder} is up to date")
     return Synced(folder, files, size)

@@ -61,7 +61,8 @@ def upload(files: DatasetFiles, report: Report, compute: Compute) -> int:
     compute.put_all("data", [(s, f"{root}/{s.relative_to(files.root).as_posix()}") for s in sorted(sources)])
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.json"
-        record.write_text(json.dumps(report.as_dict()))
+        names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
+        record.write_text(json.dumps({**report.as_dict(), "files": {k: v.as_posix() for k, v in names.items()}}))
         compute.put("data", record, f"{root}/record.json")
     return len(sources)
 

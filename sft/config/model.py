@@ -35,6 +35,11 @@ class DigitsConfig(Section):
 class DatasetConfig(Section):
     """Where the rows are, and what is allowed in them."""
 
+    volume: str = Field(
+        "",
+        pattern=r"^([\w.-]+/)*[\w.-]*$",
+        description="A dataset on the data volume (samples/bengali); it is taken instead of train and held_out",
+    )
     train: str = Field("", description="Training set: path of a JSONL file; images lie in its folder")
     held_out: str = Field(
         "", description="Held-out set: path of a JSONL file in the same folder tree, never trained on"
@@ -132,6 +137,9 @@ class EvaluateConfig(Section):
 class WheelConfig(Section):
     """The wheel of paddlepaddle-gpu. Empty values: the known wheel of the engine (sft/wheels.py)."""
 
+    build: Literal["stable", "cudnn95"] = Field(
+        "stable", description="cudnn95: the build with cuDNN 9.5 (erniekit only); deploy with SFT_WHEEL_BUILD=cudnn95"
+    )
     url: str = Field("", pattern=r"^(https?://.+\.whl)?$", description="Another address of the wheel")
     size: int = Field(0, ge=0, description="Its size (bytes); 0: not checked at the first download")
     sha256: str = Field(
@@ -184,8 +192,11 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _together(self) -> RunConfig:
         problems = []
-        if self.dataset.digits is None and not (self.dataset.train and self.dataset.held_out):
+        elsewhere = self.dataset.digits is not None or self.dataset.volume
+        if not elsewhere and not (self.dataset.train and self.dataset.held_out):
             problems.append("dataset.train and dataset.held_out are both needed: give the paths of two JSONL files")
+        if self.dataset.digits is not None and self.dataset.volume:
+            problems.append("dataset.digits and dataset.volume are two datasets: choose one")
         if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
         if self.engine == "erniekit" and self.train.lora is not None:

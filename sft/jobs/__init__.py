@@ -16,11 +16,15 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.download_model import DOWNLOAD_MODEL
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
     from sft.jobs.evaluate import EVALUATE
+    from sft.jobs.fetch_sample import FETCH_SAMPLE
+    from sft.jobs.infer import INFER
     from sft.jobs.inspect_environment import INSPECT_ENVIRONMENT
+    from sft.jobs.maintenance import HASH_FILES, PRUNE
     from sft.jobs.predict import PREDICT
     from sft.jobs.train import TRAIN
 
-    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, TRAIN, PREDICT, EVALUATE, INSPECT_ENVIRONMENT)
+    on_gpu = (TRAIN, PREDICT, EVALUATE, INFER, INSPECT_ENVIRONMENT)
+    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, FETCH_SAMPLE, HASH_FILES, PRUNE, *on_gpu)
     jobs: dict[str, Job[Any]] = {job.name: job for job in known}
     return jobs[name]
 

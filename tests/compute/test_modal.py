@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from prefect.settings import get_current_settings
 
 from sft.wheels import WHEELS
@@ -114,6 +116,14 @@ def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
     assert second.process.returncode == 0, text
     assert len(deployed.calls) == calls, "a call was paid for although nothing changed"
     assert "nothing is trained" in text
+
+    image = next((home / "state" / "datasets").glob("*/held_out/00000.png"))
+    cpu = [part for setting in SETTINGS[:2] for part in ("--set", setting)]
+    (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
+    for model in ("base", run.name):
+        read = sft(deployed, home, "infer", "smoke", str(image), "--model", model, *cpu)
+        assert read.returncode == 0, read.stderr
+        assert read.stdout.startswith(f"{image}: ")
 
 
 def test_a_killed_orchestrator_attaches_and_a_cancelled_one_ends_the_container(
@@ -229,3 +239,56 @@ def test_a_dataset_is_validated_then_uploaded_once(server: ModalServer, home: Pa
     broken = sft(server, home, "upload", "data/train.jsonl", "data/held.jsonl")
     assert broken.returncode == 2
     assert len(list((server.volumes_folder / "vo-paddleocr-vl-data" / "datasets").iterdir())) == 1
+
+
+@pytest.mark.parametrize("engine", WHEELS)
+def test_the_images_are_the_recorded_ones(deployed: ModalServer, engine: str) -> None:
+    """Golden: whoever changes an image sees here what that builds anew. SFT_GOLDEN=1 writes the file."""
+    golden = Path(__file__).parents[1] / "golden" / f"dockerfile-{engine}.txt"
+    commands = "\n".join(layers(deployed, f"train_{engine}")) + "\n"
+    if os.environ.get("SFT_GOLDEN"):
+        golden.write_text(commands)
+    assert golden.read_text() == commands
+
+
+def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, home: Path) -> None:
+    cpu = [part for setting in SETTINGS[:2] for part in ("--set", setting)]
+    well = sft(deployed, home, "doctor", "smoke", *cpu)
+    assert well.returncode == 0, well.stdout + well.stderr
+    lines = {line[8:24].strip(): line[:6].strip() for line in well.stdout.splitlines()}
+    names = [
+        "token",
+        "set-up app",
+        "GPU app",
+        "volumes",
+        "secret",
+        "up to date",
+        "python",
+        "paddle",
+        "trainer",
+        "deps",
+        "disk",
+    ]
+    assert lines == dict.fromkeys(names, "ok")
+    one = sft(deployed, home, "doctor", "smoke", *cpu, "--check", "paddle")
+    assert "trainer" not in one.stdout
+    ill = sft(deployed, home, "doctor", "full")  # this machine has neither a GPU nor ERNIE
+    assert ill.returncode == 1
+    assert "FAILED  cuda" in ill.stdout
+    assert ill.stdout.count("FAILED") == ill.stdout.count("Next: ")
+    unknown = sft(deployed, home, "doctor", "smoke", *cpu, "--check", "cudaa")
+    assert (unknown.returncode, "no such check" in unknown.stderr) == (2, True)
+
+
+def test_the_doctor_finds_a_missing_deployment(server: ModalServer, home: Path) -> None:
+    process = sft(server, home, "doctor", "full")
+    assert process.returncode == 1
+    assert "FAILED  set-up app" in process.stdout
+    assert "Next: sft deploy" in process.stdout
+
+
+def test_a_model_that_is_not_there_yet_cannot_read(deployed: ModalServer, home: Path) -> None:
+    cpu = [part for setting in SETTINGS[:2] for part in ("--set", setting)]
+    Image.new("L", (84, 28), 255).save(home / "blank.png")
+    early = sft(deployed, home, "infer", "smoke", "blank.png", *cpu)
+    assert (early.returncode, "not on the volume yet" in early.stderr) == (2, True)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.support.web_server import QuietServer
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BIG = 1000  # bytes from which a file is stored as LFS
 
@@ -120,7 +122,7 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
 def hub_of(repo: str) -> Iterator[Hub]:
     """Serve a hub with one model while the block runs."""
     hub = Hub(repo)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    server = QuietServer(("127.0.0.1", 0), _handler(hub))
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -256,8 +256,6 @@ class _Handlers:
         self.modal, self.container = modal, container
 
     async def ClientHello(self, r: Empty) -> Any:
-        if not self.modal.token_valid and self.container is None:
-            raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed")
         return api_pb2.ClientHelloResponse(image_builder_version="2025.06")
 
     async def AuthTokenGet(self, r: Any) -> Any:
@@ -519,6 +517,8 @@ def servicer(modal: ModalServer, container: Container | None) -> Any:
         async def serve(self: Any, stream: Any) -> None:
             request = await stream.recv_message()
             modal.rpcs[name] += 1
+            if not modal.token_valid and container is None:
+                raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed")
             if handler is None:
                 raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in server has no {name}")
             if modal.faults[name] > 0:

@@ -1,0 +1,55 @@
+"""Step validate-dataset, for a dataset that lies on the data volume: it was validated when it was put there."""
+
+from __future__ import annotations
+
+import json
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from compute.base import Compute
+from sft.errors import DatasetError
+from sft.jobs.train import DatasetPlace
+from tasks.following import DELAYS, RETRIES, is_transient
+from tasks.telling import tell
+
+
+@task(
+    name="validate-dataset",
+    description="Read the record of a dataset on the data volume: it is written once all rows have been validated",
+    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
+    retry_condition_fn=is_transient,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
+)
+def stored_dataset(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
+    """(the dataset's place, rows of its training set).
+
+    Raises:
+        DatasetError: there is no such dataset, or it was never finished.
+    """
+    place, rows = read_stored(volume, compute)
+    tell(f"dataset {place.fingerprint[:12]} on the data volume: {rows} training rows, validated when it came there")
+    return place, rows
+
+
+def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
+    """The same outside a flow."""
+    content = compute.read("data", f"{volume}/record.json")
+    if content is None:
+        raise DatasetError(
+            "no finished dataset on the data volume",
+            where="dataset.volume",
+            value=volume,
+            remedy="sft upload TRAIN HELD_OUT prints the name of what it has put there; sft sample bengali makes one",
+        )
+    record = json.loads(content)
+    place = DatasetPlace(
+        root=volume,
+        train=record["files"]["train"],
+        held_out=record["files"]["held_out"],
+        train_format=record["train"]["format"],
+        held_out_format=record["held_out"]["format"],
+        fingerprint=record["fingerprint"],
+    )
+    return place, int(record["train"]["rows"])
