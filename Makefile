@@ -27,6 +27,8 @@ format: .venv/ready
 lock: .venv/ready
 	.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url \
 	    --no-annotate --no-header --output-file requirements.lock
+	.venv/bin/uv pip compile --quiet requirements-310.in --python-version 3.10 --no-emit-index-url \
+	    --no-annotate --no-header --output-file requirements-310.txt
 
 # uv installs the locked versions in a fraction of pip's time; pip itself brings uv.
 .venv/ready: requirements.lock pyproject.toml

@@ -24,14 +24,14 @@ BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy ru
 # What sft/ needs in a container: the versions of requirements-310.txt, under which its tests run.
 DOMAIN = (
     "pydantic==2.14.4",
-    "pyyaml==6.0.4",
-    "pillow==13.0.0",
+    "pyyaml==6.0.2",
+    "pillow==12.3.0",
     "msgspec==0.22.0",
-    "rapidfuzz==3.14.6",
+    "rapidfuzz==3.14.5",
     "jinja2==3.1.6",
     "httpx==0.28.1",
     "tenacity==9.2.1",
-    "huggingface_hub==1.33.0",
+    "huggingface-hub==1.33.0",
     "safetensors==0.8.0",
 )
 NUMPY = "numpy==1.26.4"  # paddle asks for >= 2, paddleformers for <= 1.26.4, which works with both: it comes last
@@ -62,7 +62,7 @@ def _base() -> modal.Image:
         .pip_install(
             *DOMAIN,
             "tensorboard==2.20.0",
-            "opencv-python-headless==4.12.0.88",  # headless: a container has no display
+            "opencv-python-headless==4.11.0.86",  # headless: no display; the last whose metadata allows numpy 1
             "paddleocr[doc-parser]==3.3.2",  # page-level inference of a tuned model
         )
     )
