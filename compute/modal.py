@@ -36,6 +36,7 @@ from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientE
 HOURS = 3600  # seconds
 POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
 DEPLOY = "sft deploy"
+SECRET = "modal secret create huggingface HF_TOKEN=hf_… (any text where no gated model is used)"
 
 
 @contextmanager
@@ -46,6 +47,8 @@ def translated(what: str) -> Iterator[None]:
     except (AuthError, PermissionDeniedError) as error:
         raise ComputeError(f"Modal refuses the token: {error}", where=what, remedy="modal token new") from error
     except NotFoundError as error:
+        if "secret" in str(error).lower():
+            raise ComputeError(f"a secret is missing: {error}", where=what, remedy=SECRET) from error
         raise ComputeError(f"not deployed: {error}", where=what, remedy=DEPLOY) from error
     except ResourceExhaustedError as error:
         remedy = "wait for running calls to end, or raise the workspace's limit in Modal's settings"
@@ -69,15 +72,19 @@ class ModalCompute:
 
     def start(self, job: str, args: dict[str, Any]) -> str:
         """Spawn the job's function with the configuration's GPU and timeout."""
-        name = function_name(job, self.config.engine)
+        settings = self.config.modal
+        name = function_name(job, self.config.engine, settings.gpu)
         with translated(f"function {name}"):
             function = modal.Function.from_name(SETUP if job in SETUP_JOBS else APP, name)
             if job not in SETUP_JOBS:
-                options: dict[str, Any] = {}
+                options: dict[str, Any] = {"cpu": settings.cpu, "memory": settings.memory_mb}
                 if job == "train":
-                    options["timeout"] = int(self.config.modal.timeout_hours * HOURS)
-                if self.config.modal.gpu != "none":
-                    options["gpu"] = self.config.modal.gpu
+                    options["timeout"] = int(settings.timeout_hours * HOURS)
+                if settings.gpu != "none" and "," not in settings.gpu:
+                    options["gpu"] = settings.gpu
+                elif settings.gpu != "none" and job != "train":
+                    options["gpu"] = settings.gpu.split(",")[0]
+                options = {key: value for key, value in options.items() if value is not None}
                 function = function.with_options(**options) if options else function
             return function.spawn(args).object_id
 

@@ -271,7 +271,10 @@ def upload(
     def body(out: Console) -> None:
         from flows.deploying import put_dataset
 
-        out.print(put_dataset(train, held_out), markup=False, highlight=False, soft_wrap=True)
+        def say(text: str) -> None:
+            out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        say(put_dataset(train, held_out, say))
 
     guarded(body)
 

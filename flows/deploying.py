@@ -108,7 +108,7 @@ def put_wheel(path: Path) -> str:
     return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
 
 
-def put_dataset(train: Path, held_out: Path) -> str:
+def put_dataset(train: Path, held_out: Path, say: Say) -> str:
     """Validate both files and upload them; returns what was done.
 
     Raises:
@@ -118,7 +118,7 @@ def put_dataset(train: Path, held_out: Path) -> str:
     report = validate(train, held_out, config.dataset)
     report.check()
     compute, files = ModalCompute(config), DatasetFiles.of(train, held_out)
-    count = send(files, report, compute)
+    count = send(files, report, compute, say)
     place = compute.dataset_root(files.root, report.fingerprint)
     return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
 

@@ -9,13 +9,14 @@ caller for each call (``with_options``), so that changing them needs no deployme
 
 from __future__ import annotations
 
+import os
 import traceback
 from typing import Any
 
 import modal
 
 from modal_infra.image import engine_image, light
-from modal_infra.names import APP, SETUP
+from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
 from sft.errors import to_wire
@@ -25,6 +26,8 @@ from sft.volumes import NAMES
 MINUTES = 60  # seconds
 HOURS = 60 * MINUTES
 LONGEST = 24 * HOURS  # what Modal allows
+# Chosen at deployment: a machine that is never taken away costs more, and a training resumes from its checkpoints.
+STEADY = os.environ.get("SFT_NONPREEMPTIBLE") == "1"
 
 setup = modal.App(SETUP)
 app = modal.App(APP)
@@ -97,15 +100,48 @@ def prune(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("prune", args)
 
 
-@app.function(image=engine_image("erniekit"), volumes=VOLUMES, timeout=LONGEST, single_use_containers=True)
+@app.function(
+    image=engine_image("erniekit"), volumes=VOLUMES, timeout=LONGEST, single_use_containers=True, nonpreemptible=STEADY
+)
 def train_erniekit(args: dict[str, Any]) -> dict[str, Any]:
     """A container of its own for each training: nothing of an earlier one is left on its GPU."""
     return run_job("train", args)
 
 
-@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=LONGEST, single_use_containers=True)
+@app.function(
+    image=engine_image("paddleformers"),
+    volumes=VOLUMES,
+    timeout=LONGEST,
+    single_use_containers=True,
+    nonpreemptible=STEADY,
+)
 def train_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
     """A container of its own for each training: nothing of an earlier one is left on its GPU."""
+    return run_job("train", args)
+
+
+@app.function(
+    image=engine_image("erniekit"),
+    volumes=VOLUMES,
+    timeout=LONGEST,
+    single_use_containers=True,
+    nonpreemptible=STEADY,
+    gpu=list(FALLBACK),
+)
+def train_erniekit_fallback(args: dict[str, Any]) -> dict[str, Any]:
+    """The same on whichever of the cards is free first."""
+    return run_job("train", args)
+
+
+@app.function(
+    image=engine_image("paddleformers"),
+    volumes=VOLUMES,
+    timeout=LONGEST,
+    single_use_containers=True,
+    gpu=list(FALLBACK),
+)
+def train_paddleformers_fallback(args: dict[str, Any]) -> dict[str, Any]:
+    """The same on whichever of the cards is free first."""
     return run_job("train", args)
 
 

@@ -11,6 +11,15 @@ SETUP_JOBS = frozenset({"download_wheel", "download_model", "fetch_sample", "has
 ENGINE_JOBS = frozenset({"train", "inspect_environment"})  # one function for each engine
 
 
-def function_name(job: str, engine: str) -> str:
-    """The deployed function of a job: ``train_erniekit``, ``evaluate``, …"""
-    return f"{job}_{engine}" if job in ENGINE_JOBS else job
+# A list of cards, the best first, can only be deployed, not chosen for a call: functions of their own have it.
+FALLBACK = ("A100-80GB", "H100")
+
+
+def function_name(job: str, engine: str, gpu: str = "") -> str:
+    """The deployed function of a job: ``train_erniekit``, ``train_erniekit_fallback``, ``evaluate``, …
+
+    Args:
+        gpu: ``modal.gpu``; the fallback list chooses the function that has it.
+    """
+    name = f"{job}_{engine}" if job in ENGINE_JOBS else job
+    return f"{name}_fallback" if job == "train" and gpu == ",".join(FALLBACK) else name

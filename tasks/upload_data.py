@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from sft.dataset.validate import Report, read_samples
 from sft.plan import DatasetFiles
 from tasks.following import DELAYS, RETRIES, is_transient
 from tasks.telling import tell
+
+BATCH = 1000  # files in one request, between two lines that say how far it is
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,22 @@ def upload_data(files: DatasetFiles, report: Report, compute: Compute) -> Upload
         reason = "compute local reads the dataset where it lies"
         tell(f"skipped: {reason}")
         return Completed(name="Skipped", message=reason, data=Uploaded(root, 0))
-    count = upload(files, report, compute)
+    count = upload(files, report, compute, tell)
     tell(f"dataset {root}: {count} files uploaded" if count else f"dataset {root} is on the volume already")
     return Uploaded(root, count)
 
 
-def upload(files: DatasetFiles, report: Report, compute: Compute) -> int:
+def upload(files: DatasetFiles, report: Report, compute: Compute, say: Callable[[str], None]) -> int:
     """Upload unless the record is there; returns the number of files sent."""
     root = compute.dataset_root(files.root, report.fingerprint)
     if compute.read("data", f"{root}/record.json") is not None:
         return 0
     sources = {files.train, files.held_out}
     sources |= _images(files.train, report.train.format) | _images(files.held_out, report.held_out.format)
-    compute.put_all("data", [(s, f"{root}/{s.relative_to(files.root).as_posix()}") for s in sorted(sources)])
+    pairs = [(s, f"{root}/{s.relative_to(files.root).as_posix()}") for s in sorted(sources)]
+    for start in range(0, len(pairs), BATCH):
+        compute.put_all("data", pairs[start : start + BATCH])
+        say(f"uploaded {min(start + BATCH, len(pairs)):,} of {len(pairs):,} files")
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record.json"
         names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}

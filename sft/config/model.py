@@ -152,9 +152,11 @@ class ModalConfig(Section):
 
     gpu: str = Field(
         "A100-80GB",
-        pattern=r"^[A-Za-z0-9-]+$",
-        description="GPU type as Modal names it (A100-80GB, H100); none for the CPU, to try things out",
+        pattern=r"^([A-Za-z0-9-]+|A100-80GB,H100)$",
+        description="GPU as Modal names it; A100-80GB,H100: whichever is free; none: the CPU, to try things out",
     )
+    cpu: float | None = Field(None, gt=0, le=64, description="CPU cores of a container; empty: Modal's default")
+    memory_mb: int | None = Field(None, ge=128, le=344_064, description="Memory of a container (MiB); empty: default")
     timeout_hours: float = Field(24, gt=0, le=24, description="Longest training in one call (hours)")
 
 
@@ -208,7 +210,7 @@ class RunConfig(Section):
         if not self.on_cpu:
             try:
                 lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"
-                check(self.modal.gpu, self.train.max_seq_len, lora=lora, bf16=bf16)
+                check(self.modal.gpu.split(",")[0], self.train.max_seq_len, lora=lora, bf16=bf16)
             except ConfigError as error:
                 problems.append(str(error))
         if self.on_cpu and self.train.precision != "float32":

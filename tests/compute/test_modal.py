@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from grpclib import Status
 from PIL import Image
 from prefect.settings import get_current_settings
 
@@ -180,6 +181,49 @@ def test_nothing_deployed_says_what_to_run(server: ModalServer, home: Path, star
     assert orchestrator.process.returncode == 1
     assert "not deployed" in text
     assert "Next: sft deploy" in text
+
+
+@pytest.mark.parametrize(
+    ("rpc", "status", "said"),
+    [
+        ("FunctionMap", Status.RESOURCE_EXHAUSTED, "raise the workspace's limit"),
+        ("FunctionMap", Status.FAILED_PRECONDITION, "Modal refuses the request"),
+        ("FunctionGet", Status.PERMISSION_DENIED, "modal token new"),
+    ],
+)
+def test_a_call_that_modal_refuses_says_why(
+    deployed: ModalServer, home: Path, rpc: str, status: Status, said: str
+) -> None:
+    deployed.refused[rpc] = status
+    cpu = [part for setting in SETTINGS[:2] for part in ("--set", setting)]
+    process = sft(deployed, home, "sample", "smoke", *cpu)
+    assert process.returncode == 1, process.stdout
+    assert said in process.stderr
+
+
+def test_an_image_that_cannot_be_built_says_where_to_look(server: ModalServer, home: Path) -> None:
+    server.broken_image = "msgspec"
+    process = sft(server, home, "deploy")
+    assert process.returncode == 1
+    assert "an image could not be built" in process.stderr
+    assert "Modal's dashboard" in process.stderr
+
+
+def test_a_missing_secret_says_how_to_make_it(server: ModalServer, home: Path) -> None:
+    server.refused["SecretGetOrCreate"] = Status.NOT_FOUND
+    process = sft(server, home, "deploy")
+    assert process.returncode == 1
+    assert "modal secret create huggingface" in process.stderr
+
+
+def test_cards_cores_and_memory_are_chosen_for_each_call(deployed: ModalServer, home: Path) -> None:
+    wanted = ["compute=modal", "modal.gpu=H100", "modal.cpu=4", "modal.memory_mb=8192", "train.precision=bf16"]
+    sft(deployed, home, "doctor", "smoke", *[part for s in wanted for part in ("--set", s)], "--check", "python")
+    (options,) = deployed.options.values()
+    resources = options.resources
+    assert (resources.gpu_config.gpu_type, resources.milli_cpu, resources.memory_mb) == ("H100", 4000, 8192)
+    fallback = deployed.functions["fu-train_erniekit_fallback"]
+    assert fallback.image_id == deployed.functions["fu-train_erniekit"].image_id
 
 
 def test_a_refused_token_says_what_to_run(server: ModalServer, home: Path) -> None:

@@ -143,6 +143,8 @@ class ModalServer:
         self.deployed: dict[str, dict[str, str]] = {}  # app → function name → id
         self.faults: collections.Counter[str] = collections.Counter()
         self.rpcs: collections.Counter[str] = collections.Counter()
+        self.refused: dict[str, Status] = {}  # RPC → the status with which it always fails
+        self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
         self.url = ""
         self.http = ""
@@ -298,7 +300,8 @@ class _Handlers:
     async def ImageGetOrCreate(self, r: Any) -> Any:
         id_ = "im-" + hashlib.sha256(r.image.SerializeToString(deterministic=True)).hexdigest()[:12]
         self.modal.images[id_] = r.image
-        result = api_pb2.GenericResult(status=DONE)
+        broken = self.modal.broken_image and any(self.modal.broken_image in c for c in r.image.dockerfile_commands)
+        result = api_pb2.GenericResult(status=FAILED if broken else DONE, exception="exit code 1" if broken else "")
         return api_pb2.ImageGetOrCreateResponse(image_id=id_, result=result)
 
     async def MountBatchedCheckExistence(self, r: Any) -> Any:
@@ -521,6 +524,8 @@ def servicer(modal: ModalServer, container: Container | None) -> Any:
                 raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed")
             if handler is None:
                 raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in server has no {name}")
+            if name in modal.refused:
+                raise GRPCError(modal.refused[name], "refused by the test")
             if modal.faults[name] > 0:
                 modal.faults[name] -= 1
                 raise GRPCError(Status.UNAVAILABLE, "injected")
