@@ -21,6 +21,7 @@ from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
 from sft.errors import to_wire
 from sft.jobs.base import Context
+from sft.lease import Shared
 from sft.volumes import NAMES
 
 MINUTES = 60  # seconds
@@ -36,10 +37,9 @@ SECRETS = [modal.Secret.from_name("huggingface")]  # HF_TOKEN, for gated or priv
 
 def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     """Reload the volumes, run the job, commit; the outcome as plain data."""
-    for mounted in NAMES:
-        volume(mounted).reload()
-    call_id = modal.current_function_call_id() or ""
-    context = Context(MOUNTED, call_id, commit=commit, is_running=is_running, one_machine=False)
+    refresh()
+    shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
+    context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
     try:
         return {"ok": True, "value": jobs.find(name).run(args, context)}
     except Exception as error:
@@ -62,6 +62,12 @@ def is_running(call_id: str) -> bool:
     except Exception:
         return False  # it ended with an error
     return False
+
+
+def refresh() -> None:
+    """Show what other containers have committed."""
+    for mounted in NAMES:
+        volume(mounted).reload()
 
 
 def commit() -> None:

@@ -1,8 +1,11 @@
-"""The lease of a training: at most one holder, who renews a heartbeat.
+"""The lease of a training: at most one holder.
 
-``lease.json`` on the outputs volume names the call that holds it and is renewed while the holder lives. On one
-machine a lock on ``lease.lock`` decides as well: the kernel frees it with the holder's last process, so that a
-killed training gives the lease back at once, and one whose trainer still runs does not.
+``lease.json`` names the call that holds it and is renewed while the holder lives. Who may take it is decided
+
+- on one machine by the kernel: a lock on ``lease.lock``, freed with the holder's last process, so that a killed
+  training gives the lease back at once, and one whose trainer still runs does not;
+- between machines by asking whether the holder's call still runs. A volume has no lock: whoever takes the lease
+  publishes it, waits, and looks whether another has published a different one in the meantime.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +24,23 @@ from sft import records
 from sft.errors import LeaseHeld
 
 RENEWED = 5.0  # seconds between two heartbeats
-EXPIRED = 60.0  # seconds without a heartbeat after which a lease counts as left behind
+SETTLED = 3.0  # seconds after which a competitor's lease must be visible: his look and his publishing are ms apart
 FILE = "lease.json"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How machines that share a volume agree.
+
+    Attributes:
+        refresh: shows what others have published.
+        publish: shows others what was written here.
+        is_running: does that call still run? In doubt yes.
+    """
+
+    refresh: Callable[[], None]
+    publish: Callable[[], None]
+    is_running: Callable[[str], bool]
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
@@ -31,51 +50,56 @@ def holder(folder: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def hold(
-    folder: Path, call_id: str, *, machine_lock: bool = True, is_running: Callable[[str], bool] = lambda call_id: True
-) -> Iterator[list[int]]:
+def hold(folder: Path, call_id: str, shared: Shared | None = None) -> Iterator[list[int]]:
     """Hold the lease of ``folder`` while the block runs; yields the descriptors that child processes must inherit.
 
     Args:
-        machine_lock: decide by the kernel's lock (all callers are on one machine); otherwise by the heartbeat.
-        is_running: asked about a holder whose heartbeat is fresh: a call that has ended holds nothing.
+        shared: how to agree with other machines; None where all callers are on this one.
     Raises:
         LeaseHeld: another call holds it; ``value`` is that call's id.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lease.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptors = _lock(folder) if shared is None else []
     try:
-        if machine_lock:
-            _lock(descriptor, folder)
-        else:
-            _refuse_if_alive(folder, call_id, is_running)
+        if shared is not None:
+            _agree(folder, call_id, shared)
         stop = threading.Event()
         _renew(folder, call_id)
         renewer = threading.Thread(target=_keep_renewing, args=(folder, call_id, stop), daemon=True)
         renewer.start()
         try:
-            yield [descriptor] if machine_lock else []
+            yield descriptors
         finally:
             stop.set()
             renewer.join()
             (folder / FILE).unlink(missing_ok=True)
     finally:
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(folder: Path) -> list[int]:
+    descriptor = os.open(folder / "lease.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        os.close(descriptor)
         raise _held(folder) from None
+    return [descriptor]
 
 
-def _refuse_if_alive(folder: Path, call_id: str, is_running: Callable[[str], bool]) -> None:
-    lease = holder(folder)
-    if lease is None or lease.get("call_id") == call_id:
-        return
-    fresh = time.time() - float(lease.get("heartbeat", 0)) < EXPIRED
-    if fresh and is_running(str(lease.get("call_id"))):
+def _agree(folder: Path, call_id: str, shared: Shared) -> None:
+    shared.refresh()
+    lease = holder(folder) or {}
+    other = str(lease.get("call_id", call_id))
+    if other != call_id and shared.is_running(other):
+        raise _held(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _renew(folder, call_id)
+    shared.publish()
+    time.sleep(SETTLED)
+    shared.refresh()
+    if (holder(folder) or {}).get("call_id") != call_id:
         raise _held(folder)
 
 

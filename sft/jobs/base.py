@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from sft.lease import hold
+from sft.lease import Shared, hold
 from sft.volumes import Volumes
 
 EVENT = "@sft "  # a log line that starts with this is an event as JSON, for whoever follows the job
@@ -29,8 +29,7 @@ class Context:
         commit: makes what was written to the outputs volume durable and visible; nothing to do on one machine.
         say: writes one line to the job's log.
         child_files: file descriptors that a process started by the job must inherit.
-        is_running: does that other call still run? It decides whether its lease has been left behind.
-        one_machine: all jobs run on this machine, so that the kernel's locks hold between them.
+        shared: how to agree with other machines on a lease; None where all jobs run on this one.
     """
 
     volumes: Volumes
@@ -38,12 +37,11 @@ class Context:
     commit: Callable[[], None] = lambda: None
     say: Callable[[str], None] = print
     child_files: list[int] = field(default_factory=list)
-    is_running: Callable[[str], bool] = lambda call_id: True
-    one_machine: bool = True
+    shared: Shared | None = None
 
     def lease(self, folder: Path) -> AbstractContextManager[list[int]]:
         """Hold the lease of ``folder`` (see :func:`sft.lease.hold`)."""
-        return hold(folder, self.call_id, machine_lock=self.one_machine, is_running=self.is_running)
+        return hold(folder, self.call_id, self.shared)
 
     def event(self, kind: str, **values: Any) -> None:
         """Tell whoever follows the job."""

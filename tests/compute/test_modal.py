@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -143,6 +144,16 @@ def test_a_killed_orchestrator_attaches_and_a_cancelled_one_ends_the_container(
         assert time.monotonic() - cancelled < 10, second.log.read_text()
         time.sleep(0.05)
     assert second.process.wait(20) == 130
+
+
+def test_two_triggers_at_the_same_moment_train_once(deployed: ModalServer, start: Callable[..., Orchestrator]) -> None:
+    both = [start(deployed, steps=12), start(deployed, steps=12)]
+    results = [orchestrator.end().splitlines()[-1] for orchestrator in both]
+    assert [o.process.returncode for o in both] == [0, 0], both[0].log.read_text() + both[1].log.read_text()
+    assert results[0] == results[1]
+    (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 13)), "each step was trained once"
 
 
 def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,19 +53,38 @@ def test_a_trainer_that_outlives_its_job_keeps_the_lease(tmp_path: Path) -> None
         pass
 
 
-def test_between_machines_the_heartbeat_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def between(*, running: bool, meanwhile: Callable[[], None] = lambda: None) -> lease.Shared:
+    """Another machine: ``meanwhile`` happens between our publishing and our second look."""
+    return lease.Shared(refresh=lambda: None, publish=meanwhile, is_running=lambda call: running)
+
+
+def test_between_machines_the_holders_call_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "SETTLED", 0.0)
     process = holder(tmp_path)
-    with pytest.raises(LeaseHeld), lease.hold(tmp_path, "mine", machine_lock=False):
+    with pytest.raises(LeaseHeld) as caught, lease.hold(tmp_path, "mine", between(running=True)):
         pass
+    assert caught.value.value == "other"
     end(process)
-    with pytest.raises(LeaseHeld), lease.hold(tmp_path, "mine", machine_lock=False):
-        pass  # it may still be alive: no heartbeat has been missed yet
-    with lease.hold(tmp_path, "mine", machine_lock=False, is_running=lambda call: call != "other"):
-        pass  # whoever knows better says that it has ended
-    records.write_json(tmp_path / lease.FILE, {"call_id": "other", "heartbeat": time.time()})
-    monkeypatch.setattr(lease, "EXPIRED", 0.0)
-    with lease.hold(tmp_path, "mine", machine_lock=False):
+    with pytest.raises(LeaseHeld), lease.hold(tmp_path, "mine", between(running=True)):
+        pass  # in doubt it still runs, however old its heartbeat is
+    with lease.hold(tmp_path, "mine", between(running=False)):
         pass
+
+
+def test_of_two_that_publish_at_the_same_moment_the_later_one_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SETTLED", 0.0)
+
+    def overtake() -> None:
+        records.write_json(tmp_path / lease.FILE, {"call_id": "faster", "heartbeat": time.time()})
+
+    with pytest.raises(LeaseHeld) as caught, lease.hold(tmp_path, "mine", between(running=True, meanwhile=overtake)):
+        pass
+    assert caught.value.value == "faster"
+    found = lease.holder(tmp_path)
+    assert found is not None
+    assert found["call_id"] == "faster", "the loser leaves the winner's lease alone"
 
 
 def test_the_heartbeat_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
