@@ -46,7 +46,8 @@ def train(args: TrainArgs, compute: Compute) -> dict[str, Any]:
     record = run_job(compute, f"train-{args.identity[:16]}", "train", args.model_dump(), progress.hear)
     progress.end()
     _show_curve(compute, args.identity)
-    tell(f"trained {record['steps']} steps in {record['seconds']:.0f} s, last loss {record['loss']:.3f}")
+    loss = f", last loss {record['loss']:.3f}" if record["loss"] is not None else ""
+    tell(f"trained {record['steps']} steps in {record['seconds']:.0f} s{loss}")
     return {**record, "reused": False}
 
 

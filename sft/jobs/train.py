@@ -81,6 +81,7 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
         command = engine.command(args.spec, folders, resume_from)
         folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
         trainer.run(command, folders.output, resume_from)
+        _check_last_step(args, folders, trainer)
         engine.export(args.spec, folders)
         model = _collect_model(args, engine, folders, run)
         record = _record(args, engine, trainer, model, run, started, resume_from)
@@ -114,6 +115,23 @@ def engine_rows(path: Path, form: Format, target: Format) -> Iterator[bytes]:
     for sample in read_samples(path, form):
         images = tuple((str(folder / name), turn) for name, turn in sample.images)
         yield msgspec.json.encode(write(Sample(images, sample.turns)))
+
+
+def _check_last_step(args: TrainArgs, folders: Folders, trainer: Trainer) -> None:
+    """The trainer's own state says how far it came: its last progress line may lie logging_steps before the end.
+
+    Raises:
+        TrainingFailed: it ended, without an error, before the last step.
+    """
+    state = records.read_json(folders.output / "trainer_state.json") or {}
+    logged = trainer.last.step if trainer.last else 0
+    reached = max(int(state.get("global_step", 0)), logged)
+    if reached < args.spec.max_steps:
+        raise TrainingFailed(
+            "the trainer ended without an error before the last step",
+            value=f"step {reached} of {args.spec.max_steps}",
+            remedy="see the log; run again to resume from the newest checkpoint",
+        )
 
 
 def _collect_model(args: TrainArgs, engine: Engine, folders: Folders, run: Path) -> records.Manifest:
@@ -150,13 +168,6 @@ def _record(
     started: float,
     resume_from: Path | None,
 ) -> dict[str, Any]:
-    if trainer.last is None or trainer.last.step < args.spec.max_steps:
-        reached = trainer.last.step if trainer.last else 0
-        raise TrainingFailed(
-            "the trainer ended without an error before the last step",
-            value=f"step {reached} of {args.spec.max_steps}",
-            remedy="see the log; run again to resume from the newest checkpoint",
-        )
     best = checkpoints.best(run / "trainer")
     return {
         "identity": args.identity,
@@ -166,8 +177,8 @@ def _record(
         "spec": args.spec.model_dump(),
         "dataset": args.dataset.fingerprint,
         "base_model": args.base_model,
-        "steps": trainer.last.step,
-        "loss": trainer.last.loss,
+        "steps": args.spec.max_steps,
+        "loss": trainer.last.loss if trainer.last else None,
         "seconds": round(time.time() - started, 1),
         "finished": time.time(),
         "resumed_from": resume_from.name if resume_from else None,

@@ -68,6 +68,22 @@ def test_a_torn_newest_checkpoint_is_passed_over(home: Path, context: Context) -
     assert steps == list(range(1, 11))
 
 
+@pytest.mark.parametrize("logging_steps", [3, 100])
+def test_a_last_step_that_is_not_logged_counts(home: Path, context: Context, logging_steps: int) -> None:
+    record = train(args(home, logging_steps=logging_steps), context)
+    assert record["steps"] == 10
+    assert (record["loss"] is None) == (logging_steps > 10)
+
+
+def test_a_trainer_that_ends_early_without_an_error_has_failed(
+    home: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "7")
+    with pytest.raises(TrainingFailed, match="before the last step") as caught:
+        train(args(home), context)
+    assert caught.value.value == "step 7 of 10"
+
+
 def test_out_of_memory_says_what_to_change(home: Path, context: Context) -> None:
     with pytest.raises(TrainingFailed, match="Out of memory error on GPU 0") as caught:
         train(args(home, batch_size=64), context)
