@@ -136,6 +136,7 @@ class ModalServer:
         self.functions: dict[str, api_pb2.Function] = {}
         self.bound: dict[str, str] = {}  # bound function id → base function id
         self.options: dict[str, api_pb2.FunctionOptions] = {}
+        self.cards: dict[str, list[str]] = collections.defaultdict(list)  # function → its cards, the best first
         self.images: dict[str, api_pb2.Image] = {}
         self.calls: dict[str, Call] = {}
         self.files: dict[str, bytes] = {}
@@ -331,12 +332,20 @@ class _Handlers:
         return api_pb2.FunctionPrecreateResponse(function_id=id_, handle_metadata=self.modal.metadata(id_))
 
     async def FunctionCreate(self, r: Any) -> Any:
-        id_ = f"fu-{r.function.function_name}"
-        self.modal.functions[id_] = r.function
+        function = r.function
+        if r.HasField("function_data"):  # several cards: one ranked function for each
+            data = r.function_data
+            function = data.ranked_functions[0].function
+            function.module_name, function.function_name = data.module_name, data.function_name
+            function.function_type = data.function_type
+            for ranked in data.ranked_functions:
+                self.modal.cards[data.function_name].append(ranked.function.resources.gpu_config.gpu_type)
+        id_ = f"fu-{function.function_name}"
+        self.modal.functions[id_] = function
         metadata = self.modal.metadata(id_)
         data = self.modal.data(id_)
         return api_pb2.FunctionCreateResponse(
-            function_id=id_, function=r.function, handle_metadata=metadata, function_data=data
+            function_id=id_, function=function, handle_metadata=metadata, function_data=data
         )
 
     async def FunctionGet(self, r: Any) -> Any:
@@ -525,7 +534,7 @@ def servicer(modal: ModalServer, container: Container | None) -> Any:
             if handler is None:
                 raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in server has no {name}")
             if name in modal.refused:
-                raise GRPCError(modal.refused[name], "refused by the test")
+                raise GRPCError(modal.refused[name], f"{name} refused by the test")
             if modal.faults[name] > 0:
                 modal.faults[name] -= 1
                 raise GRPCError(Status.UNAVAILABLE, "injected")
