@@ -40,6 +40,7 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     refresh()
     shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
     context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
+    context.event("job", name=name)  # whoever follows sees that the container runs, before a lease is agreed upon
     try:
         return {"ok": True, "value": jobs.find(name).run(args, context)}
     except Exception as error:

@@ -24,7 +24,7 @@ from sft import records
 from sft.errors import LeaseHeld
 
 RENEWED = 5.0  # seconds between two heartbeats
-SETTLED = 3.0  # seconds after which a competitor's lease must be visible: his look and his publishing are ms apart
+SETTLED = 2.0  # seconds after which a competitor's lease must be visible: his look and his publishing are ms apart
 FILE = "lease.json"
 
 

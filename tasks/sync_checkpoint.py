@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +67,24 @@ def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) ->
 
 
 def mirror(compute: Compute, place: str, files: records.Manifest, target: Path) -> tuple[int, int]:
-    """Make ``target`` hold exactly ``files`` of the outputs volume; returns the number of files and bytes copied."""
+    """Make ``target`` hold exactly ``files`` of the outputs volume; returns the number of files and bytes copied.
+
+    A second run that copies to the same folder waits, and then finds it up to date.
+    """
+    with _alone(target):
+        return _mirror(compute, place, files, target)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """No other process of this machine copies to ``target`` while the block runs; the kernel frees the lock."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _mirror(compute: Compute, place: str, files: records.Manifest, target: Path) -> tuple[int, int]:
     good = _good_files(target, files)
     if len(good) == len(files):
         return 0, 0

@@ -1,6 +1,9 @@
 """Mirroring a model to this machine: whole or not at all, only what is missing."""
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,23 @@ def test_a_copy_with_a_wrong_hash_never_becomes_the_model(compute: LocalCompute,
     assert (target / "config.json").exists()
     assert not (target / "weights").exists()
     assert not list(tmp_path.glob(".model.*"))
+
+
+def test_two_runs_that_copy_to_one_folder_at_the_same_moment_both_end_well(
+    compute: LocalCompute, tmp_path: Path
+) -> None:
+    body = (
+        "import sys, json; from pathlib import Path; from compute.local import LocalCompute\n"
+        "from tasks.sync_checkpoint import mirror; sys.stdin.readline()\n"
+        "compute = LocalCompute(Path(sys.argv[1]))\n"
+        "print(mirror(compute, 'runs/x/model', json.loads(sys.argv[2]), Path(sys.argv[3]))[0])"
+    )
+    command = [sys.executable, "-c", body, str(compute.state), json.dumps(files(compute)), str(tmp_path / "model")]
+    both = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    told = [process.communicate("go\n", timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0] * 4
+    assert sorted(int(text) for text in told) == [0, 0, 0, 2], "one copied, the others waited and found it done"
+    assert records.broken_files(tmp_path / "model", files(compute)) == []
 
 
 def test_leftovers_of_a_killed_copy_do_no_harm(compute: LocalCompute, tmp_path: Path) -> None:
