@@ -79,7 +79,7 @@ def mirror(compute: Compute, place: str, files: records.Manifest, target: Path) 
 def _alone(target: Path) -> Iterator[None]:
     """No other process of this machine copies to ``target`` while the block runs; the kernel frees the lock."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
+    with target.with_name(f".lock-{target.name}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
