@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ import modal
 
 from compute.base import Compute
 from compute.modal import ModalCompute, translated
+from compute.records import put_json
 from compute.select import compute_for
 from modal_infra.app import app, setup
 from sft import records
@@ -101,10 +100,8 @@ def put_wheel(path: Path) -> str:
     compute = ModalCompute(_config("erniekit"))
     record = {"path": target, "url": "uploaded", "size": path.stat().st_size, "sha256": records.hash_file(path)}
     compute.put("models", path, target)
-    with tempfile.TemporaryDirectory() as folder:
-        note = Path(folder) / "record.json"
-        note.write_text(json.dumps({**record, "finished": time.time()}))
-        compute.put("models", note, f"{target}.json")  # last: without it the wheel does not count
+    # last: without it the wheel does not count
+    put_json(compute, "models", f"{target}.json", {**record, "finished": time.time()})
     return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
 
 

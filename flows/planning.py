@@ -19,6 +19,7 @@ from sft.jobs.train import DatasetPlace
 from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
+from tasks.following import running_call
 from tasks.stored_dataset import read_stored
 from tasks.train import finished_training
 
@@ -108,12 +109,6 @@ def _add_training(
 
 def _state(record: Any) -> str:
     return "done" if record else "to do"
-
-
-def running_call(compute: Compute, key: str) -> str:
-    """The call that works on ``key`` now, or an empty text."""
-    call_id = json.loads(compute.read("outputs", f"calls/{key}.json") or b"{}").get("call_id", "")
-    return str(call_id) if call_id and compute.poll(call_id).state == "running" else ""
 
 
 def status_table() -> Table:

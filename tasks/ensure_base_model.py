@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
+from compute.records import read_json
 from sft.config import RunConfig
 from sft.plan import download_args
 from tasks.following import DELAYS, RETRIES, is_transient, run_job
@@ -41,14 +42,8 @@ def ensure_base_model(config: RunConfig, compute: Compute) -> dict[str, Any]:
 
 def known_base_model(compute: Compute, folder: str) -> dict[str, Any] | None:
     """The record on the models volume if every file it names is there with its size, else None."""
-    content = compute.read("models", f"{folder}/record.json")
-    if content is None:
-        return None
-    import json
-
-    try:
-        record: dict[str, Any] = json.loads(content)
-    except ValueError:
+    record = read_json(compute, "models", f"{folder}/record.json")
+    if record is None:
         return None
     sizes = {file.path.removeprefix(f"{folder}/"): file.size for file in compute.list("models", folder)}
     whole = all(sizes.get(name) == entry["size"] for name, entry in record["files"].items())

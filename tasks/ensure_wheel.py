@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from prefect import State, task
@@ -10,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from compute.base import Compute
+from compute.records import read_json
 from sft.config import RunConfig
 from sft.plan import wheel_args
 from tasks.following import DELAYS, RETRIES, is_transient, run_job
@@ -55,12 +55,9 @@ def ensure_wheel(config: RunConfig, compute: Compute) -> Wheel | State[Wheel]:
 
 def known_wheel(compute: Compute, path: str) -> bool:
     """Is the wheel on the volume, with its record and its size?"""
-    content = compute.read("models", f"{path}.json")
-    if content is None:
+    record = read_json(compute, "models", f"{path}.json")
+    if record is None:
         return False
     folder = path.rsplit("/", 1)[0]
     sizes = {file.path: file.size for file in compute.list("models", folder)}
-    try:
-        return bool(sizes.get(path) == json.loads(content)["size"])
-    except (ValueError, KeyError):
-        return False
+    return path in sizes and sizes[path] == record.get("size")

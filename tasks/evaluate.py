@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
+from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.predict import PredictArgs
 from sft.plan import predict_args
@@ -39,8 +39,7 @@ def evaluate(
     """
     key = args.key(training["model_identity"])
     place = f"runs/{args.identity[:16]}/evaluation/{key}"
-    content = compute.read("outputs", f"{place}/record.json")
-    record: dict[str, Any] | None = json.loads(content) if content else None
+    record = read_json(compute, "outputs", f"{place}/record.json")
     if record is None:
         share_out(compute, key, predict_args(args, shards))
         record = run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
@@ -17,6 +14,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 
 from compute.base import Compute
+from compute.records import put_json, read_json
 from sft.errors import JobCancelled, LeaseHeld, TransientError
 from sft.jobs.base import read_event
 from tasks.telling import pass_on, tell
@@ -66,21 +64,26 @@ def run_job(compute: Compute, key: str, job: str, args: dict[str, Any], on_event
 
 def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> str:
     """The id of the running call for ``key``, or of a new one."""
-    place = f"calls/{key}.json"
-    known = json.loads(compute.read("outputs", place) or b"{}").get("call_id", "")
-    if known and compute.poll(known).state == "running":
+    if known := running_call(compute, key):
         tell(f"{job}: attached to call {known}, which is running ({compute.link(known)})")
-        return str(known)
+        return known
     call_id = compute.start(job, args)
-    with tempfile.TemporaryDirectory() as folder:
-        pointer = Path(folder) / "call.json"
-        pointer.write_text(json.dumps({"call_id": call_id, "job": job, "started": time.time()}))
-        compute.put("outputs", pointer, place)
+    put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
     link = compute.link(call_id)
     tell(f"{job}: started call {call_id} ({link})")
     if link.startswith("http"):
         create_link_artifact(link, key="call", link_text=f"{job} at Modal")
     return call_id
+
+
+def running_call(compute: Compute, key: str) -> str:
+    """The call that works on ``key`` now, or an empty text."""
+    call_id = str((read_json(compute, "outputs", _pointer(key)) or {}).get("call_id", ""))
+    return call_id if call_id and compute.poll(call_id).state == "running" else ""
+
+
+def _pointer(key: str) -> str:
+    return f"calls/{key}.json"
 
 
 def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:

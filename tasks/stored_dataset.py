@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
+from compute.records import read_json
 from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace
 from tasks.following import DELAYS, RETRIES, is_transient
@@ -35,15 +34,14 @@ def stored_dataset(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
 
 def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
     """The same outside a flow."""
-    content = compute.read("data", f"{volume}/record.json")
-    if content is None:
+    record = read_json(compute, "data", f"{volume}/record.json")
+    if record is None:
         raise DatasetError(
             "no finished dataset on the data volume",
             where="dataset.volume",
             value=volume,
             remedy="sft upload TRAIN HELD_OUT prints the name of what it has put there; sft sample bengali makes one",
         )
-    record = json.loads(content)
     place = DatasetPlace(
         root=volume,
         train=record["files"]["train"],

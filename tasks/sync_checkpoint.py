@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
+from compute.records import read_json
 from sft import records
 from sft.checkpoints import MANIFEST
 from sft.errors import TransientError
@@ -56,8 +56,8 @@ def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) ->
     best = training.get("best_checkpoint")
     if best:
         place = f"{run}/trainer/{best}"
-        manifest = json.loads(compute.read("outputs", f"{place}/{MANIFEST}") or b"{}")
-        if "files" in manifest:
+        manifest = read_json(compute, "outputs", f"{place}/{MANIFEST}")
+        if manifest is not None:
             copied.append(mirror(compute, place, manifest["files"], folder / best))
         else:
             tell(f"{best} is no longer on the outputs volume: it was pruned")

@@ -13,6 +13,7 @@ from prefect.artifacts import create_image_artifact, create_progress_artifact, u
 from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
+from compute.records import read_json
 from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from tasks.following import DELAYS, RETRIES, is_transient, run_job
@@ -53,12 +54,7 @@ def train(args: TrainArgs, compute: Compute) -> dict[str, Any]:
 
 def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:
     """The record of a finished training, or None."""
-    content = compute.read("outputs", f"runs/{identity[:16]}/record.json")
-    try:
-        record: dict[str, Any] | None = json.loads(content) if content else None
-    except ValueError:
-        return None
-    return record
+    return read_json(compute, "outputs", f"runs/{identity[:16]}/record.json")
 
 
 class _Progress:

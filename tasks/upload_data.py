@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from compute.base import Compute
+from compute.records import put_json
 from sft.dataset.rows import Format
 from sft.dataset.validate import Report, read_samples
 from sft.plan import DatasetFiles
@@ -65,11 +64,9 @@ def upload(files: DatasetFiles, report: Report, compute: Compute, say: Callable[
     for start in range(0, len(pairs), BATCH):
         compute.put_all("data", pairs[start : start + BATCH])
         say(f"uploaded {min(start + BATCH, len(pairs)):,} of {len(pairs):,} files")
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "record.json"
-        names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
-        record.write_text(json.dumps({**report.as_dict(), "files": {k: v.as_posix() for k, v in names.items()}}))
-        compute.put("data", record, f"{root}/record.json")
+    names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
+    record = {**report.as_dict(), "files": {key: name.as_posix() for key, name in names.items()}}
+    put_json(compute, "data", f"{root}/record.json", record)
     return len(sources)
 
 
