@@ -10,7 +10,9 @@ caller for each call (``with_options``), so that changing them needs no deployme
 from __future__ import annotations
 
 import os
+import signal
 import traceback
+from types import FrameType
 from typing import Any
 
 import modal
@@ -41,13 +43,20 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
     context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
     context.event("job", name=name)  # whoever follows sees that the container runs, before a lease is agreed upon
+    signal.signal(signal.SIGTERM, _stop)
     try:
         return {"ok": True, "value": jobs.find(name).run(args, context)}
     except Exception as error:
         traceback.print_exc()
         return {"ok": False, "error": to_wire(error)}
-    finally:
+    finally:  # also when Modal takes the machine away (SIGINT), cancels the input or ends the container (SIGTERM)
         commit()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Python would end at once at SIGTERM, with nothing committed and the trainer still running."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def is_running(call_id: str) -> bool:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from grpclib import Status
+from modal._serialization import deserialize_data_format
 from PIL import Image
 from prefect.settings import get_current_settings
 
 from sft.wheels import WHEELS
 from tests.compute.test_local import processes
 from tests.support.modal_runs import SFT, environment, sft
-from tests.support.modal_server import ModalServer
+from tests.support.modal_server import RPCS, ModalServer
 
 CAN_UNSHARE = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 pytestmark = [
@@ -195,16 +196,72 @@ def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
     assert "resuming from checkpoint-" in text
 
 
-def test_passing_faults_of_any_request_change_nothing(
-    deployed: ModalServer, start: Callable[..., Orchestrator]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_preempted_container_commits_its_checkpoints_and_the_next_one_resumes(
+    deployed: ModalServer, start: Callable[..., Orchestrator], number: int
 ) -> None:
-    rpcs = ["FunctionGet", "FunctionMap", "FunctionGetOutputs", "VolumeGetFile2", "VolumePutFiles", "VolumeCommit"]
-    deployed.faults.update(dict.fromkeys(rpcs, 2))
-    orchestrator = start(deployed, steps=3)
+    """Modal takes a machine away and starts the same input on another one: the run goes on by itself."""
+    orchestrator = start(deployed, steps=30)
+    orchestrator.wait_for("checkpoint-10 is complete")
+    (call_id,) = trainings(deployed)
+    container, before = deployed.calls[call_id].container, time.monotonic()
+    assert container is not None
+    container.preempt(number)
+    orchestrator.wait_for("resuming from checkpoint-")
+    _, files = next((when, files) for when, files in deployed.commits if when > before)
+    assert any(name.endswith("checkpoint-10/checkpoint_manifest.json") for name in files)
+    assert not any(name.endswith("lease.json") for name in files), "the lease was not given back"
     text = orchestrator.end()
     assert orchestrator.process.returncode == 0, text
-    assert +deployed.faults == {}, "not every fault was met"
+    assert trainings(deployed) == [call_id]
+    (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 31))
+
+
+def test_passing_faults_of_every_request_change_nothing(
+    deployed: ModalServer, start: Callable[..., Orchestrator]
+) -> None:
+    """Each RPC of the protocol answers UNAVAILABLE the first two times that it is asked."""
+    deployed.rpcs.clear()
+    deployed.faults.update(dict.fromkeys(RPCS, 2))
+    orchestrator = start(deployed, steps=6)
+    text = orchestrator.end()
+    assert orchestrator.process.returncode == 0, text
+    met = {name for name in RPCS if deployed.faults[name] < 2}
+    assert {name for name in deployed.rpcs if deployed.rpcs[name] > 2} <= met
+    assert {"FunctionMap", "FunctionGetOutputs", "FunctionPutOutputs", "VolumeCommit", "VolumeReload"} <= met
     assert len(trainings(deployed)) == 1
+    (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 7))
+
+
+MAP = """
+import json, sys
+import modal
+from modal_infra.names import APP
+shares = json.loads(sys.argv[1])
+print(json.dumps(list(modal.Function.from_name(APP, "predict").map(shares))))
+"""
+
+
+def test_the_held_out_rows_can_be_shared_out_by_map(
+    deployed: ModalServer, home: Path, start: Callable[..., Orchestrator]
+) -> None:
+    text = start(deployed, steps=3).end()
+    (call_id,) = trainings(deployed)
+    item = deployed.calls[call_id].input
+    training = deserialize_data_format(item.args, item.data_format, None)[0][0]
+    common = {key: training[key] for key in ("identity", "base_model", "dataset")}
+    # Other decoding settings than the run's: what has been read already would not be read again.
+    common |= {"device": "cpu", "batch_size": 2, "max_new_tokens": 5, "max_rows": 7}
+    shares = [{**common, "which": "base", "shard": i, "shards": 3} for i in range(3)]
+    command = [sys.executable, "-c", MAP, json.dumps(shares)]
+    mapped = subprocess.run(command, cwd=home, env=environment(deployed, home), capture_output=True, text=True)
+    assert mapped.returncode == 0, mapped.stderr + text
+    values = [outcome["value"] for outcome in json.loads(mapped.stdout)]
+    assert values == [{"rows": 3, "done": 3}, {"rows": 2, "done": 2}, {"rows": 2, "done": 2}]
 
 
 def test_nothing_deployed_says_what_to_run(server: ModalServer, home: Path, start: Callable[..., Orchestrator]) -> None:

@@ -38,13 +38,16 @@ INTERNAL = api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE
 class Call:
     """One function call: its input, its container and, at the end, its output."""
 
-    def __init__(self, call_id: str, function_id: str, item: api_pb2.FunctionInput) -> None:
+    def __init__(self, call_id: str, function_id: str, item: api_pb2.FunctionInput, idx: int = 0) -> None:
         self.id = call_id
+        self.idx = idx
         self.input_id = f"in-{call_id}"
         self.function_id = function_id
         self.input = item
         self.taken = False
         self.cancelled = False
+        self.preempted = False
+        self.ended = 0.0
         self.done = asyncio.Event()
         self.outputs: list[api_pb2.FunctionGetOutputsItem] = []
         self.log = b""
@@ -54,12 +57,30 @@ class Call:
         if not self.outputs:
             output = api_pb2.FunctionGetOutputsItem(
                 result=result,
-                idx=0,
+                idx=self.idx,
                 input_id=self.input_id,
                 data_format=data_format,  # type: ignore[arg-type]
             )
             self.outputs.append(output)
+            self.ended = time.monotonic()
             self.done.set()
+
+
+class Mapping:
+    """A call with many inputs (``.map``): each is a call with a container of its own."""
+
+    def __init__(self, call_id: str, function_id: str) -> None:
+        self.id, self.function_id = call_id, function_id
+        self.shares: list[Call] = []
+
+    async def outputs(self, seen: int, timeout: float) -> list[api_pb2.FunctionGetOutputsItem]:
+        """What has come behind the first ``seen`` outputs, in the order of their ends; waits for the next one."""
+        end = time.monotonic() + timeout
+        while True:
+            done = sorted((c for c in self.shares if c.ended), key=lambda c: c.ended)[seen:]
+            if done or time.monotonic() > end:
+                return [output for call in done for output in call.outputs]
+            await asyncio.sleep(0.02)
 
 
 class Container:
@@ -103,7 +124,11 @@ class Container:
             self.call.log += chunk
         code = await self.process.wait()
         self.server.close()
-        if not self.call.outputs:
+        if self.call.preempted and not self.call.outputs:  # Modal gives the input to another machine
+            self.call.preempted = self.call.taken = False
+            self.call.container = Container(self.modal, self.call)
+            await self.call.container.run()
+        elif not self.call.outputs:
             status = TERMINATED if self.call.cancelled else INTERNAL
             self.call.finish(api_pb2.GenericResult(status=status, exception=f"container exited with {code}"))
 
@@ -117,6 +142,12 @@ class Container:
             app_layout=self.modal.layout(),
             environment_name="main",
         )
+
+    def preempt(self, number: int = signal.SIGINT) -> None:
+        """Take the machine away: Modal signals the container, and starts its input again elsewhere."""
+        assert self.process is not None
+        self.call.preempted = True
+        os.kill(self.process.pid, number)
 
     def kill(self) -> None:
         """End the container's processes at once, as a lost machine would."""
@@ -139,6 +170,8 @@ class ModalServer:
         self.cards: dict[str, list[str]] = collections.defaultdict(list)  # function → its cards, the best first
         self.images: dict[str, api_pb2.Image] = {}
         self.calls: dict[str, Call] = {}
+        self.mappings: dict[str, Mapping] = {}
+        self.commits: list[tuple[float, set[str]]] = []  # when, and the files of the outputs volume at that time
         self.files: dict[str, bytes] = {}
         self.volume_ids: dict[str, str] = {}
         self.deployed: dict[str, dict[str, str]] = {}  # app → function name → id
@@ -242,8 +275,8 @@ class ModalServer:
         ranked = api_pb2.FunctionData.RankedFunction(rank=0, function=function)
         return api_pb2.FunctionData(function_name=function.function_name, ranked_functions=[ranked])
 
-    def begin(self, function_id: str, item: api_pb2.FunctionInput) -> Call:
-        call = Call(f"fc-{len(self.calls) + 1}", function_id, item)
+    def begin(self, function_id: str, item: api_pb2.FunctionInput, idx: int = 0) -> Call:
+        call = Call(f"fc-{len(self.calls) + 1}", function_id, item, idx)
         self.calls[call.id] = call
         call.container = Container(self, call)
         task = asyncio.get_running_loop().create_task(call.container.run())
@@ -364,9 +397,23 @@ class _Handlers:
         return api_pb2.FunctionBindParamsResponse(bound_function_id=id_, handle_metadata=metadata)
 
     async def FunctionMap(self, r: Any) -> Any:
+        if r.function_call_type == api_pb2.FUNCTION_CALL_TYPE_MAP:
+            mapping = Mapping(f"fc-map-{len(self.modal.mappings)}", r.function_id)
+            self.modal.mappings[mapping.id] = mapping
+            return api_pb2.FunctionMapResponse(function_call_id=mapping.id, max_inputs_outstanding=1000)
         call = self.modal.begin(r.function_id, r.pipelined_inputs[0].input)
         item = api_pb2.FunctionPutInputsResponseItem(idx=0, input_id=call.input_id)
         return api_pb2.FunctionMapResponse(function_call_id=call.id, pipelined_inputs=[item])
+
+    async def FunctionPutInputs(self, r: Any) -> Any:
+        mapping = self.modal.mappings[r.function_call_id]
+        calls = [self.modal.begin(mapping.function_id, item.input, item.idx) for item in r.inputs]
+        mapping.shares += calls
+        items = [api_pb2.FunctionPutInputsResponseItem(idx=c.idx, input_id=c.input_id) for c in calls]
+        return api_pb2.FunctionPutInputsResponse(inputs=items)
+
+    async def FunctionFinishInputs(self, r: Any) -> Any:
+        return Empty()
 
     def _call(self, call_id: str) -> Call:
         if call_id not in self.modal.calls:
@@ -374,6 +421,11 @@ class _Handlers:
         return self.modal.calls[call_id]
 
     async def FunctionGetOutputs(self, r: Any) -> Any:
+        if r.function_call_id in self.modal.mappings:
+            seen = int(r.last_entry_id.split("-")[0] or 0)
+            outputs = await self.modal.mappings[r.function_call_id].outputs(seen, r.timeout)
+            entry = f"{seen + len(outputs)}-0"
+            return api_pb2.FunctionGetOutputsResponse(outputs=outputs, last_entry_id=entry)
         call = self._call(r.function_call_id)
         try:
             await asyncio.wait_for(call.done.wait(), max(r.timeout, 0.001))
@@ -469,6 +521,10 @@ class _Handlers:
         return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=V1, metadata=metadata)
 
     async def VolumeCommit(self, r: Any) -> Any:
+        if r.volume_id.endswith("-outputs"):
+            root = self.modal.folder(r.volume_id)
+            files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+            self.modal.commits.append((time.monotonic(), files))
         return api_pb2.VolumeCommitResponse()
 
     async def VolumeReload(self, r: Any) -> Any:
@@ -514,6 +570,9 @@ class _Handlers:
             raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {r.path}")
         subprocess.run(["rm", "-rf", str(path)], check=True)
         return Empty()
+
+
+RPCS = tuple(name for name in vars(_Handlers) if name[0].isupper())
 
 
 def servicer(modal: ModalServer, container: Container | None) -> Any:
