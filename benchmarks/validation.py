@@ -35,7 +35,7 @@ def write_rows(path: Path, count: int) -> None:
 def peak_memory(path: Path) -> float:
     """MB that a process needs to read the whole file through the decoder."""
     body = (
-        "import sys; from pathlib import Path; from sft.dataset.validate import read_samples\n"
+        "import sys; from pathlib import Path; from sft.dataset.reading import read_samples\n"
         "for sample in read_samples(Path(sys.argv[1]), 'erniekit'): pass\n"
         # Not ru_maxrss, which a child takes over from the process that forked it.
         "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,42 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from flows import cli_dataset
+from flows.cli_base import Profile, Settings, app, guarded
 from sft.errors import JobCancelled, SftError
 
 if TYPE_CHECKING:
     from flows.fine_tune import RunResult
     from sft.config import RunConfig
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Fine-tune PaddleOCR-VL on your own documents.",
-)
-Profile = Annotated[str, typer.Argument(help="smoke, full, lora, nightly, or the path of a .yaml file")]
-Settings = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.epochs=3")
-]
-WIDE = 160  # columns, where the output is no terminal
-
-
-def consoles() -> tuple[Console, Console]:
-    """Standard output and standard error."""
-    width = None if sys.stdout.isatty() else WIDE
-    return Console(width=width), Console(stderr=True, width=width)
-
-
-def guarded(body: Callable[[Console], None]) -> None:
-    """Run a command's body; our own errors become one message and the right exit code."""
-    out, err = consoles()
-    try:
-        body(out)
-    except SftError as error:
-        err.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(130 if isinstance(error, JobCancelled) else error.exit_code) from None
-    except KeyboardInterrupt:
-        err.print("interrupted: the job was stopped; run the same command again to resume from its newest checkpoint")
-        raise typer.Exit(130) from None
 
 
 def prefect_defaults() -> None:
@@ -111,35 +81,6 @@ def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer
             soft_wrap=True,
             highlight=False,
         )
-
-    guarded(body)
-
-
-@app.command()
-def validate(
-    path: Annotated[Path, typer.Argument(help="A JSONL file")],
-    held_out: Annotated[
-        Path | None, typer.Option(help="A second file, which must share nothing with the first")
-    ] = None,
-) -> None:
-    """Check a dataset file: every row and every image's header."""
-
-    def body(out: Console) -> None:
-        from sft.config.model import DatasetConfig
-        from sft.dataset import validate as validator
-
-        config = DatasetConfig()
-        report = (
-            validator.validate(path, held_out, config)
-            if held_out is not None
-            else validator.validate_file(path, config)
-        )
-        report.check()
-        for line in report.lines():
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
-        for stats in (report.train, report.held_out) if held_out is not None else (report.train,):
-            tasks = ", ".join(f"{task} {count}" for task, count in sorted(stats.tasks.items()))
-            out.print(f"{stats.path}: {stats.rows} rows ({tasks}), {stats.images} images, format {stats.format}: valid")
 
     guarded(body)
 
@@ -277,6 +218,9 @@ def upload(
         say(put_dataset(train, held_out, say))
 
     guarded(body)
+
+
+cli_dataset.register(app)
 
 
 def main() -> Any:

@@ -22,6 +22,7 @@ from tasks.ensure_wheel import known_wheel
 from tasks.following import running_call
 from tasks.stored_dataset import read_stored
 from tasks.train import finished_training
+from tasks.validate_dataset import limits_for
 
 LATER = "known once the step before has run"
 
@@ -47,7 +48,7 @@ def plan_table(config: RunConfig) -> Table:
         for name in ("ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"):
             table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
         return table
-    report = validate(files.train, files.held_out, config.dataset)
+    report = validate(files.train, files.held_out, config.dataset, limits_for(config))
     report.check()
     told = f"{report.train.rows} + {report.held_out.rows} rows, {report.train.images + report.held_out.images} images"
     table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sft import records
 from sft.config import RunConfig
-from sft.dataset.validate import Report
+from sft.dataset.findings import Report
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from compute.records import read_json
 from sft import records
 from sft.checkpoints import MANIFEST
 from sft.errors import TransientError
+from sft.processes import alone_at
 from tasks.following import DELAYS, RETRIES, is_transient
 from tasks.telling import tell
 
@@ -71,17 +69,8 @@ def mirror(compute: Compute, place: str, files: records.Manifest, target: Path) 
 
     A second run that copies to the same folder waits, and then finds it up to date.
     """
-    with _alone(target):
+    with alone_at(target):
         return _mirror(compute, place, files, target)
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """No other process of this machine copies to ``target`` while the block runs; the kernel frees the lock."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".lock-{target.name}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _mirror(compute: Compute, place: str, files: records.Manifest, target: Path) -> tuple[int, int]:

@@ -12,8 +12,9 @@ from prefect.states import Completed
 
 from compute.base import Compute
 from compute.records import put_json
+from sft.dataset.findings import Report
+from sft.dataset.reading import read_samples
 from sft.dataset.rows import Format
-from sft.dataset.validate import Report, read_samples
 from sft.plan import DatasetFiles
 from tasks.following import DELAYS, RETRIES, is_transient
 from tasks.telling import tell

@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from compute.select import state_folder
 from sft import records
 from sft.config import RunConfig
 from sft.config.model import DigitsConfig
-from sft.dataset.validate import Report, SplitStats, validate
+from sft.dataset.findings import Report, SplitStats
+from sft.dataset.tokens import Limits
+from sft.dataset.validate import validate
 from sft.errors import DatasetError
-from sft.plan import DatasetFiles
+from sft.plan import DatasetFiles, download_args, train_spec
+from sft.processes import alone_at
+from sft.report.dataset import write_dataset_report
+from sft.smoke.tiny import MAX_PIXELS, MIN_PIXELS
 from tasks.telling import tell
 
 
@@ -30,9 +35,12 @@ def validate_dataset(config: RunConfig) -> tuple[DatasetFiles, Report]:
         DatasetError: with every error found; nothing was changed.
     """
     files = dataset_files(config)
-    report = validate(files.train, files.held_out, config.dataset)
+    report = validate(files.train, files.held_out, config.dataset, limits_for(config))
     rows = [_row("train", report.train), _row("held-out", report.held_out)]
     create_table_artifact(rows, key="dataset", description=_findings(report))
+    page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
+    write_dataset_report(page, report, run=run_facts(config, report))
+    create_link_artifact(page.as_uri(), key="dataset-report", link_text="dataset report")
     for line in report.lines():
         tell(line)
     report.check()
@@ -41,6 +49,29 @@ def validate_dataset(config: RunConfig) -> tuple[DatasetFiles, Report]:
         f"{report.train.images + report.held_out.images} images, no errors"
     )
     return files, report
+
+
+def limits_for(config: RunConfig) -> Limits:
+    """What a row may become: by the base model's own files, where it lies on this machine."""
+    if config.base_model.source == "tiny":
+        return Limits(config.train.max_seq_len, MIN_PIXELS, MAX_PIXELS)
+    folder = state_folder() / "volumes" / "models" / download_args(config).folder
+    return Limits.of_model(folder, config.train.max_seq_len)
+
+
+def run_facts(config: RunConfig, report: Report) -> dict[str, int]:
+    """What a training would make of the dataset, for the report."""
+    stats, spec = report.train, train_spec(config, max(report.train.rows, 1))
+    rows = spec.batch_size * spec.gradient_accumulation_steps
+    tokens = (stats.text_tokens + stats.image_tokens) * spec.max_steps * rows // max(stats.rows, 1)
+    longest = max(stats.tokens, default=0)
+    return {
+        "steps": spec.max_steps,
+        "rows_per_step": rows,
+        "max_seq_len": spec.max_seq_len,
+        "tokens": tokens,
+        "longest": longest,
+    }
 
 
 def dataset_files(config: RunConfig) -> DatasetFiles:
@@ -70,7 +101,9 @@ def composed_digits(config: DigitsConfig) -> Path:
     from sft.smoke import digits
 
     folder = digits_folder(config)
-    if records.read_record(folder) is None:
+    with alone_at(folder):  # two runs that start at the same moment compose it once
+        if records.read_record(folder) is not None:
+            return folder
         digits.write_dataset(folder, train_rows=config.train_rows, held_out_rows=config.held_out_rows, seed=config.seed)
         records.write_record(folder, config.model_dump())
         tell(f"composed {config.train_rows + config.held_out_rows} lines of handwritten digits in {folder}")

@@ -6,15 +6,18 @@ examples/configs/PaddleOCR-VL) for one A100-80GB. Field descriptions are what Pr
 
 from __future__ import annotations
 
+import difflib
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sft.dataset.rules import RULES
 from sft.errors import ConfigError
 from sft.memory import check
 
 Auto = Literal["auto"]
+Severity = Literal["error", "warning", "off"]
 MINUTES = 60  # seconds
 
 
@@ -50,7 +53,30 @@ class DatasetConfig(Section):
     )
     max_image_pixels: int = Field(100_000_000, ge=1024, le=10**9, description="Largest image (px, width × height)")
     max_image_bytes: int = Field(50_000_000, ge=1024, le=2 * 10**9, description="Largest image file (bytes)")
+    rules: dict[str, Severity] = Field(
+        default_factory=dict,
+        description="Rules whose breaches count otherwise than by default: near-empty: error, duplicate: off, …",
+    )
+    images: Literal["content", "headers", "decode"] = Field(
+        "content",
+        description="content: read headers and hash the files; headers: sizes only; decode: every pixel as well",
+    )
+    workers: int = Field(0, ge=0, le=256, description="Processes that validate; 0: one for each core")
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
+
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, given: dict[str, Severity]) -> dict[str, Severity]:
+        problems = []
+        for name, severity in given.items():
+            if name not in RULES:
+                near = difflib.get_close_matches(name, RULES, n=1)
+                problems.append(f"no rule {name!r}" + (f", perhaps {near[0]!r}" if near else ""))
+            elif RULES[name].fixed and severity != "error":
+                problems.append(f"rule {name!r} is always an error: a trainer fails on such a row")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return given
 
 
 class BaseModelConfig(Section):

@@ -1,69 +1,141 @@
-"""Images: is the file inside the folder, of an allowed type and size, with a header that can be read."""
+"""Images: is the file inside the folder, of an allowed type, size and shape, with a header that can be read."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
+import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from sft.dataset import headers
 from sft.dataset.rows import Breach
 from sft.dataset.rules import IMAGE_TYPES
+from sft.dataset.tokens import MAX_RATIO
+
+CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """``width`` and ``height`` in px, ``sha256`` of the file's bytes."""
+    """``width`` and ``height`` in px; ``sha256`` of the file's bytes, empty where nobody asked for it."""
 
     width: int
     height: int
     sha256: str
+    warnings: tuple[Breach, ...] = ()
 
 
-def inspect(root: Path, name: str, *, max_bytes: int, max_pixels: int) -> ImageFacts | Breach:
-    """Look at one image by its header; the pixels are not decoded.
+@dataclass(frozen=True)
+class Bounds:
+    """What an image may be, and how closely it is looked at.
 
-    Args:
-        root: the resolved folder of the JSONL file; the image must lie below it, links followed.
-        name: as it stands in the row.
-    Returns: the facts, or the rule that is broken and the value found.
+    Attributes:
+        content: hash the file's bytes.
+        decode: decode the pixels.
     """
-    if "://" in name.split("?")[0]:
-        return "image-remote", name
-    path = _inside(root, name)
-    if path is None:
-        return "image-outside", name
-    try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            return "image-bytes", f"{name}: {size} bytes"
-        content = path.read_bytes()
-    except (OSError, ValueError):
-        return "image-missing", name
-    return _header(name, content, max_pixels)
+
+    max_bytes: int
+    max_pixels: int
+    content: bool = True
+    decode: bool = False
 
 
-def _inside(root: Path, name: str) -> Path | None:
-    try:
-        path = (root / name).resolve()
-    except (OSError, ValueError, RuntimeError):  # NUL bytes, loops of links
-        return None
-    return path if path.is_relative_to(root) else None
+class Folder:
+    """Looks at the images below one folder; folders inside it are resolved once."""
 
+    def __init__(self, root: Path, bounds: Bounds) -> None:
+        self.root = os.path.realpath(root)
+        self.bounds = bounds
+        self._inside: dict[str, str | None] = {}
 
-def _header(name: str, content: bytes, max_pixels: int) -> ImageFacts | Breach:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound follows
+    def inspect(self, name: str) -> ImageFacts | Breach:
+        """Look at one image.
+
+        Args:
+            name: as it stands in the row: a path relative to the folder.
+        Returns: the facts, or the rule that is broken and the value found.
+        """
+        if "://" in name.split("?")[0]:
+            return "image-remote", name
+        path = self._path(name)
+        if path is None:
+            return "image-outside", name
         try:
-            with Image.open(io.BytesIO(content), formats=IMAGE_TYPES) as image:
-                width, height = image.size
+            # Not followed: a link is resolved below. Not blocking: a pipe would wait for its writer for ever.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            if not os.path.islink(path):
+                return "image-missing", name
+            path = os.path.realpath(path)
+            if not self._below(path):
+                return "image-outside", name
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                return "image-missing", name
+        try:
+            return self._look(descriptor, name, path)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, name: str) -> str | None:
+        """The file's path, its folder resolved; None where that lies outside."""
+        folder, _, last = name.rpartition("/")
+        if last in ("", ".", "..") or "\0" in name or name.startswith("/"):
+            resolved = os.path.realpath(os.path.join(self.root, name)) if "\0" not in name else ""
+            return resolved if self._below(resolved) else None
+        if folder not in self._inside:
+            if len(self._inside) > 100_000:
+                self._inside.clear()
+            place = os.path.realpath(os.path.join(self.root, folder))
+            self._inside[folder] = place if self._below(place) else None
+        inside = self._inside[folder]
+        return None if inside is None else f"{inside}/{last}"
+
+    def _below(self, path: str) -> bool:
+        return path == self.root or path.startswith(self.root.rstrip("/") + "/")
+
+    def _look(self, descriptor: int, name: str, path: str) -> ImageFacts | Breach:
+        status, bounds = os.fstat(descriptor), self.bounds
+        if not stat.S_ISREG(status.st_mode):
+            return "image-missing", name
+        if status.st_size > bounds.max_bytes:
+            return "image-bytes", f"{name}: {status.st_size} bytes"
+        try:
+            header = headers.read(descriptor, status.st_size, Path(path))
         except Image.DecompressionBombError as error:
             return "image-pixels", f"{name}: {error}"
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        except (headers.Unreadable, OSError):
             return "image-type", f"{name}: not one of {', '.join(IMAGE_TYPES)}, or damaged"
-    if width * height > max_pixels:
-        return "image-pixels", f"{name}: {width} × {height}"
-    return ImageFacts(width, height, hashlib.sha256(content).hexdigest())
+        width, height = header.width, header.height
+        if width * height > bounds.max_pixels:
+            return "image-pixels", f"{name}: {width} × {height}"
+        if max(width, height) > MAX_RATIO * min(width, height):
+            return "image-ratio", f"{name}: {width} × {height}"
+        if header.truncated:
+            return "image-truncated", f"{name}: it ends in the middle"
+        if bounds.decode and (problem := headers.decode(Path(path))):
+            return "image-truncated", f"{name}: {problem}"
+        digest = _hash(descriptor) if bounds.content else ""
+        return ImageFacts(width, height, digest, tuple(_warnings(header, name)))
+
+
+def _warnings(header: headers.Header, name: str) -> Iterator[Breach]:
+    if header.mode:
+        yield "image-mode", f"{name}: {header.mode}"
+    if header.animated:
+        yield "image-animated", name
+    if header.orientation != 1:
+        yield "image-rotated", f"{name}: Exif orientation {header.orientation}"
+
+
+def _hash(descriptor: int) -> str:
+    digest, at = hashlib.sha256(), 0
+    while chunk := os.pread(descriptor, CHUNK, at):
+        digest.update(chunk)
+        at += len(chunk)
+    return digest.hexdigest()

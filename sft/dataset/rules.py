@@ -5,10 +5,12 @@ Sources: ERNIEKit's OCR-VL guide (image_info/text_info) and PaddleFormers' messa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_TURNS = 8  # question-and-answer pairs in one row
 MAX_LINE = 16 * 1024 * 1024  # bytes
+BYTES_PER_TOKEN = 3  # of UTF-8, where no tokenizer is at hand: a stated estimate, on the safe side for Latin text
+SHORT = 8  # characters
 IMAGE_TYPES = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 TASKS = {
     "OCR:": "ocr",
@@ -27,11 +29,13 @@ class Rule:
     remedy: str
     error: bool = True  # False: a warning, which is counted and shown but stops nothing
     in_schema: bool = False  # the JSON schema in configs/ says it too
+    fixed: bool = True  # trainers fail on it: no configuration makes it a warning
 
 
 _RULES = (
     Rule("line-size", f"a line has at most {MAX_LINE >> 20} MiB", "split the row, or take images out of the text"),
     Rule("json", "each line is one JSON object in UTF-8", "write one object per line, for example with json.dumps"),
+    Rule("duplicate-key", "an object names each key once", "keep one of the two: readers disagree about which counts"),
     Rule("format", "all rows of a file have one format", "convert the row, or move it to a file of its own"),
     Rule(
         "keys",
@@ -64,9 +68,38 @@ _RULES = (
     Rule("image-bytes", "an image file is not larger than dataset.max_image_bytes", "compress it, or raise the bound"),
     Rule("image-type", f"an image is one of {', '.join(IMAGE_TYPES)}", "convert it, or replace the damaged file"),
     Rule("image-pixels", "an image has at most dataset.max_image_pixels", "scale it down, or raise the bound"),
+    Rule("image-truncated", "an image file is whole", "copy it anew from where it came"),
+    Rule("image-ratio", "an image is at most 200 times as long as wide", "cut it: the processor refuses it"),
+    Rule("tokens", "image and text fit train.max_seq_len", "split the row, scale the image down, or raise the bound"),
+    Rule(
+        "tokens-estimate",
+        f"image and text fit train.max_seq_len, at one token for {BYTES_PER_TOKEN} bytes of text",
+        "split the row or raise the bound; with the base model's tokenizer they are counted exactly",
+        False,
+    ),
+    Rule("image-shrunk", "the processor keeps a quarter of an image's pixels", "cut it into parts, or scale it", False),
+    Rule("image-mode", "an image is grey or RGB with 8 bits", "convert it: CMYK and 16 bits lose their tones", False),
+    Rule("image-animated", "an image has one frame", "keep the frame that is meant: only the first is read", False),
+    Rule(
+        "image-rotated", "an image lies as it is stored", "rotate the pixels: trainers ignore EXIF orientation", False
+    ),
+    Rule("control", "texts have no control or invisible format characters", "remove them", False),
+    Rule("replacement", "texts have no U+FFFD", "read the source with its right encoding", False),
+    Rule("normal-form", "texts are in Unicode's form NFC", "unicodedata.normalize('NFC', text)", False),
+    Rule(
+        "near-empty",
+        f"an answer of up to {SHORT} characters has a letter, digit or symbol",
+        "write the whole text, or leave the row out",
+        False,
+    ),
+    Rule("otsl", "a table is rectangular OTSL: cells, each line closed by <nl>", "correct the answer", False),
+    Rule("latex", "a formula's braces, environments and \\left/\\right pair", "correct the answer", False),
+    Rule("chart", "a chart's table has as many cells in each line", "correct the answer", False),
     Rule("prompt", f"a prompt is one of {', '.join(TASKS)}", "use the base model's prompt for the task", False),
     Rule("duplicate", "rows differ from each other", "keep one of them", False),
     Rule("leak-image", "no image is in both the training and the held-out set", "take it out of one of them", False),
     Rule("leak-row", "no row is in both the training and the held-out set", "take it out of one of them", False),
 )
-RULES = {rule.id: rule for rule in _RULES}
+# An error that a trainer survives, and every warning, can be raised, lowered or switched off (dataset.rules).
+_FREE = ("tokens",)
+RULES = {rule.id: replace(rule, fixed=rule.error and rule.id not in _FREE) for rule in _RULES}

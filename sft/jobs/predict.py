@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from sft import metrics, records
-from sft.dataset.validate import read_samples
+from sft.dataset.reading import read_samples
 from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
 from sft.jobs.train import DatasetPlace

@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from sft import checkpoints, records
+from sft.dataset.reading import read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
-from sft.dataset.validate import read_samples
 from sft.engines import ENGINES
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 480  # px: longest side of an example's picture
 
-__all__ = ["loss_curve", "read_metrics", "write_report"]
+__all__ = ["loss_curve", "picture", "read_metrics", "render", "write_report"]
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -59,13 +59,16 @@ def write_report(
         }
         for i in worst
     ]
+    curve = loss_curve(read_metrics(metrics_file))
+    html = render("report.html.jinja", result=result, training=training, curve=curve, examples=shown)
+    records.write_text(path, html)
+
+
+def render(template: str, **values: Any) -> str:
+    """A page of this folder's template; a name that is missing is an error, and text is escaped."""
     folder = Path(__file__).parent
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
-    curve = loss_curve(read_metrics(metrics_file))
-    html = environment.get_template("report.html.jinja").render(
-        result=result, training=training, curve=curve, examples=shown
-    )
-    records.write_text(path, html)
+    return environment.get_template(template).render(**values)
 
 
 def picture(path: Path) -> str:

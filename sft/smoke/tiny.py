@@ -19,6 +19,7 @@ WEIGHTS_SHA256 = "e4ff12c8020969054b5d024414b42858224b8cee34c7fd3b2d53ffd8522714
 WEIGHTS = Path(__file__).with_name("tiny_base.safetensors")
 PACKING_TABLE = "visual.vision_model.embeddings.packing_position_embedding.weight"
 PACKING_ROWS = 32768
+MIN_PIXELS, MAX_PIXELS = 28 * 28, 28 * 28 * 24  # of an image after the resize: 1 to 24 tokens
 VISION_WIDTH = 96  # channels
 TEXT_WIDTH = 128  # channels
 
@@ -164,8 +165,8 @@ def preprocessor_config() -> dict[str, Any]:
         "image_mean": [1.0, 1.0, 1.0],
         "image_std": [0.5, 0.5, 0.5],
         "merge_size": 2,
-        "min_pixels": 28 * 28,
-        "max_pixels": 28 * 28 * 24,
+        "min_pixels": MIN_PIXELS,
+        "max_pixels": MAX_PIXELS,
         "patch_size": 14,
         "resample": 3,
         "rescale_factor": 1 / 255,

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from sft.config.model import DatasetConfig
+from sft.dataset.findings import Report
 from sft.dataset.rules import RULES
-from sft.dataset.validate import Report, validate, validate_file
+from sft.dataset.validate import validate, validate_file
 from sft.errors import DatasetError
 from tests.conftest import Dataset
 

@@ -1,0 +1,103 @@
+"""Converting between the two row formats, without loss: keys that the formats do not know come along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sft.dataset import rows, scan
+from sft.dataset.lines import blocks
+from sft.dataset.reading import detect_file
+from sft.dataset.rows import IMAGE_MARK, Format, Sample
+from sft.dataset.rules import RULES
+from sft.dataset.writing import replacing
+from sft.errors import DatasetError
+
+KNOWN = {"erniekit": ("image_info", "text_info"), "messages": ("messages", "images")}
+_ENCODER = msgspec.json.Encoder()
+SHOWN = 5  # broken rows that the error names
+
+
+def convert(source: Path, target: Path, form: Format, *, force: bool = False) -> int:
+    """Write the rows of ``source`` to ``target`` in the other format; returns their number.
+
+    Image paths are kept as they are: source and target belong into one folder.
+
+    Raises:
+        DatasetError: rows are broken, or cannot be said in the format; nothing is written.
+        InputError: the target exists.
+    """
+    if source.resolve() == target.resolve():
+        raise DatasetError("source and target are one file", where=str(source), remedy="choose another name")
+    before, problems, count = detect_file(source), list[str](), 0
+    with replacing(target, force=force) as file:
+        for block in blocks(source):
+            lines = [block.data] if block.overlong else block.lines()
+            fast = None if block.overlong else _whole(block.data, lines, before, form)
+            if fast is not None:
+                file.write(fast)
+                count += len(lines)
+                continue
+            for number, line in enumerate(lines, block.first):
+                if not line.strip():
+                    continue
+                try:
+                    file.write(convert_line(line, before, form) + b"\n")
+                    count += 1
+                except ValueError as error:
+                    problems.append(f"{source}:{number}: {error}")
+        if problems:
+            more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+            raise DatasetError(
+                f"{len(problems)} rows cannot be converted, so that nothing is written:\n  "
+                + "\n  ".join(problems[:SHOWN])
+                + more
+                + "\n",
+                remedy=f"sft validate {source}",
+            )
+    return count
+
+
+def _whole(data: bytes, lines: list[bytes], before: Format, form: Format) -> bytes | None:
+    """A block of rows of one turn and one image, all at once; None where a row needs a closer look."""
+    decoded = scan.plain_rows(data, lines, before)
+    if decoded is None:
+        return None
+    if before == form:
+        return data if data.endswith(b"\n") else data + b"\n"
+    if form == "messages":
+        if data.count(IMAGE_MARK.encode()) or not all(turn[0].strip() and turn[1].strip() for turn in decoded):
+            return None
+        return _ENCODER.encode_lines([scan.messages_row(IMAGE_MARK + p, a, image) for p, a, image in decoded])
+    if data.count(IMAGE_MARK.encode()) != len(decoded):
+        return None
+    turns = [(prompt.replace(IMAGE_MARK, ""), answer, image) for prompt, answer, image in decoded]
+    if not all(prompt.strip() and answer.strip() for prompt, answer, _ in turns):
+        return None
+    return _ENCODER.encode_lines([scan.erniekit_row(*turn) for turn in turns])
+
+
+def convert_line(line: bytes, before: Format, form: Format) -> bytes:
+    """One row in the other format.
+
+    Raises:
+        ValueError: it is broken, or has the text ``<image>`` where that would become a mark.
+    """
+    sample = rows.decode(line, before)
+    if sample is None:
+        said = "; ".join(f"{rule}: {RULES[rule].says} (found {value})" for rule, value in rows.breaches(line, before))
+        raise ValueError(said or "it is broken")
+    if form == "messages" and any(IMAGE_MARK in prompt for prompt, _ in sample.turns):
+        raise ValueError("a prompt has the text <image>, which is a mark in the format messages")
+    row = msgspec.json.decode(line)
+    extra = {key: value for key, value in row.items() if key not in KNOWN[before]}
+    if clash := set(extra) & set(KNOWN[form]):
+        raise ValueError(f"it has the keys of both formats: {', '.join(sorted(clash))}")
+    return _ENCODER.encode({**as_row(sample, form), **extra})
+
+
+def as_row(sample: Sample, form: Format) -> dict[str, Any]:
+    """The row as plain data in a format."""
+    return rows.to_messages(sample) if form == "messages" else rows.to_erniekit(sample)

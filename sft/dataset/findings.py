@@ -1,0 +1,124 @@
+"""What the validator found: facts of each file, breaches with their places, and whether they stop a training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sft.dataset import rows
+from sft.dataset.rules import RULES
+from sft.dataset.scan import Part
+from sft.errors import DatasetError
+
+
+@dataclass
+class Finding:
+    """One breach: ``where`` is file:line."""
+
+    rule: str
+    where: str
+    value: str
+
+
+@dataclass
+class SplitStats:
+    """Facts of one file. Lengths are counted in characters, sizes in px; a Counter is value → rows.
+
+    ``text_tokens`` are estimated (one for three bytes), ``image_tokens`` follow from the sizes.
+    """
+
+    path: str
+    format: rows.Format = "erniekit"
+    rows: int = 0
+    images: int = 0
+    bytes: int = 0
+    text_tokens: int = 0
+    image_tokens: int = 0
+    tasks: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    widths: Counter[int] = field(default_factory=Counter)
+    heights: Counter[int] = field(default_factory=Counter)
+    tokens: Counter[int] = field(default_factory=Counter)
+    fingerprint: str = ""
+
+    def add(self, part: Part) -> None:
+        """Add the facts of a range."""
+        for name in ("rows", "images", "bytes", "text_tokens", "image_tokens"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        for name in ("tasks", "lengths", "widths", "heights", "tokens"):
+            getattr(self, name).update(getattr(part, name))
+
+    def summary(self) -> dict[str, Any]:
+        """The facts as plain data; each Counter of numbers as its smallest, median and largest value."""
+        plain = ("path", "format", "rows", "images", "bytes", "text_tokens", "image_tokens", "fingerprint")
+        spreads = {key: spread(getattr(self, key)) for key in ("lengths", "widths", "heights", "tokens")}
+        return {**{key: getattr(self, key) for key in plain}, "tasks": dict(self.tasks), **spreads}
+
+
+def spread(counts: Counter[int]) -> list[int]:
+    """[smallest, median, largest] of a Counter of numbers; zeros where it is empty."""
+    middle, seen = (counts.total() + 1) // 2, 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= middle:
+            return [min(counts), value, max(counts)]
+    return [0, 0, 0]
+
+
+@dataclass
+class Report:
+    """The result for both files. ``counts`` has every breach, ``shown`` the first ones of each rule.
+
+    ``severe`` are the rules whose breaches are errors.
+    """
+
+    train: SplitStats
+    held_out: SplitStats
+    counts: Counter[str] = field(default_factory=Counter)
+    shown: list[Finding] = field(default_factory=list)
+    severe: set[str] = field(default_factory=lambda: {rule.id for rule in RULES.values() if rule.error})
+
+    @property
+    def errors(self) -> int:
+        """Breaches of rules that are errors."""
+        return sum(count for rule, count in self.counts.items() if rule in self.severe)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the dataset: the content of every row and image of both files, in order."""
+        return hashlib.sha256(f"{self.train.fingerprint}{self.held_out.fingerprint}".encode()).hexdigest()
+
+    def kind(self, rule: str) -> str:
+        """``error`` or ``warning``."""
+        return "error" if rule in self.severe else "warning"
+
+    def ordered(self) -> list[tuple[str, int]]:
+        """(rule, count), errors first, then the most frequent."""
+        return sorted(self.counts.items(), key=lambda item: (item[0] not in self.severe, -item[1]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        splits = {"train": self.train.summary(), "held_out": self.held_out.summary()}
+        shown = [{**asdict(finding), "kind": self.kind(finding.rule)} for finding in self.shown]
+        return {**splits, "fingerprint": self.fingerprint, "counts": dict(self.counts), "shown": shown}
+
+    def lines(self) -> list[str]:
+        """The findings as text: for each rule its count, what it says, the first places and the remedy."""
+        text = []
+        for rule, count in self.ordered():
+            text.append(f"{self.kind(rule)} {rule} ({count} ×): the rule is that {RULES[rule].says}")
+            text += [f"    {f.where}: found {f.value}" for f in self.shown if f.rule == rule]
+            text.append(f"    next: {RULES[rule].remedy}")
+        return text
+
+    def check(self) -> None:
+        """Raises DatasetError with all findings if one of them is an error."""
+        if self.errors:
+            raise DatasetError(
+                f"{self.errors} error{'s' if self.errors > 1 else ''} in the dataset, so that nothing is trained:\n"
+                + "\n".join(self.lines())
+                + "\n",
+                remedy="correct the rows named above; sft validate PATH checks a file by itself",
+            )

@@ -1,0 +1,46 @@
+"""Reading the rows of a dataset file that has been validated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sft.dataset import rows
+from sft.dataset.lines import numbered
+from sft.errors import DatasetError
+
+
+def read_samples(path: Path, form: rows.Format) -> Iterator[rows.Sample]:
+    """The rows, in order.
+
+    Raises:
+        DatasetError: a row is broken after all.
+    """
+    for number, line in numbered(path):
+        sample = rows.decode(line, form)
+        if sample is None:
+            raise DatasetError("the row changed after it was validated", where=f"{path}:{number}", remedy="run again")
+        yield sample
+
+
+def first_line(path: Path) -> bytes:
+    """The first line that is not blank.
+
+    Raises:
+        DatasetError: the file is missing or empty.
+    """
+    if not path.is_file():
+        raise DatasetError("the dataset file does not exist", where=str(path), remedy="correct dataset.train/held_out")
+    first = next((line for _, line in numbered(path)), None)
+    if first is None:
+        raise DatasetError("the dataset file is empty", where=str(path), remedy="write one JSON object per line")
+    return first
+
+
+def detect_file(path: Path) -> rows.Format:
+    """The format of a file, by its first row.
+
+    Raises:
+        DatasetError: the file is missing or empty.
+    """
+    return rows.detect(first_line(path)) or "erniekit"

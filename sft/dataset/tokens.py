@@ -1,0 +1,102 @@
+"""How many tokens a row becomes: the image after the processor's smart resize, the text by tokenizer or estimate."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sft.dataset.rules import BYTES_PER_TOKEN
+
+FACTOR = 28  # px: a patch of 14 × 14, merged 2 × 2, is one token
+MAX_RATIO = 200  # longer images are refused by the processor
+TEMPLATE = 16  # tokens that the chat template adds to a turn, at most
+
+
+def smart_resize(height: int, width: int, *, min_pixels: int, max_pixels: int, factor: int = FACTOR) -> tuple[int, int]:
+    """(height, width) in px after the processor: multiples of ``factor``, the ratio kept, the area within bounds.
+
+    Source: ``smart_resize`` of PaddleFormers 1.2.0, paddleformers/transformers/paddleocr_vl/image_processor.py; tests
+    compare with it.
+
+    Raises:
+        ValueError: the image is more than 200 times as long as wide.
+    """
+    if height < factor:
+        width, height = round(width * factor / height), factor
+    if width < factor:
+        height, width = round(height * factor / width), factor
+    if max(height, width) / min(height, width) > MAX_RATIO:
+        raise ValueError(f"aspect ratio {max(height, width) / min(height, width):.0f} over {MAX_RATIO}")
+    rows, columns = round(height / factor) * factor, round(width / factor) * factor
+    if rows * columns > max_pixels:
+        shrink = math.sqrt(height * width / max_pixels)
+        rows, columns = (math.floor(side / shrink / factor) * factor for side in (height, width))
+    elif rows * columns < min_pixels:
+        grow = math.sqrt(min_pixels / (height * width))
+        rows, columns = (math.ceil(side * grow / factor) * factor for side in (height, width))
+    return rows, columns
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a row may become.
+
+    Attributes:
+        max_seq_len: tokens.
+        min_pixels, max_pixels: the processor's bounds; the defaults are those of PaddlePaddle/PaddleOCR-VL.
+        tokenizer: path of the base model's tokenizer.json; empty: text is estimated.
+    """
+
+    max_seq_len: int = 16384
+    min_pixels: int = 147_384
+    max_pixels: int = 2_822_400
+    tokenizer: str = ""
+
+    @classmethod
+    def of_model(cls, folder: Path, max_seq_len: int) -> Limits:
+        """The bounds of a model's folder; what it does not say is the default."""
+        values: dict[str, int] = {}
+        try:
+            said = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+            values = {key: int(said[key]) for key in ("min_pixels", "max_pixels") if key in said}
+        except (OSError, ValueError, TypeError):
+            values = {}
+        tokenizer = folder / "tokenizer.json"
+        return cls(max_seq_len=max_seq_len, tokenizer=str(tokenizer) if tokenizer.is_file() else "", **values)
+
+    @property
+    def exact(self) -> bool:
+        """Is text counted, not estimated?"""
+        return bool(self.tokenizer)
+
+    def image_tokens(self, width: int, height: int) -> int:
+        """Tokens of an image of that size (px)."""
+        return _image_tokens(width, height, self.min_pixels, self.max_pixels)
+
+    def text_tokens(self, text: str) -> int:
+        """Tokens of a text, without the template's."""
+        return counter(self.tokenizer)(text)
+
+
+@lru_cache(maxsize=4096)
+def _image_tokens(width: int, height: int, min_pixels: int, max_pixels: int) -> int:
+    rows, columns = smart_resize(height, width, min_pixels=min_pixels, max_pixels=max_pixels)
+    return rows * columns // FACTOR**2
+
+
+@lru_cache(maxsize=4)
+def counter(tokenizer: str) -> Callable[[str], int]:
+    """Counts the tokens of a text; the estimate where ``tokenizer`` is empty or the package is missing."""
+    if tokenizer:
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            pass
+        else:
+            loaded = Tokenizer.from_file(tokenizer)
+            return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+    return lambda text: math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
