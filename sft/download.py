@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
@@ -98,6 +99,9 @@ def _open(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Resp
     start_private = is_private(url)
     for _ in range(MAX_REDIRECTS + 1):
         answer = client.send(client.build_request("GET", url, headers=headers), stream=True)
+        if not start_private and _came_from_inside(answer):
+            answer.close()
+            raise InputError("the host's name led into a private network", where=url, remedy="use another address")
         if not answer.has_redirect_location:
             return answer
         answer.close()
@@ -105,6 +109,15 @@ def _open(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Resp
         if is_private(url) and not start_private:
             raise InputError("the address leads into a private network", where=url, remedy="use another address")
     raise InputError("too many redirects", where=url)
+
+
+def _came_from_inside(answer: httpx.Response) -> bool:
+    """Did the connection end at a private number? A name may lead elsewhere between the look-up and the connection."""
+    if getproxies():
+        return False  # the other end is the proxy, which looks names up by itself
+    stream = answer.extensions.get("network_stream")
+    peer = stream.get_extra_info("server_addr") if stream is not None else None
+    return peer is not None and not ipaddress.ip_address(str(peer[0]).split("%")[0]).is_global
 
 
 def is_private(url: str) -> bool:

@@ -67,16 +67,18 @@ def _whole(data: bytes, lines: list[bytes], before: Format, form: Format) -> byt
         return None
     if before == form:
         return data if data.endswith(b"\n") else data + b"\n"
+    prompts, answers, images = decoded
+    marks = data.count(IMAGE_MARK.encode())
+    if not all(map(str.strip, answers)) or marks != (0 if form == "messages" else len(prompts)):
+        return None
+    plain = prompts if form == "messages" else [prompt.replace(IMAGE_MARK, "") for prompt in prompts]
+    if not all(map(str.strip, plain)):
+        return None
     if form == "messages":
-        if data.count(IMAGE_MARK.encode()) or not all(turn[0].strip() and turn[1].strip() for turn in decoded):
-            return None
-        return _ENCODER.encode_lines([scan.messages_row(IMAGE_MARK + p, a, image) for p, a, image in decoded])
-    if data.count(IMAGE_MARK.encode()) != len(decoded):
-        return None
-    turns = [(prompt.replace(IMAGE_MARK, ""), answer, image) for prompt, answer, image in decoded]
-    if not all(prompt.strip() and answer.strip() for prompt, answer, _ in turns):
-        return None
-    return _ENCODER.encode_lines([scan.erniekit_row(*turn) for turn in turns])
+        return _ENCODER.encode_lines(
+            [scan.messages_row(IMAGE_MARK + p, a, i) for p, a, i in zip(plain, answers, images)]
+        )
+    return _ENCODER.encode_lines([scan.erniekit_row(p, a, i) for p, a, i in zip(plain, answers, images)])
 
 
 def convert_line(line: bytes, before: Format, form: Format) -> bytes:

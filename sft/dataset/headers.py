@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -22,8 +20,7 @@ _PNG_END = b"IEND\xaeB`\x82"
 ORIENTATION = 0x0112  # Exif's tag
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """``width`` and ``height`` in px, as stored. ``problem`` is why the pixels may come out otherwise than expected."""
 
     width: int
@@ -38,7 +35,7 @@ class Unreadable(Exception):
     """No image of an allowed type."""
 
 
-def read(descriptor: int, size: int, path: Path) -> Header:
+def read(descriptor: int, size: int, path: str) -> Header:
     """The header of an open file.
 
     Args:
@@ -75,7 +72,7 @@ def _png(head: bytes, descriptor: int, size: int) -> Header | None:
         return None
     mode = "16 bits" if head[24] == 16 else ""
     before = head.partition(b"IDAT")[0]  # acTL and eXIf come before the pixels
-    whole = _PNG_END in os.pread(descriptor, 64, max(0, size - 64))
+    whole = _PNG_END in (head[-64:] if len(head) >= size else os.pread(descriptor, 64, max(0, size - 64)))
     exif = before.find(b"eXIf")
     orientation = _orientation(before[exif + 4 :]) if exif > 0 else 1
     return Header(width, height, mode, b"acTL" in before, orientation, not whole)
@@ -145,7 +142,7 @@ def _bmp(head: bytes) -> Header | None:
     return Header(width, abs(height)) if width > 0 and height else None
 
 
-def _with_pillow(path: Path) -> Header:
+def _with_pillow(path: str) -> Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound follows
         try:
@@ -163,7 +160,7 @@ def _with_pillow(path: Path) -> Header:
     return Header(width, height, mode, animated, orientation if isinstance(orientation, int) else 1)
 
 
-def decode(path: Path) -> str:
+def decode(path: str) -> str:
     """Decode all pixels; what is wrong with them, or an empty text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -19,8 +20,7 @@ from sft.dataset.tokens import MAX_RATIO
 CHUNK = 1 << 20  # bytes
 
 
-@dataclass(frozen=True)
-class ImageFacts:
+class ImageFacts(NamedTuple):
     """``width`` and ``height`` in px; ``sha256`` of the file's bytes, empty where nobody asked for it."""
 
     width: int
@@ -106,7 +106,7 @@ class Folder:
         if status.st_size > bounds.max_bytes:
             return "image-bytes", f"{name}: {status.st_size} bytes"
         try:
-            header = headers.read(descriptor, status.st_size, Path(path))
+            header = headers.read(descriptor, status.st_size, path)
         except Image.DecompressionBombError as error:
             return "image-pixels", f"{name}: {error}"
         except (headers.Unreadable, OSError):
@@ -118,10 +118,11 @@ class Folder:
             return "image-ratio", f"{name}: {width} × {height}"
         if header.truncated:
             return "image-truncated", f"{name}: it ends in the middle"
-        if bounds.decode and (problem := headers.decode(Path(path))):
+        if bounds.decode and (problem := headers.decode(path)):
             return "image-truncated", f"{name}: {problem}"
         digest = _hash(descriptor) if bounds.content else ""
-        return ImageFacts(width, height, digest, tuple(_warnings(header, name)))
+        odd = header.mode or header.animated or header.orientation != 1
+        return ImageFacts(width, height, digest, tuple(_warnings(header, name)) if odd else ())
 
 
 def _warnings(header: headers.Header, name: str) -> Iterator[Breach]:

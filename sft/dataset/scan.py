@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -170,12 +170,12 @@ class Scanner:
         plain = plain_rows(block.data, lines, self.options.form) if len(block.data) <= MAX_LINE else None
         if plain is None:
             return False
-        prompts, answers, _ = zip(*plain)
+        prompts, answers, _ = plain
         kinds = Counter(prompts)
         if self.options.form == "messages":
             if any(prompt.count(rows.IMAGE_MARK) != 1 for prompt in kinds):
                 return False
-            prompts = tuple(prompt.replace(rows.IMAGE_MARK, "") for prompt in prompts)
+            prompts = [prompt.replace(rows.IMAGE_MARK, "") for prompt in prompts]
             kinds = Counter(prompts)
         if not all(answers) or any(map(str.isspace, answers)) or not all(prompt.strip() for prompt in kinds):
             return False
@@ -297,23 +297,34 @@ class Scanner:
             self.part.add(rule, number, value, self.options.shown)
 
 
-Plain = list[tuple[str, str, str]]  # prompt (with its image mark in the format messages), answer, image
+class Columns(NamedTuple):
+    """Rows of one turn and one image, column by column; in the format messages a prompt has its image mark."""
+
+    prompts: list[str]
+    answers: list[str]
+    images: list[str]
 
 
-def plain_rows(data: bytes, lines: list[bytes], form: rows.Format) -> Plain | None:
+def plain_rows(data: bytes, lines: list[bytes], form: rows.Format) -> Columns | None:
     """The rows of a block if all have one turn and one image and name each key once, and nothing else; else None."""
     try:
         if form == "erniekit":
             ernie = _ERNIEKIT.decode_lines(data)
-            found = [(r.text_info[0].text, r.text_info[1].text, r.image_info[0].image_url) for r in ernie]
-            keys = (_QUIET_KEYS + 1) * len(found) + data.count(b'"matched_text_index"')
+            texts_ = [row.text_info for row in ernie]
+            columns = Columns(
+                [t[0].text for t in texts_], [t[1].text for t in texts_], [row.image_info[0].image_url for row in ernie]
+            )
+            keys = (_QUIET_KEYS + 1) * len(ernie) + data.count(b'"matched_text_index"')
         else:
-            messages = _MESSAGES.decode_lines(data)
-            found = [(r.messages[0].content, r.messages[1].content, r.images[0]) for r in messages]
-            keys = _QUIET_KEYS * len(found)
+            rows_ = _MESSAGES.decode_lines(data)
+            chats = [row.messages for row in rows_]
+            columns = Columns(
+                [c[0].content for c in chats], [c[1].content for c in chats], [row.images[0] for row in rows_]
+            )
+            keys = _QUIET_KEYS * len(rows_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return found if _is_plain(data, lines, found, keys) else None
+    return columns if _is_plain(data, lines, columns, keys) else None
 
 
 def erniekit_row(prompt: str, answer: str, image: str) -> _ErnieRow:
@@ -326,17 +337,17 @@ def messages_row(prompt: str, answer: str, image: str) -> _MessagesRow:
     return _MessagesRow((_User(prompt), _Assistant(answer)), (image,))
 
 
-def _is_plain(data: bytes, lines: list[bytes], found: Plain, keys: int) -> bool:
+def _is_plain(data: bytes, lines: list[bytes], found: Columns, keys: int) -> bool:
     """Is each line one row, with no key more than the known ones?
 
     The decoder also takes rows over several lines, or several in one. Inside a row no line that ends with } is
     followed by one that starts with {. And a key is followed by a colon, as only texts may hold others.
     """
-    if len(found) != len(lines) or not all(lines):
+    if len(found.prompts) != len(lines) or not all(lines):
         return False
     if set(map(_FIRST, lines)) != {ord("{")} or set(map(_LAST, lines)) != {ord("}")}:
         return False
-    return data.count(b":") == keys + sum("".join(column).count(":") for column in zip(*found))
+    return data.count(b":") == keys + sum("".join(column).count(":") for column in found)
 
 
 def _keys(sample: rows.Sample, form: rows.Format, line: bytes) -> int:

@@ -15,8 +15,9 @@ from sft.dataset.reading import detect_file
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError
 
-# doc7_page_3.png, doc7-p3.jpg, doc7.pdf_3.png → doc7, doc7, doc7.pdf. A name of digits only is a document of its own.
-PAGE = r"^(.*[^\d_./-].*?)[-_. ]+(?:p|pg|page|seite|s)?[-_. ]*\d{1,4}\.\w+$"
+# doc7_page_3.png, doc7.p3.jpg, and doc7-03.png as pdftoppm writes it → doc7. Every other name is a document of its own:
+# scan_0001.png and scan_0002.png may be anything.
+PAGE = r"^(.*?[^\d_./-].*?)(?:[-_. ]+(?:p|pg|page|seite)[-_. ]*|-)\d{1,4}\.\w+$"
 
 
 @dataclass

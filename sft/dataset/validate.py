@@ -55,7 +55,7 @@ class Validator:
         first_line(path)
         options = self._options(path, images)
         stats = SplitStats(str(path), options.form)
-        spool, pictures = repeats.Spool(), repeats.Spool()
+        spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
         for end, part in self._parts(path, options):
             for rule, line, value in part.shown:
@@ -69,7 +69,6 @@ class Validator:
             lines += part.lines
             self.progress(split, end, total, stats.rows)
         stats.fingerprint = digest.hexdigest() if images and self.config.images != "headers" else ""
-        self._rows[split], self._pictures[split] = spool, pictures
         self._repeats("duplicate", path, repeats.repeated(spool, self.config.shown), "like an earlier row")
         return stats
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sft import records
+from sft.dataset import rows
 from sft.dataset.findings import Report, SplitStats, spread
-from sft.dataset.reading import read_samples
+from sft.dataset.lines import numbered
 from sft.dataset.rules import RULES
-from sft.errors import SftError
 from sft.report import picture, render
 
 BARS = 24
+LOOKED = 1000  # rows among which examples are looked for
 WIDTH, HEIGHT = 420, 130  # px
 BASE = 20  # px below the bars, for the labels
 
@@ -59,18 +60,18 @@ def write_dataset_report(path: Path, report: Report, *, examples: int = 12, run:
 
 
 def _examples(stats: SplitStats, count: int) -> list[dict[str, Any]]:
-    """The first rows with their pictures; what cannot be read is left out: the findings name it."""
+    """The first good rows with their pictures; what cannot be read is left out: the findings name it."""
     shown: list[dict[str, Any]] = []
     folder = Path(stats.path).resolve().parent
-    try:
-        for sample in itertools.islice(read_samples(Path(stats.path), stats.format), count):
-            try:
-                pictures = [picture(folder / name) for name, _ in sample.images]
-            except (OSError, ValueError):
-                continue
-            shown.append({"pictures": pictures, "turns": sample.turns, "task": sample.task})
-    except SftError:
-        return shown
+    for _, line in itertools.islice(numbered(Path(stats.path)), LOOKED):
+        sample = rows.decode(line, stats.format)
+        if sample is None or len(shown) == count:
+            continue
+        try:
+            pictures = [picture(folder / name) for name, _ in sample.images]
+        except (OSError, ValueError):
+            continue
+        shown.append({"pictures": pictures, "turns": sample.turns, "task": sample.task})
     return shown
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tenacity import wait_none
@@ -143,6 +145,29 @@ def test_a_redirect_from_outside_into_a_private_network_is_refused(
     monkeypatch.setattr(download, "is_private", lambda url: really(url) and "127.0.0.1" not in url)
     with pytest.raises(InputError, match="private network"):
         download.download(f"{site.url}/away", tmp_path / "w", max_bytes=BOUND)
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_name_that_leads_elsewhere_when_connected_is_refused(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the look-up says a public number, the connection goes to this machine."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    public = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 0))]
+    really = socket.getaddrinfo
+    looked_up = [False]
+
+    def look_up(host: str, port: Any, *rest: Any, **options: Any) -> Any:
+        if port is None:  # our own look; the connection asks with a port
+            looked_up[0] = True
+            return public
+        return really(host, port, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(InputError, match="led into a private network"):
+        download.download(site.url + NAME, tmp_path / "w", max_bytes=BOUND, trusted=False)
+    assert looked_up[0]
     assert not (tmp_path / "w").exists()
 
 

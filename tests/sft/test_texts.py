@@ -1,0 +1,132 @@
+"""Texts that a model should not learn from are named, good ones in any script are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from sft.config.model import DatasetConfig
+from sft.dataset import texts
+from sft.dataset.validate import validate_file
+from sft.errors import DatasetError
+from sft.otsl import problem, to_html
+from tests.conftest import Dataset
+
+PROMPTS = {
+    "ocr": "OCR:",
+    "table": "Table Recognition:",
+    "formula": "Formula Recognition:",
+    "chart": "Chart Recognition:",
+}
+
+
+def found(dataset: Dataset, answer: str, task: str = "ocr", config: DatasetConfig | None = None) -> dict[str, int]:
+    """What the validator counts for one row; the way without images must agree."""
+    turn = [{"text": PROMPTS[task], "tag": "mask"}, {"text": answer, "tag": "no_mask"}]
+    path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"), text_info=turn)])
+    counts = validate_file(path, config or DatasetConfig()).counts
+    assert validate_file(path, config or DatasetConfig(), images=False).counts == counts
+    return dict(counts)
+
+
+@pytest.mark.parametrize(
+    ("answer", "rule"),
+    [
+        ("a\x07b", "control"),
+        ("zero\u200bwidth", "control"),
+        ("\ufeffmark", "control"),
+        ("\u202eevil", "control"),
+        ("caf\ufffd", "replacement"),
+        ("cafe\u0301", "normal-form"),
+        ("---", "near-empty"),
+        ("…", "near-empty"),
+    ],
+)
+def test_bad_texts(dataset: Dataset, answer: str, rule: str) -> None:
+    assert found(dataset, answer) == {rule: 1}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["বাংলা লেখা", "日本語\tです", "نص عربي", "می\u200cخواهم", "क्\u200dष", "line\nline", "+", "€", "½", "7", "-" * 20],
+)
+def test_good_texts(dataset: Dataset, answer: str) -> None:
+    assert found(dataset, answer) == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("<fcel>a<ecel><nl><fcel>b<fcel>c<nl>", ""),
+        ("<fcel>a<lcel><nl><ucel><xcel><nl>", ""),
+        ("<fcel>a<lcel><nl><fcel>b<fcel>c<nl>", ""),
+        ("<fcel>a<fcel>b<nl><fcel>c<nl>", "line 2 has 1 cells, line 1 has 2"),
+        ("<lcel><fcel>b<nl>", "<lcel> without a cell on its left"),
+        ("<ucel><fcel>b<nl>", "<ucel> without a cell above"),
+        ("<fcel>a<xcel><nl>", "<xcel> outside"),
+        ("<fcel>a<fcel>b", "not closed by <nl>"),
+        ("<table><tr><td>a</td></tr></table>", "no OTSL token"),
+        ("Table: <fcel>a<nl>", "text before the first token"),
+    ],
+)
+def test_tables(dataset: Dataset, table: str, said: str) -> None:
+    assert said in problem(table)
+    assert bool(said) == bool(problem(table))
+    assert found(dataset, table, "table") == ({"otsl": 1} if said else {})
+
+
+def test_a_table_as_html() -> None:
+    table = "<fcel>a & b<lcel><fcel>c<nl><ucel><xcel><fcel>d<nl><fcel>1<ecel><fcel>2<nl>"
+    assert to_html(table) == (
+        '<table><tr><td rowspan="2" colspan="2">a &amp; b</td><td>c</td></tr><tr><td>d</td></tr>'
+        "<tr><td>1</td><td></td><td>2</td></tr></table>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        (r"\frac{1}{2}", ""),
+        (r"\left\{ a \right.", ""),
+        (r"\{ x_{i} \}", ""),
+        (r"\begin{array}{cc} a & b \\ c & d \end{array}", ""),
+        (r"\leftarrow x", ""),
+        (r"\frac{1}{2", "1 { not closed"),
+        (r"a}", "a } too many"),
+        (r"\begin{matrix} a \end{pmatrix}", r"\end{pmatrix} without its \begin"),
+        (r"\begin{matrix} a", r"\begin{matrix} without its \end"),
+        (r"\left( a", r"1 \left, 0 \right"),
+    ],
+)
+def test_formulas(dataset: Dataset, formula: str, said: str) -> None:
+    assert said in texts.latex_problem(formula)
+    assert found(dataset, formula, "formula") == ({"latex": 1} if said else {})
+
+
+@pytest.mark.parametrize(
+    ("chart", "good"),
+    [
+        ("year | a | b\n2001 | 1 | 2", True),
+        ("| y | a |\n| 1 | 2 |", True),
+        ("y | a\n1 | 2 | 3", False),
+        ("just words", False),
+    ],
+)
+def test_charts(dataset: Dataset, chart: str, good: bool) -> None:
+    assert found(dataset, chart, "chart") == ({} if good else {"chart": 1})
+
+
+def test_rules_are_raised_lowered_and_switched_off(dataset: Dataset) -> None:
+    config = DatasetConfig(rules={"near-empty": "error", "control": "off"})
+    assert found(dataset, "…\u200b", config=config) == {"near-empty": 1}
+    path = dataset.folder / "t.jsonl"
+    with pytest.raises(DatasetError, match="error near-empty"):
+        validate_file(path, config).check()
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [({"near-emtpy": "error"}, "perhaps 'near-empty'"), ({"image-missing": "warning"}, "always an error")],
+)
+def test_rules_that_cannot_be_set(rules: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        DatasetConfig.model_validate({"rules": rules})
