@@ -18,4 +18,5 @@ def main() -> None:
     Console(width=150).print(table)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -36,3 +36,16 @@ def seconds(body: Callable[[], object], repeats: int = REPEATS) -> float:
         body()
         durations.append(time.perf_counter() - started)
     return statistics.median(durations)
+
+
+def turns(ours: Callable[[], object], reference: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
+    """Median durations of both, measured in turns: a machine whose speed drifts is as slow for the one as the other."""
+    ours()
+    reference()
+    durations: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for body, kept in zip((ours, reference), durations):
+            started = time.perf_counter()
+            body()
+            kept.append(time.perf_counter() - started)
+    return statistics.median(durations[0]), statistics.median(durations[1])

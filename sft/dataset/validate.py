@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 from sft.config.model import DatasetConfig
@@ -20,6 +16,7 @@ from sft.dataset.lines import ranges
 from sft.dataset.reading import detect_file, first_line
 from sft.dataset.rules import RULES
 from sft.dataset.tokens import Limits
+from sft.dataset.workers import scan_all
 
 TEXT_RANGE = 8 << 20  # bytes that a worker takes at once, where only texts are checked
 IMAGE_RANGE = 1 << 18  # the same where each row means to look at a file
@@ -95,16 +92,8 @@ class Validator:
         """(end of the range, what it came to), in the order of the file."""
         pieces = ranges(path, IMAGE_RANGE if options.images else TEXT_RANGE)
         workers = min(self.config.workers or os.cpu_count() or 1, len(pieces))
-        with ExitStack() as stack:
-            if workers == 1:
-                results: Iterator[scan.Part] = (scan.scan(path, *piece, options) for piece in pieces)
-            else:
-                pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=_context()))
-                starts, ends = zip(*pieces)
-                count = len(pieces)
-                results = pool.map(scan.scan, [path] * count, starts, ends, [options] * count)
-            for (_, end), part in zip(pieces, results):
-                yield end, part
+        results = scan_all(path, pieces, options, workers)
+        yield from zip((end for _, end in pieces), results)
 
     def _show(self, rule: str, where: str, value: str) -> None:
         if sum(finding.rule == rule for finding in self.shown) < self.config.shown:
@@ -122,11 +111,6 @@ class Validator:
         severities = {rule: "error" if RULES[rule].error else "warning" for rule in RULES}
         severities.update(self.config.rules)
         return Report(train, held_out, self.counts, self.shown, {r for r, s in severities.items() if s == "error"})
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    """Forked workers start at once, but only a process without threads may fork safely."""
-    return multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
 
 
 def validate(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sft.config.model import DatasetConfig
-from sft.dataset import rows, scan, validate
+from sft.dataset import rows, scan, validate, workers
 from sft.dataset.images import Bounds
 from sft.dataset.lines import Block
 from sft.dataset.rules import RULES
 from sft.dataset.tokens import Limits
 from sft.dataset.validate import validate_file
+from sft.errors import SftError
 from tests.conftest import Dataset
 
 TEXTS = st.sampled_from(
@@ -160,10 +164,33 @@ def test_several_workers_find_what_one_finds(dataset: Dataset, monkeypatch: pyte
         content.append(draw.choice([good] * 8 + [*broken, {**good, "image_info": []}]) if number else good)
     path = dataset.write("t.jsonl", content)
     one, two = (validate_file(path, DatasetConfig(workers=count, shown=7)) for count in (1, 2))
-    assert one.as_dict() == two.as_dict()
+    with with_a_thread():
+        three = validate_file(path, DatasetConfig(workers=3, shown=7))
+    assert one.as_dict() == two.as_dict() == three.as_dict()
     assert one.counts["duplicate"] > 5
     by_hand = Counter(json.dumps(c, sort_keys=True) for c in content if isinstance(c, dict) and c["image_info"])
     assert one.counts["duplicate"] == sum(count - 1 for count in by_hand.values())
+
+
+def test_a_worker_that_is_killed_is_one_clear_error(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "IMAGE_RANGE", 200)
+    monkeypatch.setattr(workers, "_BODY", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"), str(i)) for i in range(9)])
+    with with_a_thread(), pytest.raises(SftError, match="was killed"):
+        validate_file(path, DatasetConfig(workers=2))
+
+
+@contextmanager
+def with_a_thread() -> Iterator[None]:
+    """A process with threads, such as a flow's, must not fork."""
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
