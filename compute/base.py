@@ -60,8 +60,12 @@ class Compute(Protocol):
         """Whole lines since ``cursor`` (an empty text for the start), and the cursor behind them."""
         ...
 
-    def cancel(self, call_id: str) -> None:
-        """Stop the call and all its processes; returns when they are gone, within 10 s."""
+    def cancel(self, call_id: str, *, now: bool = False) -> None:
+        """Stop the call and all its processes; returns when they are gone, within 10 s.
+
+        Args:
+            now: leave no time to save a checkpoint.
+        """
         ...
 
     def link(self, call_id: str) -> str:

@@ -24,8 +24,8 @@ from sft import records
 from sft.errors import ComputeError, JobCancelled, JobDied, from_wire
 from sft.volumes import NAMES, Volumes
 
-GRACE = 4.0  # seconds between SIGTERM and SIGKILL: a job that obeys has time to end its trainer
-GONE = 5.0  # seconds that the kernel may take to end the processes after SIGKILL
+GRACE = 6.5  # seconds between SIGTERM and SIGKILL: a job that obeys has time to end its trainer
+GONE = 3.0  # seconds that the kernel may take to end the processes after SIGKILL
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -120,15 +120,18 @@ class LocalCompute:
         whole = content.rfind(b"\n") + 1
         return content[:whole].decode("utf-8", "replace").splitlines(), str(offset + whole)
 
-    def cancel(self, call_id: str) -> None:
+    def cancel(self, call_id: str, *, now: bool = False) -> None:
         """SIGTERM to the job's process, SIGKILL to its whole group after a grace."""
         folder = self.calls / call_id
         if self.poll(call_id).state != "running":
             return
         records.write_text(folder / "cancelled", "")
         group = int((folder / "pid").read_text())
-        _signal_group(group, signal.SIGTERM)
-        if not self._gone(call_id, GRACE):
+        if not now:
+            # To the job alone: it asks its trainer to save, and a trainer that is asked twice may not.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(group, signal.SIGTERM)
+        if now or not self._gone(call_id, GRACE):
             _signal_group(group, signal.SIGKILL)
             if not self._gone(call_id, GONE):
                 raise ComputeError("the job's processes do not end", where=call_id, remedy=f"kill -9 -{group}")

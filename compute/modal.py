@@ -148,7 +148,7 @@ class ModalCompute:
         lines = self._logs[call_id].take(wait=self.poll(call_id).ended)
         return lines, str(int(cursor or 0) + len(lines))
 
-    def cancel(self, call_id: str) -> None:
+    def cancel(self, call_id: str, *, now: bool = False) -> None:
         """Ends the call and its container."""
         with translated(call_id):
             modal.FunctionCall.from_id(call_id).cancel(terminate_containers=True)

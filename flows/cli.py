@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,11 +32,12 @@ def prefect_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
-def run_flow(config: RunConfig, out: Console, wait: Callable[[], None]) -> RunResult:
+def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detach: bool = False) -> RunResult | None:
     """Run the flow with the terminal's view.
 
     Args:
         wait: returns when Prefect's API answers.
+        detach: do not wait for the training once it runs; there is no result then, unless it had finished before.
     Raises:
         JobCancelled: the run was cancelled, and its job stopped.
         SftError: the first step that failed.
@@ -44,20 +46,24 @@ def run_flow(config: RunConfig, out: Console, wait: Callable[[], None]) -> RunRe
 
     from flows.console import Terminal
     from flows.fine_tune import RunResult, fine_tune
+    from tasks.following import detached
     from tasks.telling import listening
 
     wait()
     try:
-        with Terminal(out) as terminal, listening(terminal):
+        with Terminal(out) as terminal, listening(terminal), detached() if detach else nullcontext():
             result = fine_tune(config)
     except CancelledRun as cancelled:
         raise JobCancelled(str(cancelled)) from None
-    assert isinstance(result, RunResult)
-    return result
+    return result if isinstance(result, RunResult) else None
 
 
 @app.command()
-def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
+def run(
+    profile: Profile,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the training to itself once it runs")] = False,
+) -> None:
     """Run the whole pipeline: validate, prepare, train, sync, evaluate."""
 
     def body(out: Console) -> None:
@@ -70,7 +76,10 @@ def run(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer
 
         show_resolved(out, resolved)
         wait = prefect_api()  # it starts while the flow is imported
-        result = run_flow(resolved.config, out, wait)
+        result = run_flow(resolved.config, out, wait, detach=detach)
+        if result is None:
+            out.print("the training runs on; the same command without --detach attaches to it, sft cancel stops it")
+            return
         base, tuned = result.base, result.tuned
         out.print(f"model:   {result.model}", soft_wrap=True, highlight=False)
         out.print(f"report:  {result.report}", soft_wrap=True, highlight=False)
@@ -109,6 +118,50 @@ def status() -> None:
         from flows.planning import status_table
 
         out.print(status_table())
+
+    guarded(body)
+
+
+@app.command()
+def history(
+    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = "smoke",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    last: Annotated[int, typer.Option(help="Runs shown, the newest last; 0: all")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print whole records, a line each")] = False,
+) -> None:
+    """Show every run of the ledger: when, what, on which GPU, how long, at what cost, with which result."""
+
+    def body(out: Console) -> None:
+        from flows.history import history_table, json_lines
+        from sft.config import load
+
+        config = load(profile, settings).config
+        if as_json:
+            for line in json_lines(config, last):
+                print(line)
+        else:
+            out.print(history_table(config, last))
+
+    guarded(body)
+
+
+@app.command()
+def cancel(
+    training: Annotated[
+        str, typer.Argument(help="Its identity, or the start of it; empty: the only one that runs")
+    ] = "",
+    profile: Annotated[str, typer.Option(help="Where: a profile with compute local or modal")] = "smoke",
+    now: Annotated[bool, typer.Option("--now", help="At once, without time to save a checkpoint")] = False,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Stop a training that runs, also one that nobody waits for; it saves a checkpoint if it can."""
+
+    def body(out: Console) -> None:
+        from flows.history import cancel_training
+        from sft.config import load
+
+        text = cancel_training(load(profile, settings).config, training, now=now)
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
 
     guarded(body)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +117,31 @@ def choose(folder: Path, resume: str, identity: str, check: Check) -> Path | Non
         if step > int(resume.removeprefix("checkpoint-")):
             quarantine(later, [f"train.resume is {resume}"])
     return path
+
+
+def keep_best(place: Path, output: Path) -> Path | None:
+    """Keep the best checkpoint in ``place``, where the trainer's own rotation does not reach; an earlier one goes.
+
+    Files are linked, not copied, where the volume can: they take room only once the trainer has let go of its own.
+    """
+    chosen = best(output)
+    if chosen is None or (place / chosen.name).is_dir():
+        return None
+    temporary = place / f".{chosen.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(chosen, temporary, copy_function=_link_or_copy)
+    temporary.rename(place / chosen.name)
+    for step, path in listed(place):
+        if path.name != chosen.name and step >= 0:
+            shutil.rmtree(path)
+    return place / chosen.name
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def best(folder: Path) -> Path | None:

@@ -7,7 +7,9 @@
     ├── JobError              a job failed: exit code 1
     │   ├── JobDied           its process ended without a result
     │   ├── JobCancelled      it was cancelled on purpose
-    │   └── TrainingFailed    the trainer ended with an error
+    │   ├── TrainingFailed    the trainer ended with an error
+    │   ├── BudgetExceeded    the run would cost more than allowed; its job was stopped
+    │   └── Detached          nobody waits for the job any more; it runs on
     ├── IntegrityError        stored files are not what their record says
     ├── ComputeError          the place where jobs run refuses: no deployment, no token, an unknown call
     └── TransientError        worth another try: the only type that retries ask for
@@ -84,6 +86,16 @@ class JobCancelled(JobError):
 
 class TrainingFailed(JobError):
     """The trainer ended with an error."""
+
+
+class BudgetExceeded(JobError):
+    """The run reached a bound of the budget; its job was stopped with what it had saved."""
+
+
+class Detached(JobError):
+    """The job runs on, and nobody waits for it: it was asked for. ``value`` is the call id."""
+
+    exit_code = 0
 
 
 class IntegrityError(SftError):

@@ -63,7 +63,7 @@ def train_spec(config: RunConfig, rows: int) -> TrainSpec:
         rows: rows of the training set.
     """
     steps = config.train.steps(rows)
-    same = config.train.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume"})
+    same = config.train.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume", "restarts"})
     return TrainSpec(
         **same,
         device="cpu" if config.on_cpu else "gpu",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -16,6 +17,22 @@ _LIBC = ctypes.CDLL(None)
 def die_with_parent() -> None:
     """For ``preexec_fn``: the kernel sends the child SIGKILL when its parent dies, also by SIGKILL (prctl(2))."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL to a process and all that descend from it: a launcher's workers would hold its pipe open for ever."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, ValueError, IndexError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    doomed = [pid]
+    for one in doomed:  # grows while it is walked
+        doomed += children.get(one, [])
+    for one in doomed:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(one, signal.SIGKILL)
 
 
 @contextmanager

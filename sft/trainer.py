@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,19 +20,18 @@ from sft import checkpoints
 from sft.engines.base import Command, Engine, Progress
 from sft.errors import TrainingFailed
 from sft.jobs.base import Context
-from sft.processes import die_with_parent
+from sft.processes import die_with_parent, kill_tree
 
 TAIL = 15  # lines of the trainer's output that an error shows
-GRACE = 3.0  # seconds between SIGTERM and SIGKILL
+GRACE = 4.5  # seconds between SIGTERM and SIGKILL: the trainer may save a checkpoint in them
+DIVERGED = 20  # progress lines whose mean loss is compared with the best mean of as many
+TIMES = 2.0  # how much worse that may be
+ROOM = 1.5  # checkpoints that must have room on the volume
 METRICS = "metrics.jsonl"
 
 # What the trainer's last words mean, and what to change.
+_MEMORY = ("out of memory", "resourceexhausted", "cannot allocate memory")
 _REMEDIES = (
-    (
-        "out of memory",
-        "halve train.batch_size and double train.gradient_accumulation_steps, or lower train.max_seq_len",
-    ),
-    ("resourceexhausted", "halve train.batch_size and double train.gradient_accumulation_steps"),
     ("no space left", "free room on the outputs volume, or lower train.save_total_limit"),
     ("modulenotfounderror", "the environment of the engine is incomplete: make it anew"),
 )
@@ -38,7 +40,17 @@ _REMEDIES = (
 class Trainer:
     """One training's process and what it has told so far."""
 
-    def __init__(self, context: Context, engine: Engine, identity: str, run: Path, lock: list[int]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        engine: Engine,
+        identity: str,
+        run: Path,
+        lock: list[int],
+        *,
+        stall_seconds: float = math.inf,
+        smaller: str = "",
+    ) -> None:
         self.context = context
         self.engine = engine
         self.identity = identity
@@ -46,8 +58,13 @@ class Trainer:
         self.lock = lock
         self.last: Progress | None = None
         self.tail: deque[str] = deque(maxlen=200)
+        self.stall_seconds = stall_seconds
+        self.smaller = smaller or "train in smaller batches"
+        self.ended_by_itself = False
+        self.watch_progress: Callable[[], None] = lambda: None
         self._losses: list[tuple[int, float]] = []
         self._sealed: set[Path] = set()
+        self._full: list[TrainingFailed] = []
 
     def run(self, command: Command, output: Path, resume_from: Path | None) -> None:
         """Run to the end.
@@ -60,8 +77,15 @@ class Trainer:
         self._sealed = {path for _, path in checkpoints.listed(output)}
         # Hashing a checkpoint takes seconds; the pipe must be read meanwhile, or the trainer stands still.
         with (self.run_folder / METRICS).open("a") as metrics, ThreadPoolExecutor(max_workers=1) as sealer:
-            self._follow(command, lambda line: self._read(line, metrics, output, sealer))
+            try:
+                self._follow(command, lambda line: self._read(line, metrics, output, sealer))
+            except BaseException:
+                if self.ended_by_itself:  # asked to stop, it saved a checkpoint and left: all of them are whole
+                    sealer.submit(self._seal, output, math.inf).result()
+                raise
             sealer.submit(self._seal, output, math.inf).result()
+        if self._full:
+            raise self._full[0]
 
     def _follow(self, command: Command, read: Callable[[str], None]) -> None:
         try:
@@ -71,20 +95,25 @@ class Trainer:
             raise TrainingFailed(
                 f"the trainer cannot be started: {error}", value=command.argv[0], remedy=remedy
             ) from error
+        watch = Watch(process, self.stall_seconds)
+        self.watch_progress = watch.seen
         try:
             assert process.stdout is not None
             for line in process.stdout:
                 self.tail.append(line.rstrip())
                 self.context.say(line.rstrip())
                 read(line)
+                if self._full:
+                    raise self._full[0]
         except BaseException:
-            _end(process)
+            self.ended_by_itself = _end(process)
             raise
         finally:
+            watch.stop()
             if process.stdout is not None:
                 process.stdout.close()
         if process.wait() != 0:
-            raise self._failure(process.returncode)
+            raise self._stalled() if watch.struck else self._failure(process.returncode)
 
     def _start(self, command: Command) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -105,6 +134,7 @@ class Trainer:
         if progress is None:
             return
         self.last = progress
+        self.watch_progress()
         if not math.isfinite(progress.loss):
             raise TrainingFailed(
                 "the loss is no longer a number",
@@ -113,6 +143,7 @@ class Trainer:
                 remedy="lower train.learning_rate or raise train.warmup_steps, then run again",
             )
         self._losses.append((progress.step, progress.loss))
+        self._check_divergence(progress.step)
         metrics.write(json.dumps(progress.as_dict()) + "\n")
         metrics.flush()
         self.context.event("progress", **progress.as_dict())
@@ -129,26 +160,102 @@ class Trainer:
             try:
                 mean = sum(losses) / len(losses) if losses else None
                 checkpoints.seal(path, self.identity, self.engine.name, step, mean)
+                checkpoints.keep_best(self.run_folder / "best", output)
             except OSError:
                 continue  # the trainer's own limit removed it meanwhile
             self.context.commit()
             self.context.event("checkpoint", step=step)
+            self._check_room(path)
+
+    def _check_room(self, checkpoint: Path) -> None:
+        """The next checkpoint must fit: a volume that fills up while one is written tears it."""
+        size = sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
+        free = shutil.disk_usage(checkpoint.parent).free
+        if free < ROOM * size:
+            self._full.append(
+                TrainingFailed(
+                    "the outputs volume is nearly full",
+                    where=str(checkpoint.parent),
+                    value=f"{free >> 20} MiB free, a checkpoint has {size >> 20} MiB",
+                    remedy="free room (old runs), or lower train.save_total_limit; run again to resume",
+                )
+            )
+
+    def _check_divergence(self, step: int) -> None:
+        losses = [loss for _, loss in self._losses]
+        if len(losses) % DIVERGED or len(losses) < 2 * DIVERGED:
+            return
+        means = [sum(losses[i : i + DIVERGED]) / DIVERGED for i in range(0, len(losses), DIVERGED)]
+        if means[-1] > TIMES * min(means) and means[-1] > means[0]:
+            raise TrainingFailed(
+                "the loss diverges",
+                where=f"step {step}",
+                value=f"mean {means[-1]:.3f} of the last {DIVERGED} lines, {min(means):.3f} at best",
+                remedy="lower train.learning_rate or raise train.warmup_steps, then run again",
+            )
+
+    def _stalled(self) -> TrainingFailed:
+        last = f"step {self.last.step}" if self.last else "no step"
+        return TrainingFailed(
+            "the trainer made no progress",
+            where=last,
+            value=f"for {self.stall_seconds / 60:.1f} min",
+            remedy="run again to resume; where steps take longer, raise train.stall_minutes",
+        )
 
     def _failure(self, code: int) -> TrainingFailed:
         told = [line for line in self.tail if "DEBUG" not in line and line.strip()][-TAIL:]
         text = "\n".join(told)
         found = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         remedy = next((advice for words, advice in _REMEDIES if words in text.lower()), "see the last lines above")
+        if code == -signal.SIGKILL or any(words in text.lower() for words in _MEMORY):
+            remedy = (
+                f"it ran out of memory: {self.smaller}"
+                if code != -signal.SIGKILL
+                else f"if memory ran out, {self.smaller}"
+            )
         return TrainingFailed(f"the trainer ended with an error; its last lines:\n{text}\n", value=found, remedy=remedy)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+class Watch:
+    """Kills a process that makes no progress. ``seen`` is called whenever it made some."""
+
+    def __init__(self, process: subprocess.Popen[str], seconds: float) -> None:
+        self.struck = False
+        self._process, self._seconds = process, seconds
+        self._last = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def seen(self) -> None:
+        """There was progress just now."""
+        self._last = time.monotonic()
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(min(1.0, self._seconds / 4)):
+            if time.monotonic() - self._last > self._seconds:
+                self.struck = True
+                kill_tree(self._process.pid)
+                return
+
+
+def _end(process: subprocess.Popen[str]) -> bool:
+    """Ask the trainer to end, then make it; True if it ended by itself."""
     process.terminate()
+    if process.stdout is not None:  # whoever nobody reads stands still in the middle of a line
+        threading.Thread(target=process.stdout.read, daemon=True).start()
     try:
-        process.wait(GRACE)
+        return process.wait(GRACE) == 0
     except subprocess.TimeoutExpired:
-        process.kill()
+        kill_tree(process.pid)
         process.wait()
+        return False
 
 
 def _keep_until(path: Path, step: int) -> list[tuple[int, float]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import get_run_logger
@@ -15,7 +16,7 @@ from prefect.exceptions import TerminationSignal
 
 from compute.base import Compute
 from compute.records import put_json, read_json
-from sft.errors import JobCancelled, LeaseHeld, TransientError
+from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld, TransientError
 from sft.jobs.base import read_event
 from tasks.telling import pass_on, tell
 
@@ -42,17 +43,23 @@ def is_transient(task: Any, run: Any, state: Any) -> bool:
     return False
 
 
-def run_job(compute: Compute, key: str, job: str, args: dict[str, Any], on_event: OnEvent = pass_on) -> dict[str, Any]:
+def run_job(
+    compute: Compute, key: str, job: str, args: dict[str, Any], on_event: OnEvent = pass_on, *, long: bool = False
+) -> dict[str, Any]:
     """Run a job to its end, or attach to the call that works on the same ``key`` already.
 
     Args:
         key: names the job's result. The call id is kept on the outputs volume under this key.
         on_event: hears the job's events.
+        long: a detached run does not wait for it.
     Raises:
         SftError: the job's own error.
+        Detached: the run was asked to leave it to itself.
     """
     call_id = attach_or_start(compute, key, job, args)
     while True:
+        if long:
+            leave_running(call_id)
         try:
             return follow(compute, call_id, on_event)
         except LeaseHeld as held:
@@ -60,6 +67,29 @@ def run_job(compute: Compute, key: str, job: str, args: dict[str, Any], on_event
                 raise
             call_id = held.value
             tell(f"{job}: call {call_id} works on the same; attached to it")
+
+
+def leave_running(call_id: str) -> None:
+    """Leave the job to itself, where the run was asked to.
+
+    Raises:
+        Detached: it was.
+    """
+    if _DETACH:
+        raise Detached("the job runs on; nobody waits for it here", value=call_id)
+
+
+@contextmanager
+def detached() -> Iterator[None]:
+    """Runs in the block leave their training to itself as soon as it has started."""
+    _DETACH.append(True)
+    try:
+        yield
+    finally:
+        _DETACH.pop()
+
+
+_DETACH: list[bool] = []
 
 
 def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> str:
@@ -74,6 +104,18 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
     if link.startswith("http"):
         create_link_artifact(link, key="call", link_text=f"{job} at Modal")
     return call_id
+
+
+def started(compute: Compute, key: str) -> float:
+    """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
+    return float((read_json(compute, "outputs", _pointer(key)) or {}).get("started", 0))
+
+
+def running_calls(compute: Compute) -> dict[str, str]:
+    """Key → call id of all calls that work now."""
+    keys = [file.path.rpartition("/")[2].removesuffix(".json") for file in compute.list("outputs", "calls")]
+    calls = {key: running_call(compute, key) for key in keys}
+    return {key: call_id for key, call_id in calls.items() if call_id}
 
 
 def running_call(compute: Compute, key: str) -> str:
@@ -114,13 +156,22 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
                     raise JobCancelled("the run was cancelled in Prefect", where=call_id, remedy=RESUME)
             if not lines:
                 time.sleep(POLL)
-    except JobCancelled:
-        compute.cancel(call_id)
+    except (JobCancelled, BudgetExceeded):
+        stop(compute, call_id)
         raise
     except (KeyboardInterrupt, TerminationSignal) as signal:
-        compute.cancel(call_id)
+        stop(compute, call_id)
         reason = "Ctrl-C" if isinstance(signal, KeyboardInterrupt) else "SIGTERM"
         raise JobCancelled("the job was stopped", where=call_id, value=reason, remedy=RESUME) from None
+
+
+def stop(compute: Compute, call_id: str) -> None:
+    """Cancel a call; it may save a checkpoint first, unless somebody presses Ctrl-C again."""
+    tell("stopping the job, which saves what it can; Ctrl-C again stops it at once")
+    try:
+        compute.cancel(call_id)
+    except KeyboardInterrupt:
+        compute.cancel(call_id, now=True)
 
 
 def _is_news(line: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,14 @@ from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
 from compute.records import read_json
+from sft.errors import Detached, JobDied
 from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
-from tasks.following import DELAYS, RETRIES, is_transient, run_job
+from tasks.budget import Budget
+from tasks.following import DELAYS, RETRIES, is_transient, run_job, started
 from tasks.telling import pass_on, tell
 
+CHECKED = 2.0  # seconds between two looks at the budget
 LOGGED = 10.0  # seconds between two progress lines in the flow run's log
 
 
@@ -30,26 +34,49 @@ LOGGED = 10.0  # seconds between two progress lines in the flow run's log
     retries=RETRIES,
     retry_delay_seconds=DELAYS,
 )
-def train(args: TrainArgs, compute: Compute) -> dict[str, Any]:
-    """The training's record (see :func:`sft.jobs.train.train`).
+def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, restarts: int = 0) -> dict[str, Any]:
+    """The training's record (see :func:`sft.jobs.train.train`), with ``reused``: was it finished before?
 
+    A run that was asked not to wait gets ``{"detached": call id}``.
+
+    Args:
+        restarts: how often a training that died or ran into its time limit resumes by itself.
     Raises:
         TrainingFailed: the trainer ended with an error.
-        JobDied: the job's process was killed.
+        JobDied: the job's process was killed, more often than ``restarts``, or twice without a checkpoint between.
         JobCancelled: the run was cancelled; the job was stopped.
+        BudgetExceeded: a bound of the budget was reached; the job was stopped.
     """
     known = finished_training(compute, args.identity)
     if known is not None:
         tell(f"training {args.identity[:16]} has finished before ({known['steps']} steps); nothing is trained")
         _show_curve(compute, args.identity)
         return {**known, "reused": True}
-    progress = _Progress(args)
-    record = run_job(compute, f"train-{args.identity[:16]}", "train", args.model_dump(), progress.hear)
+    key = f"train-{args.identity[:16]}"
+    progress = _Progress(args, lambda: budget.check(time.time() - started(compute, key)) if budget else None)
+    try:
+        record = _until_it_ends(args, compute, key, progress, restarts)
+    except Detached as left:  # no failure of this step
+        return {"detached": left.value}
     progress.end()
     _show_curve(compute, args.identity)
     loss = f", last loss {record['loss']:.3f}" if record["loss"] is not None else ""
     tell(f"trained {record['steps']} steps in {record['seconds']:.0f} s{loss}")
     return {**record, "reused": False}
+
+
+def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progress, restarts: int) -> dict[str, Any]:
+    """A training that died is resumed while that brings it on: not twice from the same checkpoint."""
+    newest = -1
+    for left in range(restarts, -1, -1):
+        try:
+            return run_job(compute, key, "train", args.model_dump(), progress.hear, long=True)
+        except JobDied as error:
+            if not left or progress.checkpoint <= newest:
+                raise
+            newest = progress.checkpoint
+            tell(f"the training died and is resumed ({left} more times at most): {error.message.splitlines()[0]}")
+    raise AssertionError("unreachable")
 
 
 def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:
@@ -60,9 +87,12 @@ def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:
 class _Progress:
     """Hears the job's events: keeps a progress artifact and says how it goes every ten seconds."""
 
-    def __init__(self, args: TrainArgs) -> None:
+    def __init__(self, args: TrainArgs, check: Callable[[], None] = lambda: None) -> None:
         self.steps = args.spec.max_steps
         self.said = 0.0
+        self.checkpoint = 0
+        self._check = check
+        self._checked = 0.0
         description = f"Training {args.name}: {self.steps} steps with {args.engine}"
         artifact = create_progress_artifact(0.0, key="training-progress", description=description)
         assert isinstance(artifact, UUID)
@@ -70,9 +100,13 @@ class _Progress:
 
     def hear(self, event: dict[str, Any]) -> None:
         pass_on({**event, "steps": self.steps})
+        if time.monotonic() - self._checked > CHECKED:
+            self._checked = time.monotonic()
+            self._check()
         if event["event"] == "resume":
             tell(f"resuming from {event['checkpoint']}")
         elif event["event"] == "checkpoint":
+            self.checkpoint = event["step"]
             tell(f"checkpoint-{event['step']} is complete and verified")
         elif event["event"] == "progress" and time.monotonic() - self.said > LOGGED:
             self.said = time.monotonic()

@@ -122,6 +122,12 @@ class TrainConfig(Section):
     save_steps: int = Field(200, ge=1, description="Steps between checkpoints (not part of the identity)")
     save_total_limit: int = Field(5, ge=1, le=100, description="Checkpoints kept (not part of the identity)")
     logging_steps: int = Field(1, ge=1, description="Steps between progress lines (not part of the identity)")
+    stall_minutes: float = Field(
+        60, gt=0, le=1440, description="A training without a progress line for so long is stopped (minutes; beside)"
+    )
+    restarts: int = Field(
+        2, ge=0, le=20, description="How often a training that died or ran into its time limit resumes by itself"
+    )
     resume: str = Field(
         "auto",
         pattern=r"^(auto|never|checkpoint-\d+)$",
@@ -186,6 +192,29 @@ class ModalConfig(Section):
     timeout_hours: float = Field(24, gt=0, le=24, description="Longest training in one call (hours)")
 
 
+class BudgetConfig(Section):
+    """Bounds on what is spent: a training that reaches one is stopped with a checkpoint, and resumes when it is raised.
+
+    Hours are wall-clock hours of the training's call, on one GPU; with ``compute: local`` those of this machine.
+    """
+
+    max_hours: float | None = Field(None, gt=0, description="Longest training in one run (hours); empty: no bound")
+    max_cost: float | None = Field(None, gt=0, description="Highest cost of one run's training (currency)")
+    max_cost_per_month: float | None = Field(
+        None, gt=0, description="Highest cost of all trainings of a calendar month, by the ledger (currency)"
+    )
+    prices: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="Price of each GPU (currency per hour), such as A100-80GB: 2.5"
+    )
+    currency: str = Field("USD", min_length=1, max_length=8, description="What prices are in")
+    prices_as_of: str = Field("", pattern=r"^(\d{4}-\d\d-\d\d)?$", description="When the prices were looked up")
+
+    def hourly(self, gpu: str) -> float | None:
+        """The price of an hour; of several cards the dearest one's; None where one is unknown."""
+        prices = [self.prices.get(card) for card in gpu.split(",")]
+        return None if None in prices else max(price for price in prices if price is not None)
+
+
 class OutputConfig(Section):
     """What comes back to this machine."""
 
@@ -205,6 +234,7 @@ class RunConfig(Section):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="The comparison on the held-out set")
     wheel: WheelConfig = Field(default_factory=WheelConfig, description="The wheel of paddlepaddle-gpu")
     modal: ModalConfig = Field(default_factory=ModalConfig, description="GPU and limits at Modal")
+    budget: BudgetConfig = Field(default_factory=BudgetConfig, description="What a run and a month may cost")
     output: OutputConfig = Field(default_factory=OutputConfig, description="What comes back to this machine")
 
     @model_validator(mode="before")
@@ -239,6 +269,9 @@ class RunConfig(Section):
                 check(self.modal.gpu.split(",")[0], self.train.max_seq_len, lora=lora, bf16=bf16)
             except ConfigError as error:
                 problems.append(str(error))
+        bounded = self.budget.max_cost is not None or self.budget.max_cost_per_month is not None
+        if bounded and self.compute == "modal" and self.budget.hourly(self.modal.gpu) is None:
+            problems.append(f"a bound on cost needs budget.prices of {self.modal.gpu}: see Modal's price page")
         if self.on_cpu and self.train.precision != "float32":
             problems.append(f"{self._cpu_reason} needs train.precision float32: the CPU kernels have no bf16")
         if problems:

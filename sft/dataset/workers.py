@@ -2,21 +2,21 @@
 
 A process without threads forks its workers, which starts them at once. One with threads (a Prefect flow) must not fork,
 and ``multiprocessing``'s spawn imports the main module again, which runs a script that has no guard: there, workers
-are interpreters of our own that take ranges on their standard input.
+are interpreters of our own that take ranges through a pipe.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from sft.dataset.scan import Options, Part, scan
 from sft.errors import SftError
@@ -48,58 +48,58 @@ class _Interpreters:
     """Worker processes that are lent to one caller after the other."""
 
     def __init__(self, count: int) -> None:
-        # Ours to ours: nothing from outside is unpickled.
-        command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(PROJECT)!r}); {_BODY}"]
-        pipe = subprocess.PIPE
-        self._all = [subprocess.Popen(command, stdin=pipe, stdout=pipe) for _ in range(count)]
-        self._free: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-        for process in self._all:
-            self._free.put(process)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._free: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self._all = [self._start() for _ in range(count)]
+        for connection in self._all:
+            self._free.put(connection)
+
+    def _start(self) -> Connection:
+        ours, theirs = Pipe()
+        body = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); {_BODY}"
+        command = [sys.executable, "-c", body, str(theirs.fileno())]
+        self._processes.append(subprocess.Popen(command, pass_fds=[theirs.fileno()]))
+        theirs.close()
+        return ours
 
     def __enter__(self) -> _Interpreters:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process in self._all:
+        for process, connection in zip(self._processes, self._all):
+            connection.close()
             process.kill()
             process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
 
     def scan(self, path: Path, piece: Piece, options: Options) -> Part:
-        process = self._free.get()
-        assert process.stdin is not None
-        assert process.stdout is not None
+        connection = self._free.get()
         try:
-            pickle.dump((path, *piece, options), process.stdin)
-            process.stdin.flush()
-            answer: Any = pickle.load(process.stdout)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            connection.send((path, *piece, options))
+            answer = connection.recv()
+        except (OSError, EOFError) as error:
             remedy = "run again; with less memory, set dataset.workers=1"
             raise SftError("a process that validates was killed", where=str(path), remedy=remedy) from error
         finally:
-            self._free.put(process)
+            self._free.put(connection)
         if isinstance(answer, BaseException):
             raise answer
         assert isinstance(answer, Part)
         return answer
 
 
-_BODY = "from sft.dataset.workers import serve; serve()"
+_BODY = "from sft.dataset.workers import serve; serve(int(sys.argv[1]))"
 
 
-def serve() -> None:
-    """The body of a worker: answer each range on standard input until that ends."""
-    out = sys.stdout.buffer
+def serve(descriptor: int) -> None:
+    """The body of a worker: answer each range that comes through the pipe until that is closed."""
+    connection = Connection(descriptor)
     while True:
         try:
-            arguments = pickle.load(sys.stdin.buffer)
+            arguments = connection.recv()
         except EOFError:
             return
         try:
-            answer: Any = scan(*arguments)
+            answer: Part | Exception = scan(*arguments)
         except Exception as error:
             answer = error
-        pickle.dump(answer, out)
-        out.flush()
+        connection.send(answer)

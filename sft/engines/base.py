@@ -39,10 +39,11 @@ class TrainSpec(BaseModel):
     save_steps: int
     save_total_limit: int
     logging_steps: int
+    stall_minutes: float = 60
 
     def identity(self) -> dict[str, Any]:
         """What changes the result: everything but the device and how often is logged and saved."""
-        beside = {"device", "save_steps", "save_total_limit", "logging_steps"}
+        beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes"}
         return {key: value for key, value in self.model_dump().items() if key not in beside}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import signal
 import sys
 from types import ModuleType
 from typing import Any
@@ -30,11 +31,29 @@ def stub_triton() -> None:
     sys.modules.update({"triton": triton, "triton.language": language})
 
 
+def save_at_sigterm() -> None:
+    """At SIGTERM the step that runs is finished, saved as a checkpoint, and the training ends."""
+    from paddleformers.trainer.trainer_callback import DefaultFlowCallback
+
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    plain = DefaultFlowCallback.on_step_end
+
+    def on_step_end(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> Any:
+        control = plain(self, args, state, control, **rest)
+        if asked:
+            control.should_save = control.should_training_stop = True
+        return control
+
+    DefaultFlowCallback.on_step_end = on_step_end
+
+
 def main() -> None:
     """Run PaddleFormers' launcher with this process's arguments."""
     stub_triton()
     from paddleformers.cli.launcher import launch
 
+    save_at_sigterm()
     launch()
 
 

@@ -21,6 +21,7 @@ from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Context, Job
 from sft.trainer import Trainer
 
+MINUTES = 60  # seconds
 # Files of the base model that serving needs and that a trainer may not write.
 COMPANIONS = ("chat_template.jinja", "inference.yml", "generation_config.json", "preprocessor_config.json")
 
@@ -77,7 +78,8 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
         resume_from = checkpoints.choose(folders.output, args.resume, args.identity, engine.checkpoint_problems)
         if resume_from is not None:
             context.event("resume", checkpoint=resume_from.name)
-        trainer = Trainer(context, engine, args.identity, run, lock)
+        stall, smaller = args.spec.stall_minutes * MINUTES, _smaller(args.spec)
+        trainer = Trainer(context, engine, args.identity, run, lock, stall_seconds=stall, smaller=smaller)
         command = engine.command(args.spec, folders, resume_from)
         folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
         trainer.run(command, folders.output, resume_from)
@@ -89,6 +91,15 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
         records.write_record(run, record)
         context.commit()
         return record
+
+
+def _smaller(spec: TrainSpec) -> str:
+    """The next smaller settings that give the same training, as words that can be pasted."""
+    batch, steps = spec.batch_size, spec.gradient_accumulation_steps
+    if batch > 1:
+        half = batch // 2
+        return f"--set train.batch_size={half} --set train.gradient_accumulation_steps={steps * batch // half}"
+    return f"--set train.max_seq_len={max(64, spec.max_seq_len // 2)} (sft validate --max-seq-len says which rows fit)"
 
 
 def _prepare(args: TrainArgs, run: Path, context: Context) -> Folders:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from safetensors.numpy import load_file
 
 from compute.local import LocalCompute
 from flows.fine_tune import RunResult, fine_tune
-from sft import records
+from sft import checkpoints, records
 from sft.config import RunConfig, load
-from sft.errors import DatasetError
+from sft.errors import BudgetExceeded, DatasetError, JobDied
+from tasks.following import running_calls
+from tasks.ledger import read_ledger
 from tests.conftest import Dataset
+from tests.support.killer import kill_training_after
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 SETTINGS = [
@@ -134,10 +138,7 @@ def test_a_broken_dataset_starts_no_job(home: Path) -> None:
 
 
 def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Path) -> None:
-    from sft.errors import JobDied
-    from tests.support.killer import kill_training_after
-
-    config = configuration("train.max_steps=40", "train.save_steps=10")
+    config = configuration("train.max_steps=40", "train.save_steps=10", "train.restarts=0")
     compute = LocalCompute(home / "state")
     with kill_training_after(compute, checkpoint=20), pytest.raises(JobDied):
         run(config)
@@ -154,3 +155,38 @@ def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Pat
     assert points == sorted(set(points)), "a step was logged twice"
     assert points[-1] == 40
     assert result.trained
+
+
+def test_a_training_that_dies_resumes_by_itself_and_the_ledger_tells(home: Path) -> None:
+    compute = LocalCompute(home / "state")
+    with kill_training_after(compute, checkpoint=10):
+        result = run(configuration("train.max_steps=30", "train.save_steps=5"))
+    assert result.trained
+    (place,) = (compute.volumes.outputs / "runs").iterdir()
+    assert (records.read_record(place) or {})["resumed_from"]
+    assert len([call for call in os.listdir(compute.calls) if call.startswith("train-")]) == 2
+    run(configuration("train.max_steps=30", "train.save_steps=5"))
+    first, second = read_ledger(compute)
+    assert (first.outcome, second.outcome) == ("completed", "completed")
+    assert (first.trained, second.trained, second.training_seconds) == (True, False, 0)
+    assert first.identity == second.identity == result.identity
+    assert first.metrics["tuned"] == result.tuned
+    assert (first.steps, first.gpu, first.engine, first.error) == (30, "cpu", "paddleformers", "")
+    assert first.versions["prefect"] == version("prefect")
+    best = [path.name for path in (place / "best").iterdir()]
+    assert best == [(records.read_record(place) or {})["best_checkpoint"]]
+    assert checkpoints.problems(place / "best" / best[0], result.identity, lambda folder: []) == []
+
+
+def test_a_training_that_costs_too_much_is_stopped_with_a_checkpoint(home: Path) -> None:
+    settings = ("train.max_steps=100000", "train.save_steps=100000", "budget.max_hours=0.0025")
+    with pytest.raises(BudgetExceeded, match=r"of 0\.0025 h"):
+        run(configuration(*settings))
+    compute = LocalCompute(home / "state")
+    assert running_calls(compute) == {}
+    (place,) = (compute.volumes.outputs / "runs").iterdir()
+    (saved,) = checkpoints.listed(place / "trainer")
+    identity = read_ledger(compute)[0].identity
+    assert checkpoints.problems(saved[1], identity, lambda folder: []) == [], "saved at the stop, and whole"
+    entry = read_ledger(compute)[-1]
+    assert (entry.outcome, "budget.max_hours" in entry.error) == ("failed", True)

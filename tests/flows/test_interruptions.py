@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from compute.local import LocalCompute
+from sft import checkpoints
 from tests.compute.test_local import processes
 
 SFT = str(Path(sys.executable).with_name("sft"))
@@ -92,18 +94,24 @@ def test_a_rerun_after_sigkill_attaches_to_the_same_training_and_ctrl_c_ends_it(
 ) -> None:
     first = start()
     first.wait_for("checkpoint-5 is complete")
+    killed = newest_run()
     first.process.kill()
     first.process.wait()
     second = start()
     second.wait_for("attached to call")
     second.wait_for("checkpoint-5 is complete")
     assert len(trainings(home)) == 1
+    assert state_of(killed) == "Crashed", "the killed run is still called running"
     assert len(processes(str(home / "state"))) == 2, "one job and its trainer"
 
     second.process.send_signal(signal.SIGINT)
     assert second.process.wait(10) == 130
     assert processes(str(home / "state")) == []
     assert state_of(newest_run()) == "Cancelled"
+    (run,) = (home / "state" / "volumes" / "outputs" / "runs").iterdir()
+    step, checkpoint = checkpoints.listed(run / "trainer")[-1]
+    assert step % 5, "a checkpoint beside the regular ones was saved at the stop"
+    assert (checkpoint / checkpoints.MANIFEST).exists()
     assert "run again to resume" in second.log.read_text()
 
 
@@ -140,3 +148,47 @@ def test_a_cancelled_run_kills_its_job_within_ten_seconds_and_ends_cancelled(
     orchestrator.process.wait(20)
     assert orchestrator.process.returncode == 130, orchestrator.log.read_text()
     assert state_of(run) == "Cancelled"
+
+
+def sft(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SFT_HOME": str(home / "state"), "PYTHONWARNINGS": "ignore"}
+    environment["PREFECT_API_URL"] = str(get_current_settings().api.url)
+    return subprocess.run([SFT, *args], cwd=home, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_a_detached_training_runs_on_until_it_is_cancelled(home: Path, start: Callable[..., Orchestrator]) -> None:
+    settings = [part for s in [*SETTINGS, "train.max_steps=100000"] for part in ("--set", s)]
+    left = sft(home, "run", "smoke", *settings, "--detach")
+    assert left.returncode == 0, left.stdout + left.stderr
+    assert "sft cancel stops it" in left.stdout
+    assert state_of(newest_run()) == "Detached"
+    assert len(trainings(home)) == 1
+    attached = start()
+    attached.wait_for("checkpoint-5 is complete")
+    wrong = sft(home, "cancel", "ffff")
+    assert (wrong.returncode, "no such training runs" in wrong.stderr) == (2, True)
+    asked = time.monotonic()
+    stopped = sft(home, "cancel")
+    assert stopped.returncode == 0, stopped.stderr
+    assert processes(str(home / "state")) == []
+    assert time.monotonic() - asked < 10 + 3, "ten seconds, and the command's own start"
+    assert attached.process.wait(20) == 130, attached.log.read_text()
+    told = sft(home, "history", "--json").stdout.splitlines()
+    assert [json.loads(line)["outcome"] for line in told] == ["detached", "cancelled"]
+    assert sft(home, "cancel").returncode == 2
+
+
+def test_the_second_ctrl_c_stops_at_once(home: Path, start: Callable[..., Orchestrator]) -> None:
+    orchestrator = start()
+    orchestrator.wait_for("checkpoint-5 is complete")
+    (trainer,) = [found for found in processes(str(home / "state")) if "sft.engines.cpu_launcher" in found.cmdline()]
+    trainer.suspend()  # it will not obey: the graceful way takes all its time
+    orchestrator.process.send_signal(signal.SIGINT)
+    orchestrator.wait_for("Ctrl-C again stops it at once")
+    time.sleep(0.5)
+    again = time.monotonic()
+    orchestrator.process.send_signal(signal.SIGINT)
+    while processes(str(home / "state")):
+        assert time.monotonic() - again < 3, orchestrator.log.read_text()
+        time.sleep(0.05)
+    assert orchestrator.process.wait(15) == 130

@@ -87,7 +87,7 @@ def test_a_trainer_that_ends_early_without_an_error_has_failed(
 def test_out_of_memory_says_what_to_change(home: Path, context: Context) -> None:
     with pytest.raises(TrainingFailed, match="Out of memory error on GPU 0") as caught:
         train(args(home, batch_size=64), context)
-    assert "halve train.batch_size" in caught.value.remedy
+    assert "--set train.batch_size=32 --set train.gradient_accumulation_steps=2" in caught.value.remedy
 
 
 def test_a_missing_command_is_an_error(home: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,153 @@
+"""The ledger: one record for each run on the outputs volume, whatever became of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from compute.base import Compute
+from compute.records import put_json
+from compute.select import state_folder
+from sft import records
+from sft.config import RunConfig
+from sft.errors import Detached, JobCancelled, SftError
+
+Outcome = Literal["running", "completed", "failed", "cancelled", "detached"]
+FOLDER = "ledger"
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class Entry(BaseModel):
+    """One run. Times are Unix times in seconds; ``cost`` is an estimate from budget.prices, None without a price."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    name: str
+    profile: str = ""
+    started: float
+    finished: float = 0
+    outcome: Outcome = "running"
+    error: str = ""
+    identity: str = ""
+    dataset: str = ""
+    base_model: str = ""
+    engine: str = ""
+    engine_version: str = ""
+    compute: str = ""
+    gpu: str = ""
+    steps: int = 0
+    trained: bool = False
+    training_seconds: float = 0
+    cost: float | None = None
+    currency: str = ""
+    rows: int = 0
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    git: str = ""
+    prefect_run: str = ""
+
+
+@contextmanager
+def recorded(config: RunConfig, compute: Compute) -> Iterator[Entry]:
+    """An entry that the run fills in; it is written at the end, with the outcome. A ledger that cannot be written
+    fails no run.
+    """
+    entry = Entry(
+        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}",
+        name=config.name,
+        profile=config.profile,
+        started=time.time(),
+        engine=config.engine,
+        compute=config.compute,
+        currency=config.budget.currency,
+        versions={name: version(name) for name in ("prefect", "modal", "paddleocr-vl-sft")}
+        | {"python": platform.python_version()},
+        git=_commit(),
+        prefect_run=str(flow_run.id or ""),
+    )
+    try:
+        yield entry
+        entry.outcome = "completed"
+    except Detached:
+        entry.outcome = "detached"
+        raise
+    except JobCancelled as error:
+        entry.outcome, entry.error = "cancelled", redacted(error.message)
+        raise
+    except BaseException as error:
+        text = str(error) if isinstance(error, SftError) else f"{type(error).__name__}: {error}"
+        entry.outcome, entry.error = "failed", redacted(text)[:2000]
+        raise
+    finally:
+        entry.finished = time.time()
+        _write(entry, compute)
+
+
+def redacted(text: str) -> str:
+    """The text without the secrets of the environment."""
+    for name in SECRETS:
+        value = os.environ.get(name, "")
+        if len(value) >= 6:
+            text = text.replace(value, "***")
+    return text
+
+
+def _write(entry: Entry, compute: Compute) -> None:
+    from tasks.telling import tell
+
+    try:
+        put_json(compute, "outputs", f"{FOLDER}/{entry.id}.json", entry.model_dump())
+    except SftError as error:
+        tell(f"the run could not be written to the ledger: {error}")
+
+
+def _commit() -> str:
+    """The commit of this project's code, with + where files are changed; empty where it is no checkout."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _git(*args: str) -> str:
+    command = ("git", "-C", str(PROJECT), *args)
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+
+def read_ledger(compute: Compute) -> list[Entry]:
+    """All entries, the oldest first. An entry never changes: each is fetched once and then kept on this machine."""
+    kept = state_folder() / "ledger" / compute.name
+    found = []
+    for file in compute.list("outputs", FOLDER):
+        name = file.path.rpartition("/")[2]
+        if not name.endswith(".json"):
+            continue
+        content = records.read_json(kept / name) if compute.name != "local" else None
+        if content is None:
+            raw = compute.read("outputs", file.path)
+            try:
+                content = json.loads(raw or b"")
+            except ValueError:
+                continue  # torn: the machine went down while it was written
+            if compute.name != "local":
+                records.write_json(kept / name, content)
+        try:
+            found.append(Entry.model_validate(content))
+        except ValidationError:
+            continue  # of a version that knew other fields
+    return sorted(found, key=lambda entry: entry.started)
