@@ -1,5 +1,5 @@
 # Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo test lint format bench lock
+.PHONY: demo test chaos lint format bench lock
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON310 ?= $(shell for p in python3.10 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute tasks flows modal_infra scripts benchmarks tests
@@ -13,6 +13,12 @@ test: .venv/ready .venv310/ready lint
 
 bench: .venv/ready
 	.venv/bin/python -m benchmarks
+
+# Runs that are killed, cancelled and torn at random; make chaos N=200 SEED=1
+N ?= 20
+SEED ?= 1
+chaos: .venv/ready
+	.venv/bin/python -m tests.chaos --rounds $(N) --seed $(SEED)
 
 lint: .venv/ready
 	.venv/bin/ruff check .

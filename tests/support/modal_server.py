@@ -178,6 +178,7 @@ class ModalServer:
         self.faults: collections.Counter[str] = collections.Counter()
         self.rpcs: collections.Counter[str] = collections.Counter()
         self.refused: dict[str, Status] = {}  # RPC → the status with which it always fails
+        self.delay = 0.0  # seconds that each answer takes longer
         self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
         self.url = ""
@@ -588,6 +589,8 @@ def servicer(modal: ModalServer, container: Container | None) -> Any:
         async def serve(self: Any, stream: Any) -> None:
             request = await stream.recv_message()
             modal.rpcs[name] += 1
+            if modal.delay:
+                await asyncio.sleep(modal.delay)
             if not modal.token_valid and container is None:
                 raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed")
             if handler is None:
