@@ -17,9 +17,11 @@ from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.jobs.train import DatasetPlace
 from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
+from tasks.budget import gpu
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
 from tasks.following import running_call
+from tasks.ledger import read_ledger
 from tasks.stored_dataset import read_stored
 from tasks.train import finished_training
 from tasks.validate_dataset import limits_for
@@ -97,6 +99,7 @@ def _add_training(
         table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", LATER, "to do")
         return
     args = train_args(config, place, rows, base)
+    told += f"; {cost_estimate(config, compute, spec.max_steps)}"
     training = finished_training(compute, args.identity)
     running = running_call(compute, f"train-{args.identity[:16]}")
     table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training))
@@ -106,6 +109,19 @@ def _add_training(
     key = evaluation.key(training["model_identity"]) if training else ""
     done = compute.read("outputs", f"runs/{args.identity[:16]}/evaluation/{key}/record.json") if training else None
     table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))
+
+
+def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
+    """Hours and cost of ``steps`` steps, by the newest training of the ledger with this engine on this GPU."""
+    entries = read_ledger(compute)
+    like = [e for e in entries if e.trained and e.steps and (e.engine, e.gpu) == (config.engine, gpu(config))]
+    if not like:
+        return "hours unknown until a training like it is in the ledger"
+    hours = steps * like[-1].training_seconds / like[-1].steps / 3600
+    price = config.budget.hourly(gpu(config))
+    dated = f", prices of {config.budget.prices_as_of}" if config.budget.prices_as_of else ""
+    cost = f", {hours * price:.2f} {config.budget.currency}{dated}" if price is not None else ""
+    return f"about {hours:.2g} h{cost}, as the run of {time.strftime('%Y-%m-%d', time.localtime(like[-1].started))}"
 
 
 def _state(record: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -207,7 +208,7 @@ class BudgetConfig(Section):
         default_factory=dict, description="Price of each GPU (currency per hour), such as A100-80GB: 2.5"
     )
     currency: str = Field("USD", min_length=1, max_length=8, description="What prices are in")
-    prices_as_of: str = Field("", pattern=r"^(\d{4}-\d\d-\d\d)?$", description="When the prices were looked up")
+    prices_as_of: date | None = Field(None, description="When the prices were looked up (a date)")
 
     def hourly(self, gpu: str) -> float | None:
         """The price of an hour; of several cards the dearest one's; None where one is unknown."""

@@ -90,12 +90,17 @@ def below(home: str) -> list[psutil.Process]:
 
 def trainers(home: str) -> list[psutil.Process]:
     """Living trainers of a round. A container's trainer shows the mount's paths, but works in the round's folder."""
-    found = []
-    for process in below(home) if not home.startswith("@") else []:
+    found: dict[int, psutil.Process] = {}
+    for process in below(home):
         with suppress(psutil.Error, OSError):
             if "sft.engines.cpu_launcher" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                found[process.pid] = process
+    alone = []
+    for process in found.values():
+        with suppress(psutil.Error):
+            if process.ppid() not in found:  # a child between fork and exec still has its parent's command line
+                alone.append(process)
+    return alone
 
 
 class Round:

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 from prefect.settings import get_current_settings
 
+from compute.local import LocalCompute
+from flows.planning import cost_estimate
+from sft import records
+from sft.config import load
+from tasks.ledger import Entry
 from tests.conftest import Dataset
 
 SFT = str(Path(sys.executable).with_name("sft"))
@@ -96,3 +101,16 @@ def test_help_imports_neither_prefect_nor_paddle() -> None:
     )
     process = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True)
     assert json.loads(process.stdout) == []
+
+
+def test_the_plan_says_what_a_training_like_the_last_one_would_cost(home: Path) -> None:
+    entry = Entry(
+        id="a", name="x", started=0, engine="paddleformers", gpu="cpu", steps=100, trained=True, training_seconds=36
+    )
+    LocalCompute(home / "state").volumes.make()
+    records.write_json(home / "state" / "volumes" / "outputs" / "ledger" / "a.json", entry.model_dump())
+    config = load("smoke", ["budget.prices={cpu: 2}", "budget.prices_as_of=2026-11-01"]).config
+    told = cost_estimate(config, LocalCompute(home / "state"), 50_000)
+    assert told.startswith("about 5 h, 10.00 USD, prices of 2026-11-01")
+    other = load("smoke", ["engine=paddleformers"]).config
+    assert "USD" not in cost_estimate(other, LocalCompute(home / "state"), 50_000)
