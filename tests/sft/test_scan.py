@@ -213,3 +213,12 @@ def test_a_key_named_twice_is_an_error_with_its_line(dataset: Dataset) -> None:
     for images in (True, False):
         (finding,) = validate_file(path, DatasetConfig(), images=images).shown
         assert (finding.rule, finding.where, finding.value) == ("duplicate-key", f"{path}:2", "text")
+
+
+def test_two_rows_in_a_line_and_one_in_two_are_not_taken_for_three(tmp_path: Path) -> None:
+    one = WITH % b"a.png"
+    data = one + one + b"\n" + one.replace(b", ", b",\n", 1) + b"\n"
+    assert data.count(b"\n") == 3
+    assert scan.plain_rows(data, Block(data, 1).lines(), "erniekit") is None
+    whole, _ = parts(tmp_path / "x.jsonl", data, "erniekit")
+    assert whole.counts == {"json": 3}
