@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ def main() -> None:
         "--modal-every", type=int, default=5, help="every which round runs against the stand-in for Modal"
     )
     options = parser.parse_args()
+    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     with prefect_test_harness(server_startup_timeout=120), options.log.open("a") as log:
         api, folder = str(get_current_settings().api.url), Path(tempfile.mkdtemp(prefix="sft-chaos-"))

@@ -30,6 +30,7 @@ from tests.support.modal_server import RPCS, ModalServer
 
 STEPS, SAVE = 14, 3
 SFT = str(Path(sys.executable).with_name("sft"))
+CANCELLED = 10  # seconds within which a cancelled run's job must be gone
 LONGEST = 240  # seconds until a process is given up
 NEVER_FAULTY = {"ClientHello", "ContainerHello"}  # asked once, before there is anything to retry
 SETTINGS = (
@@ -237,6 +238,8 @@ class Round:
             time.sleep(0.05)
         if working:
             self.outcome.cancel.append(time.monotonic() - begun)
+            if self.outcome.cancel[-1] > CANCELLED:
+                self.outcome.problems.append(f"the job died {self.outcome.cancel[-1]:.1f} s after the cancel")
         self._end(process)
 
     def two_triggers(self) -> None:
