@@ -17,13 +17,14 @@ from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.jobs.train import DatasetPlace
 from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
+from sft.volumes import run_place
 from tasks.budget import gpu
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
 from tasks.following import running_call
 from tasks.ledger import read_ledger
 from tasks.stored_dataset import read_stored
-from tasks.train import finished_training
+from tasks.train import call_key, finished_training
 from tasks.validate_dataset import limits_for
 
 LATER = "known once the step before has run"
@@ -101,13 +102,13 @@ def _add_training(
     args = train_args(config, place, rows, base)
     told += f"; {cost_estimate(config, compute, spec.max_steps)}"
     training = finished_training(compute, args.identity)
-    running = running_call(compute, f"train-{args.identity[:16]}")
+    running = running_call(compute, call_key(args.identity))
     table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training))
     folder = Path(config.output.folder) / f"{config.name}-{args.identity[:8]}"
     table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")
     evaluation = evaluate_args(config, args)
     key = evaluation.key(training["model_identity"]) if training else ""
-    done = compute.read("outputs", f"runs/{args.identity[:16]}/evaluation/{key}/record.json") if training else None
+    done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if training else None
     table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))
 
 

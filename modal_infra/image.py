@@ -34,7 +34,6 @@ DOMAIN = (
     "huggingface-hub==1.33.0",
     "safetensors==0.8.0",
     "zstandard==0.25.0",
-    "apted==1.0.3",
 )
 NUMPY = "numpy==1.26.4"  # paddle asks for >= 2, paddleformers for <= 1.26.4, which works with both: it comes last
 IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weights and templates are no .py files

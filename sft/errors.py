@@ -95,8 +95,6 @@ class BudgetExceeded(JobError):
 class Detached(JobError):
     """The job runs on, and nobody waits for it: it was asked for. ``value`` is the call id."""
 
-    exit_code = 0
-
 
 class IntegrityError(SftError):
     """Stored files are not what their record says."""

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -106,7 +107,7 @@ class Trainer:
                 if self._full:
                     raise self._full[0]
         except BaseException:
-            self.ended_by_itself = _end(process)
+            self.ended_by_itself = _end(process, read)
             raise
         finally:
             watch.stop()
@@ -245,17 +246,30 @@ class Watch:
                 return
 
 
-def _end(process: subprocess.Popen[str]) -> bool:
-    """Ask the trainer to end, then make it; True if it ended by itself."""
+def _end(process: subprocess.Popen[str], read: Callable[[str], None]) -> bool:
+    """Ask the trainer to end, then make it; True if it ended by itself.
+
+    What it still says is read: the steps up to the checkpoint that it saves, and nobody writes into a full pipe.
+    """
     process.terminate()
-    if process.stdout is not None:  # whoever nobody reads stands still in the middle of a line
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+    reader = threading.Thread(target=_read_rest, args=(process, read), daemon=True)
+    reader.start()
     try:
         return process.wait(GRACE) == 0
     except subprocess.TimeoutExpired:
         kill_tree(process.pid)
         process.wait()
         return False
+    finally:
+        reader.join(1.0)
+
+
+def _read_rest(process: subprocess.Popen[str], read: Callable[[str], None]) -> None:
+    if process.stdout is None:
+        return
+    with suppress(TrainingFailed, OSError, ValueError):  # it is being stopped already
+        for line in process.stdout:
+            read(line)
 
 
 def _keep_until(path: Path, step: int) -> list[tuple[int, float]]:

@@ -8,6 +8,11 @@ from pathlib import Path
 NAMES = ("data", "models", "outputs")
 
 
+def run_place(identity: str) -> str:
+    """The folder of one training, relative to the outputs volume; ``identity`` is its fingerprint."""
+    return f"runs/{identity[:16]}"
+
+
 @dataclass(frozen=True)
 class Volumes:
     """The mount points: /data, /models, /outputs in a Modal container; three folders on one machine."""
@@ -28,4 +33,4 @@ class Volumes:
 
     def run(self, identity: str) -> Path:
         """The folder of one training on the outputs volume; ``identity`` is its fingerprint."""
-        return self.outputs / "runs" / identity[:16]
+        return self.outputs / run_place(identity)

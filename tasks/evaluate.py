@@ -15,6 +15,7 @@ from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.predict import PredictArgs
 from sft.plan import predict_args
+from sft.volumes import run_place
 from tasks.following import DELAYS, RETRIES, attach_or_start, follow, is_transient, run_job
 from tasks.telling import pass_on, tell
 
@@ -38,7 +39,7 @@ def evaluate(
         IntegrityError: the tuned model is damaged or does not load.
     """
     key = args.key(training["model_identity"])
-    place = f"runs/{args.identity[:16]}/evaluation/{key}"
+    place = f"{run_place(args.identity)}/evaluation/{key}"
     record = read_json(compute, "outputs", f"{place}/record.json")
     if record is None:
         share_out(compute, key, predict_args(args, shards))

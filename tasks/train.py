@@ -18,6 +18,7 @@ from compute.records import read_json
 from sft.errors import Detached, JobDied
 from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
+from sft.volumes import run_place
 from tasks.budget import Budget
 from tasks.following import DELAYS, RETRIES, is_transient, run_job, started
 from tasks.telling import pass_on, tell
@@ -52,7 +53,7 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
         tell(f"training {args.identity[:16]} has finished before ({known['steps']} steps); nothing is trained")
         _show_curve(compute, args.identity)
         return {**known, "reused": True}
-    key = f"train-{args.identity[:16]}"
+    key = call_key(args.identity)
     progress = _Progress(args, lambda: budget.check(time.time() - started(compute, key)) if budget else None)
     try:
         record = _until_it_ends(args, compute, key, progress, restarts)
@@ -79,9 +80,14 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
     raise AssertionError("unreachable")
 
 
+def call_key(identity: str) -> str:
+    """Under what name the training's call is kept."""
+    return f"train-{identity[:16]}"
+
+
 def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:
     """The record of a finished training, or None."""
-    return read_json(compute, "outputs", f"runs/{identity[:16]}/record.json")
+    return read_json(compute, "outputs", f"{run_place(identity)}/record.json")
 
 
 class _Progress:
@@ -122,7 +128,7 @@ class _Progress:
 
 
 def _show_curve(compute: Compute, identity: str) -> None:
-    content = compute.read("outputs", f"runs/{identity[:16]}/metrics.jsonl") or b""
+    content = compute.read("outputs", f"{run_place(identity)}/metrics.jsonl") or b""
     points = [json.loads(line) for line in content.splitlines()]
     if points:
         svg = base64.b64encode(loss_curve(points).encode()).decode()

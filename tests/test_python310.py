@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv310" / "bin" / "python"
-NAMES = ("config", "rows", "validate", "metrics", "records", "checkpoints", "lease", "plan", "report")
+NAMES = (
+    *("config", "rows", "validate", "metrics", "records", "checkpoints", "lease", "plan", "report"),
+    *("lines", "scan", "headers", "texts", "convert", "split", "repeats"),
+)
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="make found no Python 3.10 on this machine")

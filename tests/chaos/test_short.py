@@ -1,4 +1,4 @@
-"""Two seeded rounds; ``make chaos N=200`` plays many."""
+"""A seeded round; ``make chaos N=200`` plays many, against the stand-in for Modal too."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import pytest
 from prefect.settings import get_current_settings
 
 from tests.chaos.rounds import play, summary, trained
-from tests.compute.test_modal import CAN_UNSHARE
 
 
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize(("seed", "place"), [(7, "local"), (20, "modal")])
-def test_a_disturbed_run_ends_like_an_undisturbed_one(tmp_path: Path, seed: int, place: str) -> None:
-    if place == "modal" and not CAN_UNSHARE:
-        pytest.skip("unshare --mount is not permitted here: volumes cannot be mounted")
-    outcome = play(seed, tmp_path, str(get_current_settings().api.url), place)
-    assert outcome.faults
+def test_a_disturbed_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    outcome = play(14, tmp_path, str(get_current_settings().api.url), "local")
+    assert outcome.faults[0] == "tear_checkpoint"
     assert not outcome.problems, summary([outcome])
 
 

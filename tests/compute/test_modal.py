@@ -202,22 +202,23 @@ def test_a_preempted_container_commits_its_checkpoints_and_the_next_one_resumes(
     deployed: ModalServer, start: Callable[..., Orchestrator], number: int
 ) -> None:
     """Modal takes a machine away and starts the same input on another one: the run goes on by itself."""
-    orchestrator = start(deployed, steps=30)
+    orchestrator = start(deployed, steps=24)
     orchestrator.wait_for("checkpoint-10 is complete")
     (call_id,) = trainings(deployed)
     container, before = deployed.calls[call_id].container, time.monotonic()
     assert container is not None
     container.preempt(number)
     orchestrator.wait_for("resuming from checkpoint-")
-    _, files = next((when, files) for when, files in deployed.commits if when > before)
-    assert any(name.endswith("checkpoint-10/checkpoint_manifest.json") for name in files)
-    assert not any(name.endswith("lease.json") for name in files), "the lease was not given back"
+    committed = [files for when, files in deployed.commits if when > before]
+    left = [files for files in committed if not any(name.endswith("/lease.json") for name in files)]
+    assert left, "the lease was not given back"
+    assert any(name.endswith("checkpoint-10/checkpoint_manifest.json") for name in left[0])
     text = orchestrator.end()
     assert orchestrator.process.returncode == 0, text
     assert trainings(deployed) == [call_id]
     (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, 31))
+    assert steps == list(range(1, 25))
 
 
 def test_passing_faults_of_every_request_change_nothing(
