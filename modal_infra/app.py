@@ -34,6 +34,13 @@ STEADY = os.environ.get("SFT_NONPREEMPTIBLE") == "1"
 
 setup = modal.App(SETUP)
 app = modal.App(APP)
+# What all trainings share. single_use: nothing of an earlier training is left on a GPU.
+TRAINING: dict[str, Any] = {
+    "volumes": VOLUMES,
+    "timeout": LONGEST,
+    "single_use_containers": True,
+    "nonpreemptible": STEADY,
+}
 SECRETS = [modal.Secret.from_name("huggingface")]  # HF_TOKEN, for gated or private base models
 
 
@@ -116,46 +123,25 @@ def prune(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("prune", args)
 
 
-@app.function(
-    image=engine_image("erniekit"), volumes=VOLUMES, timeout=LONGEST, single_use_containers=True, nonpreemptible=STEADY
-)
+@app.function(image=engine_image("erniekit"), **TRAINING)
 def train_erniekit(args: dict[str, Any]) -> dict[str, Any]:
     """A container of its own for each training: nothing of an earlier one is left on its GPU."""
     return run_job("train", args)
 
 
-@app.function(
-    image=engine_image("paddleformers"),
-    volumes=VOLUMES,
-    timeout=LONGEST,
-    single_use_containers=True,
-    nonpreemptible=STEADY,
-)
+@app.function(image=engine_image("paddleformers"), **TRAINING)
 def train_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
     """A container of its own for each training: nothing of an earlier one is left on its GPU."""
     return run_job("train", args)
 
 
-@app.function(
-    image=engine_image("erniekit"),
-    volumes=VOLUMES,
-    timeout=LONGEST,
-    single_use_containers=True,
-    nonpreemptible=STEADY,
-    gpu=list(FALLBACK),
-)
+@app.function(image=engine_image("erniekit"), gpu=list(FALLBACK), **TRAINING)
 def train_erniekit_fallback(args: dict[str, Any]) -> dict[str, Any]:
     """The same on whichever of the cards is free first."""
     return run_job("train", args)
 
 
-@app.function(
-    image=engine_image("paddleformers"),
-    volumes=VOLUMES,
-    timeout=LONGEST,
-    single_use_containers=True,
-    gpu=list(FALLBACK),
-)
+@app.function(image=engine_image("paddleformers"), gpu=list(FALLBACK), **TRAINING)
 def train_paddleformers_fallback(args: dict[str, Any]) -> dict[str, Any]:
     """The same on whichever of the cards is free first."""
     return run_job("train", args)

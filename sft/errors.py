@@ -112,6 +112,12 @@ class LeaseHeld(TransientError):
     """Another call holds the lease of the same training; ``value`` is that call's id."""
 
 
+def listed(problems: list[str], shown: int) -> str:
+    """The first problems, a line each, and how many there are more; for the end of a message."""
+    more = f"\n  and {len(problems) - shown} more" if len(problems) > shown else ""
+    return "\n  " + "\n  ".join(problems[:shown]) + more + "\n"
+
+
 Wire = dict[str, str]
 
 

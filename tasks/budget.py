@@ -32,6 +32,11 @@ class Budget:
         hourly = budget.hourly(gpu(config))
         return cls(budget.max_hours, budget.max_cost, budget.max_cost_per_month, hourly, spent, budget.currency)
 
+    @property
+    def bounded(self) -> bool:
+        """Is there a bound to look at?"""
+        return (self.max_hours, self.max_cost, self.max_cost_per_month) != (None, None, None)
+
     def cost(self, seconds: float) -> float | None:
         """What so many seconds of training cost; None where no price is known."""
         return None if self.hourly is None else self.hourly * seconds / HOUR

@@ -54,7 +54,9 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
         _show_curve(compute, args.identity)
         return {**known, "reused": True}
     key = call_key(args.identity)
-    progress = _Progress(args, lambda: budget.check(time.time() - started(compute, key)) if budget else None)
+    progress = _Progress(
+        args, lambda: budget.check(time.time() - started(compute, key)) if budget and budget.bounded else None
+    )
     try:
         record = _until_it_ends(args, compute, key, progress, restarts)
     except Detached as left:  # no failure of this step

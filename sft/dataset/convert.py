@@ -13,7 +13,7 @@ from sft.dataset.reading import detect_file
 from sft.dataset.rows import IMAGE_MARK, Format, Sample
 from sft.dataset.rules import RULES
 from sft.dataset.writing import replacing
-from sft.errors import DatasetError
+from sft.errors import DatasetError, listed
 
 KNOWN = {"erniekit": ("image_info", "text_info"), "messages": ("messages", "images")}
 _ENCODER = msgspec.json.Encoder()
@@ -49,14 +49,8 @@ def convert(source: Path, target: Path, form: Format, *, force: bool = False) ->
                 except ValueError as error:
                     problems.append(f"{source}:{number}: {error}")
         if problems:
-            more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-            raise DatasetError(
-                f"{len(problems)} rows cannot be converted, so that nothing is written:\n  "
-                + "\n  ".join(problems[:SHOWN])
-                + more
-                + "\n",
-                remedy=f"sft validate {source}",
-            )
+            said = f"{len(problems)} rows cannot be converted, so that nothing is written:{listed(problems, SHOWN)}"
+            raise DatasetError(said, remedy=f"sft validate {source}")
     return count
 
 

@@ -20,7 +20,7 @@ from sft.dataset.convert import as_row
 from sft.dataset.rows import IMAGE_MARK, Format, Sample
 from sft.dataset.rules import IMAGE_TYPES, TASKS
 from sft.dataset.writing import replacing
-from sft.errors import DatasetError, InputError
+from sft.errors import DatasetError, InputError, listed
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 TEXTS = (".md", ".txt")  # the first that exists counts
@@ -74,9 +74,8 @@ def import_dataset(source: Path, target: Path, options: Options) -> int:
             file.write(msgspec.json.encode(as_row(row, options.form)) + b"\n")
             count += 1
         if problems:
-            more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-            text = "\n  ".join(problems[:SHOWN]) + more
-            raise DatasetError(f"{len(problems)} entries cannot be used, so that nothing is written:\n  {text}\n")
+            said = f"{len(problems)} entries cannot be used, so that nothing is written:{listed(problems, SHOWN)}"
+            raise DatasetError(said)
         if not count:
             remedy = "images with .txt or .md beside them, a label file of PaddleOCR, .parquet or .arrow"
             raise InputError("nothing to import was found", where=str(source), remedy=remedy)

@@ -23,7 +23,7 @@ import msgspec
 from sft.dataset import rows, texts
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
-from sft.dataset.rules import MAX_LINE, SHORT, TASKS
+from sft.dataset.rules import BYTES_PER_TOKEN, MAX_LINE, SHORT, TASKS
 from sft.dataset.tokens import TEMPLATE, Limits
 
 DIGEST = 16  # bytes: identifies a row's content
@@ -206,7 +206,7 @@ class Scanner:
     def _estimate(self, answers: Sequence[str], characters: int) -> int:
         """About as many tokens as the answers become, whatever the tokenizer: one for three bytes."""
         joined = "".join(answers)
-        return (characters if joined.isascii() else len(joined.encode("utf-8", "surrogatepass"))) // 3
+        return (characters if joined.isascii() else len(joined.encode("utf-8", "surrogatepass"))) // BYTES_PER_TOKEN
 
     def _line(self, number: int, line: bytes, overlong: bool) -> None:
         if overlong or len(line) > MAX_LINE:

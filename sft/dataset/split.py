@@ -26,7 +26,6 @@ class Split:
 
     train: Counter[str] = field(default_factory=Counter)
     held_out: Counter[str] = field(default_factory=Counter)
-    groups: int = 0
 
 
 def group_of(sample: rows.Sample, pattern: re.Pattern[str]) -> str:
@@ -71,7 +70,8 @@ def split(
         compiled = re.compile(pattern)
     except re.error as error:
         raise InputError(f"no regular expression: {error}", where="--group", value=pattern) from error
-    form, found, least = detect_file(source), Split(), _thresholds(source, compiled, share, seed)
+    form, found = detect_file(source), Split()
+    least = _thresholds(source, form, compiled, share, seed)
     broken: list[str] = []
     with replacing(train, force=force) as kept, replacing(held_out, force=force) as aside:
         for number, line in numbered(source):
@@ -92,9 +92,11 @@ def split(
     return found
 
 
-def _thresholds(source: Path, pattern: re.Pattern[str], share: float, seed: int) -> Callable[[str], float]:
+def _thresholds(
+    source: Path, form: rows.Format, pattern: re.Pattern[str], share: float, seed: int
+) -> Callable[[str], float]:
     """The bound of each task: the share, or just above its smallest document."""
-    form, smallest = detect_file(source), dict[str, float]()
+    smallest: dict[str, float] = {}
     for _, line in numbered(source):
         sample = rows.decode(line, form)
         if sample is not None:

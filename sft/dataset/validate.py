@@ -13,7 +13,7 @@ from sft.dataset import repeats, rows, scan
 from sft.dataset.findings import Finding, Report, SplitStats
 from sft.dataset.images import Bounds
 from sft.dataset.lines import ranges
-from sft.dataset.reading import detect_file, first_line
+from sft.dataset.reading import detect_file
 from sft.dataset.rules import RULES
 from sft.dataset.tokens import Limits
 from sft.dataset.workers import scan_all
@@ -49,8 +49,7 @@ class Validator:
         Raises:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
-        first_line(path)
-        options = self._options(path, images)
+        options = self._options(detect_file(path), images)
         stats = SplitStats(str(path), options.form)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
@@ -80,11 +79,11 @@ class Validator:
         for spool in (*self._rows.values(), *self._pictures.values()):
             spool.close()
 
-    def _options(self, path: Path, images: bool) -> scan.Options:
+    def _options(self, found: rows.Format, images: bool) -> scan.Options:
         config = self.config
         look = {"content": config.images != "headers", "decode": config.images == "decode"}
         bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
-        form: rows.Format = detect_file(path) if config.format == "auto" else config.format
+        form: rows.Format = found if config.format == "auto" else config.format
         off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
         return scan.Options(form, bounds, self.limits, images, off, config.shown)
 
