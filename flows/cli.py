@@ -32,30 +32,32 @@ def prefect_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
-def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detach: bool = False) -> RunResult | None:
+def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detach: bool = False) -> RunResult | str:
     """Run the flow with the terminal's view.
 
     Args:
         wait: returns when Prefect's API answers.
-        detach: do not wait for the training once it runs; there is no result then, unless it had finished before.
+        detach: do not wait for the training once it runs.
+    Returns: the result; where there is none (the run was detached or skipped), why.
     Raises:
         JobCancelled: the run was cancelled, and its job stopped.
         SftError: the first step that failed.
     """
-    from prefect.exceptions import CancelledRun
-
     from flows.console import Terminal
     from flows.fine_tune import RunResult, fine_tune
     from tasks.following import detached
     from tasks.telling import listening
 
     wait()
-    try:
-        with Terminal(out) as terminal, listening(terminal), detached() if detach else nullcontext():
-            result = fine_tune(config)
-    except CancelledRun as cancelled:
-        raise JobCancelled(str(cancelled)) from None
-    return result if isinstance(result, RunResult) else None
+    with Terminal(out) as terminal, listening(terminal), detached() if detach else nullcontext():
+        state = fine_tune(config, return_state=True)
+    if state.is_cancelled():
+        raise JobCancelled(state.message or "the run was cancelled")
+    if state.name in ("Detached", "Skipped"):
+        return f"{state.name.lower()}: {state.message}"
+    result = state.result()
+    assert isinstance(result, RunResult)
+    return result
 
 
 @app.command()
@@ -77,8 +79,8 @@ def run(
         show_resolved(out, resolved)
         wait = prefect_api()  # it starts while the flow is imported
         result = run_flow(resolved.config, out, wait, detach=detach)
-        if result is None:
-            out.print("the training runs on; the same command without --detach attaches to it, sft cancel stops it")
+        if isinstance(result, str):
+            out.print(result, markup=False, highlight=False, soft_wrap=True)
             return
         base, tuned = result.base, result.tuned
         out.print(f"model:   {result.model}", soft_wrap=True, highlight=False)
@@ -90,6 +92,8 @@ def run(
             soft_wrap=True,
             highlight=False,
         )
+        if result.decision:
+            out.print(result.decision, markup=False, highlight=False, soft_wrap=True)
 
     guarded(body)
 

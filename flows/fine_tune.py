@@ -1,4 +1,4 @@
-"""The flow ``sft``: from a dataset on disk to an evaluated model."""
+"""The flow ``sft``: from a dataset on disk to an evaluated model, in service if it is better."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ from pydantic import BaseModel
 from compute.base import Compute
 from compute.select import compute_for
 from flows.presence import present, sweep
+from sft import plan
 from sft.config import RunConfig
+from sft.config.model import Event
 from sft.engines import ENGINES
-from sft.errors import Detached, JobCancelled
+from sft.errors import Detached, JobCancelled, SftError, Unchanged
 from sft.jobs.train import DatasetPlace, TrainArgs
-from sft.plan import dataset_place, evaluate_args, train_args
 from tasks.budget import Budget, gpu
+from tasks.check_export import check_export
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.evaluate import evaluate
 from tasks.ledger import Entry, read_ledger, recorded
+from tasks.notify import heard, notify
+from tasks.promote import champion, point_locally, promote, summary, to_beat
 from tasks.stored_dataset import stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
-from tasks.train import train
+from tasks.train import finished_training, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
+
+COMPARED = 3  # times at most: another run may promote while this one compares
 
 
 class RunResult(BaseModel):
@@ -42,6 +48,8 @@ class RunResult(BaseModel):
     tuned: dict[str, Any]
     trained: bool  # False: the same training had finished before
     copied: int  # files copied to this machine
+    promoted: bool | None = None  # None: nobody was asked (promote.mode is never)
+    decision: str = ""
 
 
 def run_name() -> str:
@@ -53,10 +61,12 @@ def run_name() -> str:
 
 
 @flow(
-    name="sft", description="Fine-tune PaddleOCR-VL on a dataset and compare it with its base", flow_run_name=run_name
+    name="sft",
+    description="Fine-tune PaddleOCR-VL on a dataset, compare it with base and champion, promote it if it is better",
+    flow_run_name=run_name,
 )
 def fine_tune(config: RunConfig) -> RunResult | State[RunResult]:
-    """Validate, prepare, train, sync, evaluate. A cancelled run ends in the state Cancelled, its job stopped.
+    """Validate, prepare, train, sync, evaluate, check, promote. A cancelled run ends as Cancelled, its job stopped.
 
     Raises:
         SftError: the first step that fails; what was finished before it is kept and found by the next run.
@@ -64,13 +74,33 @@ def fine_tune(config: RunConfig) -> RunResult | State[RunResult]:
     sweep()
     try:
         with present():
-            return steps(config)
+            result = steps(config)
     except JobCancelled as error:
+        _tell(config, "cancelled", str(error))
         cancelled: State[RunResult] = Cancelled(message=str(error))
         return cancelled
     except Detached as error:
         left: State[RunResult] = Completed(name="Detached", message=str(error))
         return left
+    except Unchanged as error:
+        _tell(config, "skipped", str(error))
+        skipped: State[RunResult] = Completed(name="Skipped", message=str(error))
+        return skipped
+    except SftError as error:
+        _tell(config, "failed", str(error))
+        raise
+    except Exception as error:
+        _tell(config, "failed", f"{type(error).__name__}: {error}")
+        raise
+    event: Event = "finished" if result.promoted is None else "promoted" if result.promoted else "refused"
+    cer = f"CER on {result.rows} held-out rows: base {result.base['cer']:.3f}, tuned {result.tuned['cer']:.3f}"
+    _tell(config, event, f"{result.decision or 'finished'}\n{cer}\nmodel: {result.model}\nreport: {result.report}")
+    return result
+
+
+def _tell(config: RunConfig, event: Event, text: str) -> None:
+    if heard(config, event):
+        notify(config, event, text)
 
 
 def steps(config: RunConfig) -> RunResult:
@@ -78,19 +108,22 @@ def steps(config: RunConfig) -> RunResult:
     compute = compute_for(config)
     with recorded(config, compute) as entry:
         place, rows = _dataset(config, compute)
-        entry.dataset = place.fingerprint
+        entry.dataset, entry.settings = place.fingerprint, plan.settings(config)
+        if config.skip_unchanged:
+            _skip_if_unchanged(config, compute, entry)
         ensure_wheel(config, compute)
         base = ensure_base_model(config, compute)
-        args = train_args(config, place, rows, base)
+        args = starting_from(config, compute, place, rows, base)
         entry.identity, entry.base_model, entry.gpu = args.identity, args.base_model, gpu(config)
         entry.engine_version, entry.steps = ENGINES[config.engine].version, args.spec.max_steps
         budget = Budget.of(config, read_ledger(compute) if config.budget.max_cost_per_month else [])
         training = _train(config, args, compute, budget, entry)
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
         synced = sync_checkpoint(training, folder, compute)
-        evaluation = evaluate(evaluate_args(config, args), training, folder, compute, config.evaluate.shards)
+        evaluation, promoted, decision = _judge(config, compute, args, training, folder)
         entry.rows = evaluation["rows"]
-        entry.metrics = {model: evaluation[model]["all"] for model in ("base", "tuned")}
+        entry.metrics = {model: evaluation[model]["all"] for model in evaluation["models"]}
+        entry.decision = "" if promoted is None else "promoted" if promoted else "refused"
     return RunResult(
         identity=args.identity,
         folder=folder,
@@ -101,6 +134,8 @@ def steps(config: RunConfig) -> RunResult:
         tuned=evaluation["tuned"]["all"],
         trained=not training["reused"],
         copied=synced.copied,
+        promoted=promoted,
+        decision=decision,
     )
 
 
@@ -111,7 +146,37 @@ def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, int]:
     files, report = validate_dataset(config)
     upload_data(files, report, compute)
     root = compute.dataset_root(files.root, report.fingerprint)
-    return dataset_place(files, report, root), report.train.rows
+    return plan.dataset_place(files, report, root), report.train.rows
+
+
+def _skip_if_unchanged(config: RunConfig, compute: Compute, entry: Entry) -> None:
+    """Raise :class:`Unchanged` where the last finished run of this name had the same data and settings."""
+    finished = [e for e in read_ledger(compute) if e.name == config.name and e.outcome == "completed"]
+    if finished and (finished[-1].dataset, finished[-1].settings) == (entry.dataset, entry.settings):
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(finished[-1].started))
+        reason = f"data and settings are those of the run of {day} (training {finished[-1].identity[:16]})"
+        raise Unchanged(reason, remedy="add data, or run with --set skip_unchanged=false")
+
+
+def starting_from(
+    config: RunConfig, compute: Compute, place: DatasetPlace, rows: int, base: dict[str, Any]
+) -> TrainArgs:
+    """The training's arguments: from the base, or from the champion where the configuration says so.
+
+    A champion that was itself trained so, on the same data, is the result already: it is not trained on once more.
+    """
+    from_base = plan.train_args(config, place, rows, base)
+    now = champion(compute, config.name) if config.base_model.start == "champion" else None
+    record = finished_training(compute, now.identity) if now else None
+    if now is None or record is None:
+        return from_base
+    earlier = finished_training(compute, record["start_from"]) if record.get("start_from") else None
+    start = None
+    if earlier is not None:
+        values = {"identity": earlier["identity"], "model_identity": earlier["model_identity"]}
+        start = now.model_copy(update=values)
+    again = plan.train_args(config, place, rows, base, start)
+    return again if again.identity == now.identity else plan.train_args(config, place, rows, base, now)
 
 
 def _train(config: RunConfig, args: TrainArgs, compute: Compute, budget: Budget, entry: Entry) -> dict[str, Any]:
@@ -124,8 +189,35 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, budget: Budget,
         entry.cost = budget.cost(entry.training_seconds)
         raise
     if "detached" in training:
-        raise Detached("the job runs on; nobody waits for it here", value=training["detached"])
+        raise Detached(
+            "the training runs on",
+            value=f"call {training['detached']}",
+            remedy="the same command without --detach attaches to it, sft cancel stops it",
+        )
     entry.trained = not training["reused"]
     entry.training_seconds = time.time() - before if entry.trained else 0.0
     entry.cost = budget.cost(entry.training_seconds)
     return training
+
+
+def _judge(
+    config: RunConfig, compute: Compute, args: TrainArgs, training: dict[str, Any], folder: Path
+) -> tuple[dict[str, Any], bool | None, str]:
+    """(evaluation, promoted, decision in words). Where another run promotes meanwhile, its model is the one to beat."""
+    for _ in range(COMPARED):
+        over = to_beat(compute, config.name, args.identity)
+        judged = plan.evaluate_args(config, args, over)
+        evaluation = evaluate(judged, training, folder, compute, config.evaluate.shards)
+        checking = plan.check_export_args(config, judged)
+        export = check_export(checking, training, compute)
+        if config.promote.mode == "never":
+            return evaluation, None, "" if not export["problems"] else "the export is broken"
+        asked = plan.promote_args(config, checking, training["model_identity"])
+        decision = promote(asked, compute)
+        if not decision.get("stale"):
+            if decision["live"]:
+                point_locally(folder.parent, config.name, folder / "model")
+            return evaluation, decision["promoted"], summary(decision, asked)
+    raise SftError(
+        "other runs of this name promote again and again", where=config.name, remedy="run again when they have ended"
+    )

@@ -123,6 +123,12 @@ def prune(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("prune", args)
 
 
+@setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS, max_containers=1)
+def promote(args: dict[str, Any]) -> dict[str, Any]:
+    """One container at most: promotions of a line follow each other."""
+    return run_job("promote", args)
+
+
 @app.function(image=engine_image("erniekit"), **TRAINING)
 def train_erniekit(args: dict[str, Any]) -> dict[str, Any]:
     """A container of its own for each training: nothing of an earlier one is left on its GPU."""
@@ -170,6 +176,13 @@ def inspect_environment_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
 def predict(args: dict[str, Any]) -> dict[str, Any]:
     """A share of the held-out rows; shares run in containers of their own, side by side."""
     return run_job("predict", args)
+
+
+# single_use: the model is loaded by a process that has never seen it.
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=2 * HOURS, single_use_containers=True)
+def check_export(args: dict[str, Any]) -> dict[str, Any]:
+    """The saved model loads and gives the answers that were evaluated."""
+    return run_job("check_export", args)
 
 
 @app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=2 * HOURS)

@@ -9,7 +9,8 @@
     │   ├── JobCancelled      it was cancelled on purpose
     │   ├── TrainingFailed    the trainer ended with an error
     │   ├── BudgetExceeded    the run would cost more than allowed; its job was stopped
-    │   └── Detached          nobody waits for the job any more; it runs on
+    │   ├── Detached          nobody waits for the job any more; it runs on
+    │   └── Unchanged         nothing is new since the last run, and the run was asked to do nothing then
     ├── IntegrityError        stored files are not what their record says
     ├── ComputeError          the place where jobs run refuses: no deployment, no token, an unknown call
     └── TransientError        worth another try: the only type that retries ask for
@@ -94,6 +95,10 @@ class BudgetExceeded(JobError):
 
 class Detached(JobError):
     """The job runs on, and nobody waits for it: it was asked for. ``value`` is the call id."""
+
+
+class Unchanged(JobError):
+    """Nothing is new since the last run, and the run was asked to do nothing then."""
 
 
 class IntegrityError(SftError):

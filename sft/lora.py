@@ -56,6 +56,33 @@ def merge(base: Path, adapter: Path, target: Path) -> int:
     return changed
 
 
+def differences(base: Path, adapter: Path, merged: Path) -> list[str]:
+    """Where a merged model is not base plus adapter; an empty list for a right one. Unadapted weights must be equal."""
+    import numpy as np
+    from safetensors import deserialize
+
+    deltas = _deltas(adapter, float(json.loads((adapter / CONFIG).read_text())["scaling"]))
+    found: list[str] = []
+    for path in sorted(base.glob("*.safetensors")):
+        ours: dict[str, dict[str, Any]] = dict(deserialize(_whole(merged, path.name)))  # type: ignore[no-untyped-call]
+        for name, tensor in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+            if name not in ours:
+                found.append(f"{name} is missing in the merged model")
+            elif name not in deltas:
+                if bytes(tensor["data"]) != bytes(ours[name]["data"]):
+                    found.append(f"{name} has no adapter, yet it differs from the base")
+            else:
+                wanted, step = _floats(tensor) + deltas[name], 2.0 ** -(7 if tensor["dtype"] == "BF16" else 10)
+                if not np.allclose(_floats(ours[name]), wanted, rtol=step, atol=1e-6):
+                    found.append(f"{name} is not base plus adapter")
+    return found
+
+
+def _whole(folder: Path, name: str) -> bytes:
+    path = folder / name
+    return path.read_bytes() if path.is_file() else b"\x02\0\0\0\0\0\0\0{}"
+
+
 def _deltas(adapter: Path, scaling: float) -> dict[str, Floats]:
     """Weight's name → scaling · (A·B)ᵀ, of shape out × in."""
     from safetensors import deserialize

@@ -71,13 +71,27 @@ def _misplaced(lines: list[list[Cell]], row: int, column: int, cell: Cell) -> st
     return ""
 
 
-def to_html(text: str) -> str:
-    """The table as HTML, merged cells with rowspan and colspan; whatever is misplaced becomes a cell of its own."""
+@dataclass(frozen=True)
+class Span:
+    """A cell with the lines and columns that it covers."""
+
+    text: str
+    rows: int = 1
+    columns: int = 1
+
+
+def cells(text: str) -> list[list[Span]]:
+    """The cells that begin in each line; whatever is misplaced becomes a cell of its own."""
     lines = parse(text)
-    rows = []
-    for row, line in enumerate(lines):
-        cells = [_cell(lines, row, column) for column in range(len(line)) if _begins(lines, row, column)]
-        rows.append("<tr>" + "".join(cells) + "</tr>")
+    return [
+        [_span(lines, row, column) for column in range(len(line)) if _begins(lines, row, column)]
+        for row, line in enumerate(lines)
+    ]
+
+
+def to_html(text: str) -> str:
+    """The table as HTML, merged cells with rowspan and colspan."""
+    rows = ("<tr>" + "".join(map(_html, line)) + "</tr>" for line in cells(text))
     return "<table>" + "".join(rows) + "</table>"
 
 
@@ -92,12 +106,16 @@ def _begins(lines: list[list[Cell]], row: int, column: int) -> bool:
     return not row or not column
 
 
-def _cell(lines: list[list[Cell]], row: int, column: int) -> str:
+def _span(lines: list[list[Cell]], row: int, column: int) -> Span:
     right, below = column + 1, row + 1
     while right < len(lines[row]) and lines[row][right].kind == "lcel":
         right += 1
     while below < len(lines) and column < len(lines[below]) and lines[below][column].kind == "ucel":
         below += 1
-    spans = [(name, n) for name, n in (("rowspan", below - row), ("colspan", right - column)) if n > 1]
+    return Span(lines[row][column].text, below - row, right - column)
+
+
+def _html(cell: Span) -> str:
+    spans = [(name, n) for name, n in (("rowspan", cell.rows), ("colspan", cell.columns)) if n > 1]
     attributes = "".join(f' {name}="{n}"' for name, n in spans)
-    return f"<td{attributes}>{html.escape(lines[row][column].text)}</td>"
+    return f"<td{attributes}>{html.escape(cell.text)}</td>"

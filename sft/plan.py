@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft import records
+from sft import metrics, records
+from sft.champions import Champion
 from sft.config import RunConfig
 from sft.dataset.findings import Report
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError
+from sft.jobs.check_export import CheckExportArgs
 from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs
-from sft.jobs.predict import PredictArgs, Which
+from sft.jobs.predict import PredictArgs
+from sft.jobs.promote import PromoteArgs
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.wheels import wheel
 
@@ -73,6 +76,13 @@ def train_spec(config: RunConfig, rows: int) -> TrainSpec:
     )
 
 
+def settings(config: RunConfig) -> str:
+    """Fingerprint of all in a configuration that changes what a run on the same data comes to."""
+    parts = {"base_model", "train", "evaluate", "promote", "engine"}
+    version = [ENGINES[config.engine].version, metrics.VERSION]
+    return records.fingerprint([config.model_dump(mode="json", include=parts), version])[:16]
+
+
 def download_args(config: RunConfig) -> DownloadModelArgs:
     """Arguments of the job download_model."""
     base = config.base_model
@@ -101,17 +111,20 @@ def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlac
     )
 
 
-def train_args(config: RunConfig, place: DatasetPlace, rows: int, base: dict[str, Any]) -> TrainArgs:
+def train_args(
+    config: RunConfig, place: DatasetPlace, rows: int, base: dict[str, Any], start: Champion | None = None
+) -> TrainArgs:
     """Arguments of the job train, with the run's identity.
 
     Args:
         base: the base model's record.
+        start: the champion whose model is trained on, instead of the base.
     """
     spec, engine = train_spec(config, rows), ENGINES[config.engine]
     identity = records.fingerprint(
         {
             "dataset": place.fingerprint,
-            "base_model": base["identity"],
+            "base_model": start.model_identity if start else base["identity"],
             "engine": [engine.name, engine.version],
             "spec": spec.identity(),
         }
@@ -123,14 +136,20 @@ def train_args(config: RunConfig, place: DatasetPlace, rows: int, base: dict[str
         spec=spec,
         dataset=place,
         base_model=base["name"],
+        start_from=start.identity if start else "",
         resume=config.train.resume,
     )
 
 
-def evaluate_args(config: RunConfig, training: TrainArgs) -> EvaluateArgs:
-    """Arguments of the job evaluate."""
+def evaluate_args(config: RunConfig, training: TrainArgs, champion: str = "") -> EvaluateArgs:
+    """Arguments of the job evaluate.
+
+    Args:
+        champion: the training that the candidate has to beat, or empty.
+    """
     return EvaluateArgs(
         identity=training.identity,
+        champion=champion,
         base_model=training.base_model,
         dataset=training.dataset,
         device=training.spec.device,
@@ -138,10 +157,26 @@ def evaluate_args(config: RunConfig, training: TrainArgs) -> EvaluateArgs:
     )
 
 
+def check_export_args(config: RunConfig, evaluation: EvaluateArgs) -> CheckExportArgs:
+    """Arguments of the job check_export."""
+    return CheckExportArgs(**evaluation.model_dump(), rows=config.promote.check_rows)
+
+
+def promote_args(config: RunConfig, check: CheckExportArgs, model_identity: str) -> PromoteArgs:
+    """Arguments of the job promote, by the gate."""
+    return PromoteArgs(
+        name=config.name,
+        identity=check.identity,
+        evaluation=check.folder(model_identity),
+        export=check.check_folder(model_identity),
+        over=check.champion,
+        rule=config.promote.rule,
+    )
+
+
 def predict_args(args: EvaluateArgs, shards: int) -> list[PredictArgs]:
     """The shares into which the reading is cut; none where one call reads everything."""
     if shards == 1:
         return []
-    common = args.model_dump(exclude={"examples"})
-    models: tuple[Which, ...] = ("base", "tuned")
-    return [PredictArgs(**common, which=which, shard=i, shards=shards) for which in models for i in range(shards)]
+    common = args.model_dump(exclude={"examples", "normalise"})
+    return [PredictArgs(**common, which=which, shard=i, shards=shards) for which in args.models for i in range(shards)]

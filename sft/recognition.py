@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from sft.dataset.tokens import Limits
 from sft.engines.cpu_launcher import stub_triton
 from sft.errors import IntegrityError
 
@@ -21,11 +22,12 @@ class Recogniser:
     Args:
         folder: a model folder, as the Hub or a training has it.
         device: "cpu" or "gpu".
+        adapter: a folder with a LoRA adapter that is put on the model, unmerged.
     Raises:
         IntegrityError: the folder cannot be loaded.
     """
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: str, *, adapter: Path | None = None) -> None:
         stub_triton()
         import paddle
         from paddleformers.transformers import AutoConfig, AutoModelForConditionalGeneration, AutoProcessor
@@ -43,6 +45,8 @@ class Recogniser:
                 load_checkpoint_format="unified_checkpoint",
                 dtype="float32" if device == "cpu" else "bfloat16",
             )
+            if adapter is not None:
+                self._model = _with_adapter(self._model, adapter)
             self._processor = AutoProcessor.from_pretrained(str(folder))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             remedy = "train again, or restore the folder"
@@ -54,6 +58,7 @@ class Recogniser:
         ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(END), *_generation_ends(folder)}
         self._ends = sorted(end for end in ends if isinstance(end, int) and end != tokenizer.unk_token_id)
         self._pad = tokenizer.pad_token_id
+        self._limits = Limits.of_model(folder, max_seq_len=0)
 
     def prompt(self, text: str) -> str:
         """The model's chat template around one image and ``text``."""
@@ -63,15 +68,23 @@ class Recogniser:
         return rendered
 
     def read(
-        self, rows: Sequence[tuple[Path, str]], *, batch_size: int, max_new_tokens: int
+        self, rows: Sequence[tuple[Path, str]], *, batch_size: int, max_new_tokens: int, lengths: Sequence[int] = ()
     ) -> Iterator[tuple[int, str]]:
-        """(row number, recognised text), batch by batch; rows of equal width are decoded together.
+        """(row number, recognised text), batch by batch.
+
+        Images that become equally many tokens are decoded together, and among them rows of like length: a batch ends
+        with its longest answer. What is read does not depend on it.
 
         Args:
             rows: (image, prompt) pairs.
             max_new_tokens: longest answer (tokens).
+            lengths: how long the answers may be (in any unit), where it is known.
         """
-        order = sorted(range(len(rows)), key=lambda i: (_pixels(rows[i][0]), rows[i][1]))
+
+        def alike(row: int) -> tuple[int, str, int]:
+            return self._tokens(rows[row][0]), rows[row][1], lengths[row] if lengths else 0
+
+        order = sorted(range(len(rows)), key=alike)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             yield from zip(batch, self._decode([rows[i] for i in batch], max_new_tokens))
@@ -94,15 +107,25 @@ class Recogniser:
             )
         return [self._text(row) for row in tokens.numpy().tolist()]
 
+    def _tokens(self, path: Path) -> int:
+        """How many tokens the image becomes."""
+        with Image.open(path) as image:
+            try:
+                return self._limits.image_tokens(image.width, image.height)
+            except ValueError:  # too long for its width: the processor says so
+                return image.width * image.height
+
     def _text(self, tokens: list[int]) -> str:
         end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
         text: str = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True)
         return text
 
 
-def _pixels(path: Path) -> int:
-    with Image.open(path) as image:
-        return image.width * image.height
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from paddleformers.peft import LoRAModel
+
+    form = "unified_checkpoint"
+    return LoRAModel.from_pretrained(model=model, lora_path=str(adapter), load_checkpoint_format=form)
 
 
 def _generation_ends(folder: Path) -> list[int]:

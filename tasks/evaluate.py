@@ -24,7 +24,7 @@ FILES = ("report.html", "report.json", "predictions.jsonl")
 
 @task(
     name="evaluate",
-    description="Base and tuned model read the same held-out rows: CER, WER, normalised edit distance, exact match",
+    description="Base, champion and tuned model read the same held-out rows: CER, WER, NED, TEDS, intervals",
     cache_policy=NO_CACHE,  # what has been done is asked of the volumes
     retry_condition_fn=is_transient,
     retries=RETRIES,
@@ -39,7 +39,7 @@ def evaluate(
         IntegrityError: the tuned model is damaged or does not load.
     """
     key = args.key(training["model_identity"])
-    place = f"{run_place(args.identity)}/evaluation/{key}"
+    place = f"{run_place(args.identity)}/{args.folder(training['model_identity'])}"
     record = read_json(compute, "outputs", f"{place}/record.json")
     if record is None:
         share_out(compute, key, predict_args(args, shards))
@@ -51,8 +51,12 @@ def evaluate(
         compute.get("outputs", f"{place}/{name}", folder / name)
     create_markdown_artifact(markdown(record), key="evaluation", description="Base and tuned on the held-out rows")
     create_link_artifact((folder / "report.html").resolve().as_uri(), key="report", link_text="evaluation report")
-    base, tuned = record["base"]["all"], record["tuned"]["all"]
-    tell(f"CER on {record['rows']} held-out rows: base {base['cer']:.3f}, tuned {tuned['cer']:.3f}")
+    ours = " ".join(f"{model} {record[model]['all']['cer']:.3f}" for model in record["models"])
+    change = record["differences"]["base"]["all"]["cer"]
+    tell(
+        f"CER on {record['rows']} held-out rows: {ours}; tuned - base "
+        f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
+    )
     return record
 
 
@@ -65,14 +69,25 @@ def share_out(compute: Compute, key: str, shares: Sequence[PredictArgs]) -> None
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """The table of scores: a line for each task and model."""
+    """The table of scores, a line for each task and model, then the candidate's differences with their intervals."""
     lines = [
-        "| task | model | rows | CER | WER | normalised edit distance | exactly right |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| task | model | rows | error | CER (95 %) | WER | NED | TEDS-S | exactly right | empty | runaway |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for group in record["tuned"]:
-        for model in ("base", "tuned"):
+        for model in record["models"]:
             s = record[model][group]
-            scores = f"{s['cer']:.3f} | {s['wer']:.3f} | {s['ned']:.3f} | {100 * s['exact']:.1f} %"
-            lines.append(f"| {group} | {model} | {s['rows']} | {scores} |")
+            low, high = s["intervals"].get("cer", (s["cer"], s["cer"]))
+            structure = "" if s["structure"] is None else f"{s['structure']:.3f}"
+            scores = f"{s['error']:.3f} | {s['cer']:.3f} ({low:.3f}-{high:.3f}) | {s['wer']:.3f} | {s['ned']:.3f}"
+            more = f"{structure} | {100 * s['exact']:.1f} % | {s['empty']} | {s['runaway']}"
+            lines.append(f"| {group} | {model} | {s['rows']} | {scores} | {more} |")
+    lines += ["", "| tuned minus | task | error | 95 % interval | better in |", "|---|---|---:|---:|---:|"]
+    for model, tasks in record["differences"].items():
+        for group, metrics in tasks.items():
+            if (d := metrics.get("error")) is not None:
+                interval = f"{d['low']:+.4f} to {d['high']:+.4f}"
+                lines.append(
+                    f"| {model} | {group} | {d['value']:+.4f} | {interval} | {100 * d['better']:.1f} % of draws |"
+                )
     return "\n".join(lines)

@@ -22,16 +22,19 @@ from compute.records import put_json
 from compute.select import state_folder
 from sft import records
 from sft.config import RunConfig
-from sft.errors import Detached, JobCancelled, SftError
+from sft.errors import Detached, JobCancelled, SftError, Unchanged
 
-Outcome = Literal["running", "completed", "failed", "cancelled", "detached"]
+Outcome = Literal["running", "completed", "failed", "cancelled", "detached", "skipped"]
 FOLDER = "ledger"
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
 class Entry(BaseModel):
-    """One run. Times are Unix times in seconds; ``cost`` is an estimate from budget.prices, None without a price."""
+    """One run. Times are Unix times in seconds; ``cost`` is an estimate from budget.prices, None without a price.
+
+    ``settings`` is the fingerprint of what in the configuration changes a result.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -44,6 +47,7 @@ class Entry(BaseModel):
     error: str = ""
     identity: str = ""
     dataset: str = ""
+    settings: str = ""
     base_model: str = ""
     engine: str = ""
     engine_version: str = ""
@@ -56,6 +60,7 @@ class Entry(BaseModel):
     currency: str = ""
     rows: int = 0
     metrics: dict[str, Any] = Field(default_factory=dict)
+    decision: Literal["", "promoted", "refused"] = ""
     versions: dict[str, str] = Field(default_factory=dict)
     git: str = ""
     prefect_run: str = ""
@@ -84,6 +89,9 @@ def recorded(config: RunConfig, compute: Compute) -> Iterator[Entry]:
         entry.outcome = "completed"
     except Detached:
         entry.outcome = "detached"
+        raise
+    except Unchanged:
+        entry.outcome = "skipped"
         raise
     except JobCancelled as error:
         entry.outcome, entry.error = "cancelled", redacted(error.message)

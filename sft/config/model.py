@@ -15,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from sft.dataset.rules import RULES
 from sft.errors import ConfigError
+from sft.gate import Rule
 from sft.memory import check
+from sft.metrics.text import Normalisation
 
 Auto = Literal["auto"]
+Event = Literal["failed", "cancelled", "promoted", "refused", "skipped", "finished"]
 Severity = Literal["error", "warning", "off"]
 MINUTES = 60  # seconds
 
@@ -89,6 +92,9 @@ class BaseModelConfig(Section):
     )
     revision: str = Field(
         "main", min_length=1, max_length=64, description="Commit (40 hex digits), tag or branch; a commit is best"
+    )
+    start: Literal["base", "champion"] = Field(
+        "base", description="What is trained on: the base model, or this name's champion where there is one"
     )
 
 
@@ -164,7 +170,26 @@ class EvaluateConfig(Section):
     max_new_tokens: int = Field(2048, ge=1, le=16384, description="Longest answer (tokens)")
     max_rows: int = Field(1000, ge=1, description="Held-out rows used, in the file's order")
     shards: int = Field(1, ge=1, le=64, description="Calls that share the reading of the rows, for each model")
+    normalise: Normalisation = Field(
+        default_factory=Normalisation, description="What is made equal before texts are compared"
+    )
     examples: int = Field(24, ge=0, le=200, description="Rows shown as pictures in the report, the worst first")
+
+
+class PromoteConfig(Rule):
+    """When a tuned model becomes the champion: the one that ``sft infer --model champion`` and your service use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    mode: Literal["gate", "never"] = Field(
+        "gate", description="gate: promoted if it passes the rule; never: only by hand (sft promote)"
+    )
+    check_rows: int = Field(32, ge=1, le=1000, description="Held-out rows that the export must reproduce (rows)")
+
+    @property
+    def rule(self) -> Rule:
+        """The gate's rule alone."""
+        return Rule(**self.model_dump(exclude={"mode", "check_rows"}))
 
 
 class WheelConfig(Section):
@@ -216,6 +241,17 @@ class BudgetConfig(Section):
         return None if None in prices else max(price for price in prices if price is not None)
 
 
+class NotifyConfig(Section):
+    """Who is told how a run ended. Blocks are made in Prefect's UI or by ``prefect block create``."""
+
+    blocks: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")], ...] = Field(
+        (), description="Prefect's notification blocks, type/name: slack-webhook/ocr-team, custom-webhook/pager, …"
+    )
+    on: tuple[Event, ...] = Field(
+        ("failed", "promoted", "refused", "skipped"), description="Which ends of a run are told"
+    )
+
+
 class OutputConfig(Section):
     """What comes back to this machine."""
 
@@ -233,9 +269,14 @@ class RunConfig(Section):
     base_model: BaseModelConfig = Field(default_factory=BaseModelConfig, description="The model that is fine-tuned")
     train: TrainConfig = Field(default_factory=TrainConfig, description="Hyperparameters")
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="The comparison on the held-out set")
+    promote: PromoteConfig = Field(default_factory=PromoteConfig, description="When the tuned model goes into service")
     wheel: WheelConfig = Field(default_factory=WheelConfig, description="The wheel of paddlepaddle-gpu")
     modal: ModalConfig = Field(default_factory=ModalConfig, description="GPU and limits at Modal")
     budget: BudgetConfig = Field(default_factory=BudgetConfig, description="What a run and a month may cost")
+    skip_unchanged: bool = Field(
+        False, description="End as Skipped where data and settings are those of this name's last finished run"
+    )
+    notify: NotifyConfig = Field(default_factory=NotifyConfig, description="Who is told how a run ended")
     output: OutputConfig = Field(default_factory=OutputConfig, description="What comes back to this machine")
 
     @model_validator(mode="before")

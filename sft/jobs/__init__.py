@@ -13,6 +13,7 @@ def find(name: str) -> Job[Any]:
     Raises:
         KeyError: there is no such job.
     """
+    from sft.jobs.check_export import CHECK_EXPORT
     from sft.jobs.download_model import DOWNLOAD_MODEL
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
     from sft.jobs.evaluate import EVALUATE
@@ -21,10 +22,11 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.inspect_environment import INSPECT_ENVIRONMENT
     from sft.jobs.maintenance import HASH_FILES, PRUNE
     from sft.jobs.predict import PREDICT
+    from sft.jobs.promote import PROMOTE
     from sft.jobs.train import TRAIN
 
-    on_gpu = (TRAIN, PREDICT, EVALUATE, INFER, INSPECT_ENVIRONMENT)
-    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, FETCH_SAMPLE, HASH_FILES, PRUNE, *on_gpu)
+    on_gpu = (TRAIN, PREDICT, EVALUATE, CHECK_EXPORT, INFER, INSPECT_ENVIRONMENT)
+    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, FETCH_SAMPLE, HASH_FILES, PRUNE, PROMOTE, *on_gpu)
     jobs: dict[str, Job[Any]] = {job.name: job for job in known}
     return jobs[name]
 

@@ -1,80 +1,111 @@
-"""Job ``evaluate``: base and tuned model read the same held-out rows; scores, predictions and a report."""
+"""Job ``evaluate``: base, champion and candidate read the same held-out rows; scores, predictions and a report."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sft import metrics, records
 from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
-from sft.jobs.predict import Comparison, HeldOutRow, Which, finished, held_out_rows, locate, read_rows
+from sft.jobs.predict import Comparison, HeldOutRow, answers, held_out_rows
+from sft.metrics import Judged, Normalisation
 from sft.report import write_report
 
 
 class EvaluateArgs(Comparison):
-    """``examples`` rows are shown as pictures in the report."""
+    """``examples`` rows are shown as pictures in the report; ``normalise`` says what is made equal in texts."""
 
     examples: int
+    normalise: Normalisation = Normalisation()
+
+    def key(self, model_identity: str) -> str:
+        """Names the evaluation: the models, the rows, how they are decoded and how they are judged."""
+        how = {"rows": self.max_rows, "tokens": self.max_new_tokens, "normalise": self.normalise.model_dump()}
+        parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION]
+        return records.fingerprint(parts)[:16]
+
+    def folder(self, model_identity: str) -> str:
+        """Where the evaluation lies, relative to the training's folder."""
+        return f"evaluation/{self.key(model_identity)}"
 
 
 def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     """Evaluate, or return the record of the same evaluation done before.
 
-    Returns: the record: folder (on the outputs volume), rows, base and tuned scores, tasks, seconds.
+    Returns: the record: folder (on the outputs volume), rows, the models' scores in all and by task (see
+    :class:`sft.metrics.Scores`), ``groups`` by script and length, ``differences`` of the candidate to each other model.
     Raises:
         IntegrityError: the training has no record, or a model is not whole or does not load.
     """
     run = context.volumes.run(args.identity)
     training = records.read_record(run)
     if training is None:
-        raise IntegrityError(
-            "the training has not finished", where=str(run), remedy="run the flow: its step train first"
-        )
-    folder = run / "evaluation" / args.key(training["model_identity"])
+        remedy = "run the flow: its step train first"
+        raise IntegrityError("the training has not finished", where=str(run), remedy=remedy)
+    folder = run / args.folder(training["model_identity"])
     if (record := records.read_record(folder)) is not None:
         return record
     started = time.time()
     rows = held_out_rows(args, context)
-    base = _predictions(args, context, "base", rows)
-    tuned = _predictions(args, context, "tuned", rows)
-    result = {
-        **_scores(rows, base, tuned),
-        "rows": len(rows),
-        "name": training["name"],
-        "seconds": time.time() - started,
-    }
+    texts: dict[str, list[str]] = {which: answers(args, context, which, rows)[0] for which in args.models}
+    result = {**compare(rows, texts, args.normalise), "name": training["name"], "seconds": time.time() - started}
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
-    texts = [{"row": r.number, "truth": r.truth, "base": b, "tuned": t} for r, b, t in zip(rows, base, tuned)]
-    records.write_text(folder / "predictions.jsonl", "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in texts))
+    result["champion_identity"] = args.champion
+    said = [
+        {"row": row.number, "task": row.task, "truth": row.truth, **{m: texts[m][i] for m in args.models}}
+        for i, row in enumerate(rows)
+    ]
+    records.write_text(folder / "predictions.jsonl", "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in said))
     records.write_json(folder / "report.json", {**result, "training": training})
-    write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, base, tuned, args.examples)
+    write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples)
     records.write_record(folder, result)
     context.commit()
     return result
 
 
-def _predictions(args: EvaluateArgs, context: Context, which: Which, rows: Sequence[HeldOutRow]) -> list[str]:
-    """One model's texts in the order of the rows; only what no call has read yet is read."""
-    model, path = locate(args, context, which)
-    done = finished(path)
-    missing = [row for row in rows if row.number not in done]
-    context.event("evaluate", model=which, rows=len(rows), done=len(rows) - len(missing))
-    if missing:
-        done.update(read_rows(args, context, which, model, path, missing, total=len(rows)))
-    return [done[row.number] for row in rows]
+def compare(rows: Sequence[HeldOutRow], texts: dict[str, list[str]], how: Normalisation) -> dict[str, Any]:
+    """Scores of each model in all, by task, by script and by length, and the candidate's paired differences.
+
+    Args:
+        texts: model → its answers in the order of the rows; the candidate is called tuned.
+    """
+    tasks, truths = [row.task for row in rows], [row.truth for row in rows]
+    judged = {model: metrics.judge(truths, answered, tasks, how) for model, answered in texts.items()}
+    by_task = {"all": range(len(rows)), **metrics.rows_of(tasks)}
+    groups = {
+        "script": metrics.rows_of(map(metrics.script, truths)),
+        "length": metrics.rows_of(map(metrics.length, truths)),
+    }
+    return {
+        "models": list(texts),
+        "rows": len(rows),
+        **{model: _table(judged[model], by_task, intervals=True) for model in texts},
+        "groups": {
+            kind: {model: _table(judged[model], parts, intervals=False) for model in texts}
+            for kind, parts in groups.items()
+        },
+        "differences": {
+            model: {
+                name: _differences(judged["tuned"].at(part), judged[model].at(part)) for name, part in by_task.items()
+            }
+            for model in texts
+            if model != "tuned"
+        },
+        "metrics_version": metrics.VERSION,
+        "normalise": how.model_dump(),
+    }
 
 
-def _scores(rows: Sequence[HeldOutRow], base: Sequence[str], tuned: Sequence[str]) -> dict[str, Any]:
-    def table(texts: Sequence[str]) -> dict[str, Any]:
-        triples = list(zip(rows, texts))
-        tasks = metrics.by_group(triples, lambda t: t[0].task, lambda t: (t[0].truth, t[1]))
-        total = metrics.score((row.truth, text) for row, text in triples)
-        return {"all": total.as_dict(), **{task: scores.as_dict() for task, scores in tasks.items()}}
+def _table(judged: Judged, parts: dict[str, Sequence[int]], *, intervals: bool) -> dict[str, Any]:
+    return {name: metrics.summarise(judged.at(part), intervals=intervals).as_dict() for name, part in parts.items()}
 
-    return {"base": table(base), "tuned": table(tuned), "metrics_version": metrics.VERSION}
+
+def _differences(candidate: Judged, reference: Judged) -> dict[str, Any]:
+    return {metric: asdict(found) for metric, found in metrics.differences(candidate, reference).items()}
 
 
 EVALUATE = Job("evaluate", EvaluateArgs, evaluate)

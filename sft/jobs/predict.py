@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +11,27 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import metrics, records
+from sft import records
 from sft.dataset.reading import read_samples
 from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
 from sft.jobs.train import DatasetPlace
+from sft.volumes import run_place
 
-Which = Literal["base", "tuned"]
+Which = Literal["base", "champion", "tuned"]
 SAID = 64  # rows between two events
 
 
 class Comparison(BaseModel):
-    """What is compared: ``identity`` is the training's, ``base_model`` a folder on the models volume."""
+    """What is compared: ``identity`` is the candidate's training, ``base_model`` a folder on the models volume.
+
+    ``champion`` is the training that the candidate has to beat besides the base; empty where there is none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     identity: str
+    champion: str = ""
     base_model: str
     dataset: DatasetPlace
     device: str
@@ -33,10 +39,15 @@ class Comparison(BaseModel):
     max_new_tokens: int
     max_rows: int
 
-    def key(self, model_identity: str) -> str:
-        """Names one model's predictions: the model, the rows and how they are decoded."""
-        decoding = {"rows": self.max_rows, "tokens": self.max_new_tokens, "metrics": metrics.VERSION}
-        return records.fingerprint([model_identity, self.dataset.fingerprint, decoding])[:16]
+    @property
+    def models(self) -> tuple[Which, ...]:
+        """Whose answers are compared, the candidate's last."""
+        return ("base", "champion", "tuned") if self.champion else ("base", "tuned")
+
+    def place(self, model_identity: str) -> str:
+        """Where a model's answers lie on the outputs volume: one folder for each model and way of decoding."""
+        decoding = records.fingerprint({"tokens": self.max_new_tokens, "device": self.device, "strategy": "greedy"})
+        return f"predictions/{model_identity[:16]}-{decoding[:8]}"
 
 
 class PredictArgs(Comparison):
@@ -57,6 +68,10 @@ class HeldOutRow:
     truth: str
     task: str
 
+    def key(self) -> str:
+        """Names what a model is shown: image and prompt. The truth is no part of it: it may be corrected."""
+        return records.fingerprint([records.hash_file(self.image), self.prompt])[:32]
+
 
 def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
     """Read the share's rows that have not been read before.
@@ -66,14 +81,9 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
         IntegrityError: the model has no record, is damaged or does not load.
     """
     rows = held_out_rows(args, context)[args.shard :: args.shards]
-    model, path = locate(args, context, args.which)
-    done = finished(path)
-    missing = [row for row in rows if row.number not in done]
-    if missing:
-        share = path.with_name(f"{path.stem}.{args.shard}of{args.shards}.jsonl")
-        read_rows(args, context, args.which, model, share, missing, total=len(rows))
-        context.commit()
-    return {"rows": len(missing), "done": len(rows)}
+    before = time.monotonic()
+    _, read = answers(args, context, args.which, rows)
+    return {"rows": read, "done": len(rows), "seconds": round(time.monotonic() - before, 1)}
 
 
 def held_out_rows(args: Comparison, context: Context) -> list[HeldOutRow]:
@@ -90,8 +100,8 @@ def held_out_rows(args: Comparison, context: Context) -> list[HeldOutRow]:
     return rows
 
 
-def locate(args: Comparison, context: Context, which: Which) -> tuple[Path, Path]:
-    """(model folder, file of its predictions). Shares of them lie beside the file.
+def locate(args: Comparison, context: Context, which: Which) -> tuple[Path, str]:
+    """(model folder, identity of the model).
 
     Raises:
         IntegrityError: the model has no record, or its files are not the ones that the record names.
@@ -99,25 +109,38 @@ def locate(args: Comparison, context: Context, which: Which) -> tuple[Path, Path
     if which == "base":
         model = context.volumes.models / args.base_model
         record = records.read_record(model)
-        files = (record or {}).get("files", {})
+        files, identity = (record or {}).get("files", {}), (record or {}).get("identity", "")
     else:
-        model = context.volumes.run(args.identity) / "model"
-        record = records.read_record(model.parent)
-        files = (record or {}).get("model", {})
+        run = context.volumes.outputs / run_place(args.identity if which == "tuned" else args.champion)
+        model, record = run / "model", records.read_record(run)
+        files, identity = (record or {}).get("model", {}), (record or {}).get("model_identity", "")
     if record is None:
         remedy = "run the flow: its earlier steps make the model"
         raise IntegrityError(f"the {which} model is not finished", where=str(model), remedy=remedy)
-    if broken := records.broken_files(model, files, content=which == "tuned"):
+    if broken := records.broken_files(model, files, content=which != "base"):
         remedy = "remove its folder and run again"
         raise IntegrityError(f"the {which} model is damaged", where=str(model), value="; ".join(broken), remedy=remedy)
-    key = args.key(record["identity"] if which == "base" else record["model_identity"])
-    return model, context.volumes.outputs / "predictions" / f"{key}.jsonl"
+    return model, identity
 
 
-def finished(path: Path) -> dict[int, str]:
-    """Row number → text of everything that has been read, in the file and its shares; torn lines are left out."""
-    done: dict[int, str] = {}
-    for part in sorted(path.parent.glob(f"{path.stem}*.jsonl")):
+def answers(args: Comparison, context: Context, which: Which, rows: Sequence[HeldOutRow]) -> tuple[list[str], int]:
+    """(a model's answers in the order of the rows, how many of them were read now); what was read before is kept."""
+    model, identity = locate(args, context, which)
+    folder = context.volumes.outputs / args.place(identity)
+    keys = [row.key() for row in rows]
+    done = finished(folder)
+    missing = {key: row for key, row in zip(keys, rows) if key not in done}
+    context.event("evaluate", model=which, rows=len(rows), done=len(rows) - len(missing))
+    if missing:
+        done.update(_read(args, context, which, model, folder, missing, total=len(rows)))
+        context.commit()
+    return [done[key] for key in keys], len(missing)
+
+
+def finished(folder: Path) -> dict[str, str]:
+    """Row's key → answer, of all calls that have read with this model; torn lines are left out."""
+    done: dict[str, str] = {}
+    for part in sorted(folder.glob("*.jsonl")):
         for line in part.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
@@ -127,22 +150,32 @@ def finished(path: Path) -> dict[int, str]:
     return done
 
 
-def read_rows(
-    args: Comparison, context: Context, which: Which, model: Path, path: Path, rows: Sequence[HeldOutRow], *, total: int
-) -> dict[int, str]:
-    """Read rows, adding each batch to ``path`` as it comes, so that a killed call has lost one batch."""
+def _read(
+    args: Comparison,
+    context: Context,
+    which: Which,
+    model: Path,
+    folder: Path,
+    missing: dict[str, HeldOutRow],
+    *,
+    total: int,
+) -> dict[str, str]:
+    """Read rows, adding each batch to the call's own file as it comes, so that a killed call has lost one batch."""
     from sft.recognition import Recogniser
 
     recogniser = Recogniser(model, args.device)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    texts: dict[int, str] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    texts: dict[str, str] = {}
+    keys, rows = list(missing), list(missing.values())
     before = total - len(rows)
-    with path.open("a", encoding="utf-8") as file:
+    with (folder / f"{context.call_id or 'call'}.jsonl").open("a", encoding="utf-8") as file:
         file.write("\n")  # a line that a kill has torn ends here
         pairs = [(row.image, row.prompt) for row in rows]
-        for number, text in recogniser.read(pairs, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens):
-            texts[rows[number].number] = text
-            file.write(json.dumps({"row": rows[number].number, "text": text}, ensure_ascii=False) + "\n")
+        lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
+        size, longest = args.batch_size, args.max_new_tokens
+        for number, text in recogniser.read(pairs, batch_size=size, max_new_tokens=longest, lengths=lengths):
+            texts[keys[number]] = text
+            file.write(json.dumps({"row": keys[number], "text": text}, ensure_ascii=False) + "\n")
             if len(texts) % SAID == 0:
                 file.flush()
                 context.event("evaluate", model=which, rows=total, done=before + len(texts))

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from sft import checkpoints, records
+from sft import checkpoints, export, records
 from sft.dataset.reading import read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
 from sft.engines import ENGINES
@@ -22,8 +22,6 @@ from sft.jobs.base import Context, Job
 from sft.trainer import Trainer
 
 MINUTES = 60  # seconds
-# Files of the base model that serving needs and that a trainer may not write.
-COMPANIONS = ("chat_template.jinja", "inference.yml", "generation_config.json", "preprocessor_config.json")
 
 
 class DatasetPlace(BaseModel):
@@ -44,7 +42,10 @@ class DatasetPlace(BaseModel):
 
 
 class TrainArgs(BaseModel):
-    """``identity`` is the fingerprint of all that changes the result; ``base_model`` a folder on the models volume."""
+    """``identity`` is the fingerprint of all that changes the result; ``base_model`` a folder on the models volume.
+
+    ``start_from`` is the training (its identity) whose model is trained on; empty: the base model.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,6 +55,7 @@ class TrainArgs(BaseModel):
     spec: TrainSpec
     dataset: DatasetPlace
     base_model: str
+    start_from: str = ""
     resume: str = "auto"
 
 
@@ -104,10 +106,7 @@ def _smaller(spec: TrainSpec) -> str:
 
 def _prepare(args: TrainArgs, run: Path, context: Context) -> Folders:
     """Check the base model and write the training set in the engine's format, with absolute image paths."""
-    base = context.volumes.models / args.base_model
-    if records.read_record(base) is None:
-        remedy = "run the flow: its step ensure-base-model fetches the model"
-        raise IntegrityError("the base model is not on the models volume", where=str(base), remedy=remedy)
+    base = _starting_point(args, context)
     work = run / "work"
     work.mkdir(parents=True, exist_ok=True)
     form = ENGINES[args.engine].dataset_format
@@ -117,6 +116,26 @@ def _prepare(args: TrainArgs, run: Path, context: Context) -> Folders:
         for row in engine_rows(root / args.dataset.train, args.dataset.train_format, form):
             file.write(row + b"\n")
     return Folders(base, train_file, run / "trainer", run / "logs", work / "train.yaml")
+
+
+def _starting_point(args: TrainArgs, context: Context) -> Path:
+    """The model that is trained on: the base, or an earlier training's.
+
+    Raises:
+        IntegrityError: it is not there, or not whole.
+    """
+    if args.start_from:
+        run = context.volumes.run(args.start_from)
+        record = records.read_record(run)
+        if record is None or records.broken_files(run / "model", record["model"]):
+            remedy = "sft rollback goes back to the champion before; base_model.start=base starts from the base"
+            raise IntegrityError("the model to start from is not whole", where=str(run / "model"), remedy=remedy)
+        return run / "model"
+    base = context.volumes.models / args.base_model
+    if records.read_record(base) is None:
+        remedy = "run the flow: its step ensure-base-model fetches the model"
+        raise IntegrityError("the base model is not on the models volume", where=str(base), remedy=remedy)
+    return base
 
 
 def engine_rows(path: Path, form: Format, target: Format) -> Iterator[bytes]:
@@ -158,8 +177,8 @@ def _collect_model(args: TrainArgs, engine: Engine, folders: Folders, run: Path)
         # training_args.bin is a pickle: nobody needs it to serve, and nobody should open it.
         if path.is_file() and path.suffix != ".bin" and not path.name.startswith("."):
             path.rename(model / path.name)
-    for name in COMPANIONS:
-        if not (model / name).exists() and (folders.base_model / name).exists():
+    for name in export.companions(folders.base_model):  # what serving needs and a trainer may not write
+        if not (model / name).exists():
             shutil.copyfile(folders.base_model / name, model / name)
     weights = sorted(model.glob("*.safetensors"))
     problems = [text for path in weights if (text := checkpoints.safetensors_problem(path))]
@@ -188,6 +207,7 @@ def _record(
         "spec": args.spec.model_dump(),
         "dataset": args.dataset.fingerprint,
         "base_model": args.base_model,
+        "start_from": args.start_from,
         "steps": args.spec.max_steps,
         "loss": trainer.last.loss if trainer.last else None,
         "seconds": round(time.time() - started, 1),

@@ -40,20 +40,23 @@ def write_report(
     training: dict[str, Any],
     metrics_file: Path,
     rows: Sequence[HeldOutRow],
-    base: Sequence[str],
-    tuned: Sequence[str],
+    texts: dict[str, list[str]],
     examples: int,
 ) -> None:
-    """Write the page: scores, curve, and example rows side by side, the worst of the tuned model first."""
+    """Write the page: scores, curve, and example rows side by side, the worst of the tuned model first.
+
+    Args:
+        texts: model → its answers in the order of the rows.
+    """
+    tuned = texts["tuned"]
     worst = sorted(range(len(rows)), key=lambda i: (-metrics.ned(rows[i].truth, tuned[i]), i))[:examples]
     shown = [
         {
             "picture": picture(rows[i].image),
             "truth": rows[i].truth,
-            "base": base[i],
-            "tuned": tuned[i],
-            "base_right": metrics.normalise(base[i]) == metrics.normalise(rows[i].truth),
-            "tuned_right": metrics.normalise(tuned[i]) == metrics.normalise(rows[i].truth),
+            "answers": [
+                (said[i], metrics.normalise(said[i]) == metrics.normalise(rows[i].truth)) for said in texts.values()
+            ],
             "task": rows[i].task,
             "number": rows[i].number,
         }

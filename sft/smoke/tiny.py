@@ -185,6 +185,7 @@ def write_model_files(folder: Path) -> None:
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    (folder / "inference.yml").write_text("Global:\n  model_name: PaddleOCR-VL-0.9B\n", encoding="utf-8")
 
 
 def weights_hash() -> str:

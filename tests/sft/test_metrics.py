@@ -1,10 +1,21 @@
-import unicodedata
+"""Every measure against an implementation of its own, written from the papers, and its worked example."""
 
+import math
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from itertools import permutations
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft import metrics
+from sft import metrics, otsl
+from sft.metrics.chart import parse, points, rms_f1
+from sft.metrics.formula import formula_distance, tokens
+from sft.metrics.table import Node, size, teds, tree
+from sft.metrics.text import Normalisation, normalise, normalise_all
 
 
 def plain_distance(a: list[str], b: list[str]) -> int:
@@ -17,35 +28,215 @@ def plain_distance(a: list[str], b: list[str]) -> int:
     return row[-1]
 
 
-TEXT = st.text(alphabet="01ab é\u0301\n", max_size=12)
+TEXT = st.text(alphabet="01ab é\u0301\n\u00a0\u2003", max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5))
 def test_scores_agree_with_the_textbook(pairs: list[tuple[str, str]]) -> None:
     clean = [tuple(" ".join(unicodedata.normalize("NFC", t).split()) for t in pair) for pair in pairs]
     edits = [plain_distance(list(a), list(b)) for a, b in clean]
     words = [plain_distance(a.split(), b.split()) for a, b in clean]
-    scores = metrics.score(pairs)
+    scores = metrics.summarise(metrics.judge([a for a, _ in pairs], [b for _, b in pairs]), intervals=False)
     assert scores.cer == pytest.approx(sum(edits) / max(1, sum(len(a) for a, _ in clean)))
     assert scores.wer == pytest.approx(sum(words) / max(1, sum(len(a.split()) for a, _ in clean)))
     assert scores.ned == pytest.approx(sum(e / max(len(a), len(b), 1) for e, (a, b) in zip(edits, clean)) / len(pairs))
+    assert scores.error == scores.ned, "text is judged by the normalised edit distance"
     assert scores.exact == pytest.approx(sum(a == b for a, b in clean) / len(pairs))
 
 
-def test_the_worked_example() -> None:
-    scores = metrics.score([("1234", "124"), ("56", "56")])
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(alphabet=[*"a \n\0", "\u0301", "\x85", "\u3000"], max_size=6), max_size=6))
+def test_normalising_in_bulk_is_normalising_one_by_one(texts: list[str]) -> None:
+    assert normalise_all(texts) == [normalise(text) for text in texts]
+
+
+def test_what_is_made_equal_can_be_chosen() -> None:
+    full_width = "\uff21\uff11 b"
+    assert normalise(full_width, Normalisation(unicode="NFKC", case="fold", white_space="remove")) == "a1b"
+    assert normalise("e\u0301 \n x", Normalisation(unicode="none", white_space="keep")) == "e\u0301 \n x"
+    loose = Normalisation(case="fold")
+    assert metrics.judge(["ABC"], ["abc"], ["ocr"], loose).exact[0] == 1
+    assert metrics.judge(["ABC"], ["abc"]).exact[0] == 0
+
+
+def test_the_worked_example_and_nothing_recognised() -> None:
+    scores = metrics.summarise(metrics.judge(["1234", "56"], ["124", "56"]))
     assert [scores.cer, scores.ned, scores.exact] == pytest.approx([1 / 6, 1 / 8, 0.5])
-    assert metrics.ned("1234", "124") == 0.25
+    nothing = metrics.summarise(metrics.judge(["12", "3"], ["", "3"]))
+    assert [nothing.empty, nothing.cer] == pytest.approx([1, 2 / 3])
+    assert metrics.summarise(metrics.judge(["12"], ["1" * 27])).runaway == 1
+    assert metrics.summarise(metrics.judge([], [])).cer == 0
 
 
-def test_nothing_recognised_is_all_wrong_and_counted() -> None:
-    scores = metrics.score([("12", ""), ("3", "3")])
-    assert [scores.empty, scores.cer] == pytest.approx([1, 2 / 3])
-    assert metrics.score([]).cer == 0
+def plain_tree_distance(a: Node, b: Node, rename: Callable[[Node, Node], float]) -> float:
+    """Edit distance of ordered trees by the recursion over forests (Zhang and Shasha, 1989, lemma 4)."""
+    nodes: dict[int, Node] = {}
+
+    def number(node: Node) -> tuple[int, tuple]:  # type: ignore[type-arg]
+        nodes[id(node)] = node
+        return id(node), tuple(number(child) for child in node.children)
+
+    @cache
+    def distance(left: tuple, right: tuple) -> float:  # type: ignore[type-arg]
+        if not left and not right:
+            return 0.0
+        options = []
+        if left:
+            options.append(distance(left[:-1] + left[-1][1], right) + 1)
+        if right:
+            options.append(distance(left, right[:-1] + right[-1][1]) + 1)
+        if left and right:
+            same = rename(nodes[left[-1][0]], nodes[right[-1][0]])
+            options.append(distance(left[:-1], right[:-1]) + distance(left[-1][1], right[-1][1]) + same)
+        return min(options)
+
+    return distance((number(a),), (number(b),))
 
 
-def test_groups_are_scored_by_themselves() -> None:
-    rows = [("ocr", "1", "1"), ("table", "1", "2")]
-    groups = metrics.by_group(rows, lambda r: r[0], lambda r: (r[1], r[2]))
-    assert (groups["ocr"].cer, groups["table"].cer) == (0, 1)
+CELL = st.sampled_from(["<fcel>a", "<fcel>bc", "<ecel>", "<lcel>", "<ucel>"])
+TABLE = st.lists(st.lists(CELL, min_size=1, max_size=3), min_size=1, max_size=3).map(
+    lambda lines: "".join("".join(line) + "<nl>" for line in lines)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TABLE, TABLE)
+def test_teds_agrees_with_the_recursion_over_forests(truth: str, answer: str) -> None:
+    def rename(a: Node, b: Node) -> float:
+        if a.label != b.label:
+            return 1
+        return plain_distance(list(a.text), list(b.text)) / max(len(a.text), len(b.text), 1)
+
+    wanted, found = tree(truth), tree(answer)
+    cost = plain_tree_distance(wanted, found, rename)
+    assert teds(truth, answer) == pytest.approx(max(0, 1 - cost / max(size(wanted), size(found))))
+
+
+def test_teds_of_the_worked_example_and_of_what_is_no_table() -> None:
+    assert teds("<fcel>a<fcel>b<nl>", "<fcel>a<fcel>x<nl>") == pytest.approx(2 / 3)
+    assert teds("<fcel>a<fcel>b<nl>", "<fcel>a<fcel>x<nl>", structure_only=True) == 1
+    assert teds("<fcel>a<nl>", "no table") == 0
+    merged = "<fcel>a<lcel><nl><fcel>b<fcel>c<nl>"
+    assert [cell.columns for cell in otsl.cells(merged)[0]] == [2]
+    assert teds(merged, "<fcel>a<ecel><nl><fcel>b<fcel>c<nl>") == pytest.approx(1 - 2 / 6)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (r"$$x^{2}$$", "x^2"),
+        (r"\left( a \leq b \right)", r"(a\le b)"),
+        (r"\[ \dfrac{1}{n} \, y \label{eq:1} \]", r"\frac{1}{n} y."),
+        (r"\(A \land B\)", r"A\wedge B"),
+    ],
+)
+def test_formulas_that_look_the_same_are_the_same(one: str, other: str) -> None:
+    assert tokens(one) == tokens(other)
+    assert formula_distance(one, other) == 0
+
+
+def test_formulas_that_differ_are_told_apart_by_token() -> None:
+    assert formula_distance("x^2", "x^{3}") == pytest.approx(1 / 3)
+    assert formula_distance(r"\alpha", r"\beta") == 1, "one token, however it is spelt"
+    assert formula_distance("x^{10}", "x^10") > 0, "these are two formulas"
+    assert formula_distance("A", "a") == 1
+    assert formula_distance("", "") == 0
+
+
+def plain_rms(truth: str, answer: str) -> float:
+    """DePlot's section 3.2 with every assignment tried instead of the Hungarian method."""
+    wanted, found = points(parse(truth)), points(parse(answer))
+    if not found:
+        return 0.0
+
+    def away(a: str, b: str) -> float:
+        d = plain_distance(list(a), list(b)) / max(len(a), len(b), 1)
+        return d if d < 0.5 else 1.0
+
+    def worth(a: tuple[str, str], b: tuple[str, str]) -> float:
+        try:
+            error = abs((float(a[1]) - float(b[1])) / float(a[1]))
+            return (1 - away(a[0], b[0])) * (1 - error if error < 0.1 else 0)
+        except (ValueError, ZeroDivisionError):
+            return (1 - away(a[0], b[0])) * (1 - away(a[1], b[1]))
+
+    few, many = sorted((wanted, found), key=len)
+    best, score = math.inf, 0.0
+    for chosen in permutations(range(len(many)), len(few)):
+        pairs = [(few[i], many[j]) for i, j in enumerate(chosen)]
+        pairs = [(a, b) if few is wanted else (b, a) for a, b in pairs]
+        cost = sum(away(a[0], b[0]) for a, b in pairs) + 1e-9 * -sum(worth(a, b) for a, b in pairs)
+        if cost < best:
+            best, score = cost, sum(worth(a, b) for a, b in pairs)
+    precision, recall = score / len(found), score / len(wanted)
+    return 2 * precision * recall / (precision + recall) if score else 0.0
+
+
+VALUES = st.lists(st.sampled_from(["10", "10.5", "11", "many", "0"]), min_size=2, max_size=2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(VALUES, VALUES, st.permutations(["north", "south"]))
+def test_chart_similarity_agrees_with_trying_every_assignment(a: list[str], b: list[str], order: list[str]) -> None:
+    truth = f"region | share\nnorth | {a[0]}\nsouth | {a[1]}"
+    answer = f"region | share\n{order[0]} | {b[0]}\n{order[1]} | {b[1]}"
+    assert rms_f1(truth, answer) == pytest.approx(plain_rms(truth, answer))
+
+
+def test_chart_similarity_of_the_worked_example_and_its_edges() -> None:
+    truth = "x | y\na | 10\nb | 20"
+    assert rms_f1(truth, "x | y\na | 10\nb | 21") == pytest.approx(0.975)
+    assert rms_f1(truth, "| x | a | b |\n|---|---|---|\n| y | 10 | 20 |") == 1, "the transpose is the same table"
+    assert rms_f1(truth, "no table") == 0
+    assert rms_f1("plain", "plain") == 1
+
+
+def test_each_task_is_judged_by_its_own_measure() -> None:
+    truths = ["ab", "<fcel>a<fcel>b<nl>", "x^2", "x | y\na | 10\nb | 20"]
+    answers = ["ax", "<fcel>a<fcel>x<nl>", "x^{2}", "x | y\na | 10\nb | 21"]
+    judged = metrics.judge(truths, answers, ["ocr", "table", "formula", "chart"])
+    assert judged.error == pytest.approx([1 / 2, 1 / 3, 0, 0.025])
+    assert metrics.summarise(judged).structure == 1
+
+
+def test_an_interval_holds_the_rate_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(200):
+        wrong = rng.random(60) < 0.3
+        judged = metrics.judge(["a"] * 60, ["b" if w else "a" for w in wrong])
+        low, high = metrics.summarise(judged).intervals["cer"]
+        held += low <= 0.3 <= high
+    assert 0.88 <= held / 200 <= 0.99, "nominally 0.95; the percentile interval is a little narrow on 60 rows"
+
+
+def test_a_paired_difference_is_surer_than_two_intervals() -> None:
+    rng = np.random.default_rng(6)
+    hard = rng.random(300) < 0.5
+    reference = metrics.judge(["ab"] * 300, ["xy" if h else "ab" for h in hard])
+    candidate = metrics.judge(["ab"] * 300, ["xy" if h and i % 8 else "ab" for i, h in enumerate(hard)])
+    found = metrics.differences(candidate, reference)["cer"]
+    assert found.high < 0, "better on the same rows, beyond chance"
+    assert found.better > 0.99
+    ours, theirs = (metrics.summarise(j).intervals["cer"] for j in (candidate, reference))
+    assert ours[1] > theirs[0], "while the intervals by themselves overlap"
+    same = metrics.differences(reference, reference)["cer"]
+    assert (same.value, same.low, same.high, same.better) == (0, 0, 0, 0)
+
+
+def test_scripts_and_lengths_have_their_names() -> None:
+    assert [metrics.script(t) for t in ("Straße 12", "1984", "東京", "東京へ", "+", "বাংলা")] == [
+        "Latin",
+        "digits",
+        "Han",
+        "Japanese",
+        "other",
+        "Bengali",
+    ]
+    assert list(metrics.rows_of(metrics.length("x" * n) for n in (300, 5, 2000, 11))) == [
+        "1-10",
+        "11-50",
+        "201-1000",
+        "over 1000",
+    ]

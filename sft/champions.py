@@ -1,0 +1,99 @@
+"""The champion of each line of runs: a pointer on the outputs volume, swapped atomically, with its whole history.
+
+champions/NAME/champion.json          the pointer: a copy of the newest promotion
+champions/NAME/history/0001.json      every promotion and rollback, in order; never changed
+champions/NAME/decisions/KEY.json     every decision of the gate, promoted or not
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sft import records
+
+FOLDER = "champions"
+POINTER = "champion.json"
+
+
+class Champion(BaseModel):
+    """Who was put in service, when and by whom; ``over`` is the training that it was promoted over, or empty."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    number: int
+    name: str
+    identity: str
+    model_identity: str
+    over: str = ""
+    by: Literal["gate", "hand", "rollback"]
+    since: float  # Unix time in seconds
+    evaluation: str = ""  # folder on the outputs volume
+
+
+def place(name: str) -> str:
+    """The folder of the line ``name``, relative to the outputs volume."""
+    return f"{FOLDER}/{name}"
+
+
+def pointer(name: str) -> str:
+    """The pointer's path, relative to the outputs volume."""
+    return f"{place(name)}/{POINTER}"
+
+
+def read(folder: Path) -> Champion | None:
+    """The champion by the pointer in ``folder``, or None."""
+    said = records.read_json(folder / POINTER)
+    return Champion.model_validate(said) if isinstance(said, dict) else None
+
+
+def history(folder: Path) -> list[Champion]:
+    """Every promotion, the oldest first."""
+    found = (records.read_json(path) for path in sorted((folder / "history").glob("*.json")))
+    return [Champion.model_validate(said) for said in found if isinstance(said, dict)]
+
+
+def swap(
+    folder: Path,
+    *,
+    name: str,
+    identity: str,
+    model_identity: str,
+    by: Literal["gate", "hand", "rollback"],
+    over: str,
+    evaluation: str = "",
+) -> Champion:
+    """Put a training in service; the caller holds the folder's lease. Until the pointer is written nothing has changed."""
+    champion = Champion(
+        number=max((c.number for c in history(folder)), default=0) + 1,
+        name=name,
+        identity=identity,
+        model_identity=model_identity,
+        over=over,
+        by=by,
+        since=time.time(),
+        evaluation=evaluation,
+    )
+    records.write_json(folder / "history" / f"{champion.number:04d}.json", champion.model_dump())
+    records.write_json(folder / POINTER, champion.model_dump())
+    return champion
+
+
+def before(folder: Path) -> Champion | None:
+    """What a rollback returns to: whoever was in service before the present champion was promoted.
+
+    Rolled back promotions do not count, so that two rollbacks in a row go two champions back.
+    """
+    now = read(folder)
+    stack: list[Champion] = []
+    for champion in history(folder):
+        if now is None or champion.number > now.number:  # a crash came between history and pointer
+            break
+        if champion.by == "rollback":
+            stack.pop()
+        else:
+            stack.append(champion)
+    return stack[-2] if len(stack) > 1 else None

@@ -1,0 +1,123 @@
+"""Is a saved model complete? The files that each way of serving reads, and weights like the base model's.
+
+Who reads what: ``paddleocr doc_parser`` (PaddleX) inference.yml, config.json, preprocessor_config.json, the tokenizer
+(tokenizer.model; without it, it fails to load) and the weights; vLLM and transformers config.json, tokenizer.json,
+tokenizer_config.json, preprocessor_config.json, chat_template.jinja, generation_config.json, the weights under the
+Hub's names, and, with trust_remote_code, the base model's .py files.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sft import records
+
+ALWAYS = ("config.json", "preprocessor_config.json", "chat_template.jinja", "inference.yml", "tokenizer_config.json")
+BESIDE = (".safetensors", ".md", ".bin", ".pdparams", ".msgpack")  # of the base: not needed beside new weights
+BLOCK = 1 << 24  # bytes looked at together
+
+
+def companions(base: Path) -> list[str]:
+    """Files of the base model that a saved model needs beside its weights: all small ones in its folder."""
+    found = []
+    for path in sorted(base.iterdir()):
+        weights = path.suffix in BESIDE or path.name.endswith(".index.json")
+        if (
+            path.is_file()
+            and not weights
+            and not path.name.startswith(".")
+            and path.name not in (records.RECORD, "LICENSE")
+        ):
+            found.append(path.name)
+    return found
+
+
+def problems(model: Path, base: Path) -> list[str]:
+    """What is missing or wrong in a saved model; an empty list for one that can be served."""
+    found = [
+        f"{name} is missing" for name in dict.fromkeys((*ALWAYS, *companions(base))) if not (model / name).is_file()
+    ]
+    if not any((model / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        found.append("no tokenizer")
+    found += _settings(model, base)
+    return found + _weights(model, base)
+
+
+def _settings(model: Path, base: Path) -> list[str]:
+    """Do config.json and inference.yml name the base's kind of model?"""
+    found = []
+    ours, theirs = (records.read_json(folder / "config.json") or {} for folder in (model, base))
+    for key in ("architectures", "model_type"):
+        if ours.get(key) != theirs.get(key):
+            found.append(f"config.json says {key} {ours.get(key)!r} instead of {theirs.get(key)!r}")
+    try:
+        names = [yaml.safe_load((f / "inference.yml").read_text())["Global"]["model_name"] for f in (model, base)]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        names = []
+    if (base / "inference.yml").is_file() and (model / "inference.yml").is_file() and len(set(names)) != 1:
+        found.append("inference.yml does not name the base's model_name")
+    return found
+
+
+def _weights(model: Path, base: Path) -> list[str]:
+    """The base model's tensors, in its shapes, with finite numbers only."""
+    found: list[str] = []
+    ours, theirs = tensors(model), tensors(base)
+    if missing := sorted(theirs.keys() - ours.keys()):
+        found.append(f"{len(missing)} weights are missing, such as {missing[0]}")
+    if strange := sorted(ours.keys() - theirs.keys()):
+        found.append(f"{len(strange)} weights that the base does not have, such as {strange[0]}")
+    for name in sorted(ours.keys() & theirs.keys()):
+        if ours[name]["shape"] != theirs[name]["shape"]:
+            found.append(f"{name} has the shape {ours[name]['shape']} instead of {theirs[name]['shape']}")
+    broken = [name for path in sorted(model.glob("*.safetensors")) for name in not_finite(path)]
+    if broken:
+        found.append(f"{len(broken)} weights hold NaN or infinity, such as {broken[0]}")
+    return found
+
+
+def header(path: Path) -> tuple[dict[str, Any], int]:
+    """(the header of a safetensors file, where its data begins in bytes).
+
+    Source: https://github.com/huggingface/safetensors#format
+    """
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        entries: dict[str, Any] = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    return entries, 8 + length
+
+
+def tensors(folder: Path) -> dict[str, Any]:
+    """Name → dtype, shape and place of every weight of a model."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found.update(header(path)[0])
+    return found
+
+
+def not_finite(path: Path) -> Iterator[str]:
+    """Names of the weights that hold NaN or infinity; bytes are looked at block by block."""
+    import numpy as np
+
+    # A number is not finite where its exponent has only ones.
+    masks = {"F32": (np.uint32, 0x7F800000), "BF16": (np.uint16, 0x7F80), "F16": (np.uint16, 0x7C00)}
+    entries, begin = header(path)
+    with path.open("rb") as file:
+        for name, entry in entries.items():
+            if entry["dtype"] not in masks:
+                continue
+            kind, mask = masks[entry["dtype"]]
+            start, end = entry["data_offsets"]
+            file.seek(begin + start)
+            for at in range(start, end, BLOCK):
+                bits = np.frombuffer(file.read(min(BLOCK, end - at)), kind)
+                if bool(((bits & mask) == mask).any()):
+                    yield name
+                    break

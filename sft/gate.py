@@ -1,0 +1,92 @@
+"""The gate: may a candidate take the champion's place? A rule with numbers, decided on the held-out set.
+
+A candidate passes only if it is better than the base *and* than the champion (where there is one) by the chosen metric,
+beyond chance, if no task got worse by more than is allowed, if its answers have not collapsed, and if its export was
+checked. What is in doubt is refused: a worse model in service costs more than a better one that waits a night.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Metric = Literal["error", "cer", "wer", "ned"]
+
+
+class Rule(BaseModel):
+    """What a candidate has to show. Rates and errors are fractions: 0.01 is one per cent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: Metric = Field("error", description="error: each task by its own measure (text, table, formula, chart)")
+    margin: float = Field(0.0, ge=0, le=1, description="How much better the candidate must be (absolute, fraction)")
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="Share of bootstrap draws in which it must be better than the other model"
+    )
+    task_worse: float = Field(0.02, ge=0, le=1, description="How much worse a single task may get (absolute, fraction)")
+    empty: float = Field(0.02, ge=0, le=1, description="Share of rows with an empty answer, at most (fraction)")
+    runaway: float = Field(0.02, ge=0, le=1, description="Share of rows with a far too long answer, at most (fraction)")
+    min_rows: int = Field(20, ge=1, description="Held-out rows below which nothing is decided (rows)")
+
+
+class Check(BaseModel):
+    """One requirement of the gate: what was found, what is needed."""
+
+    name: str
+    passed: bool
+    found: str
+    needed: str
+
+
+def decide(rule: Rule, evaluation: dict[str, Any], export: dict[str, Any]) -> list[Check]:
+    """All requirements, passed or not; the candidate is promoted if all are passed.
+
+    Args:
+        evaluation: the record of the job evaluate.
+        export: the record of the job check_export.
+    """
+    checks = [_enough(rule, evaluation)]
+    for model in evaluation["differences"]:
+        checks += [_better(rule, evaluation, model), *_tasks(rule, evaluation, model)]
+    tuned = evaluation["tuned"]["all"]
+    for name, allowed in (("empty", rule.empty), ("runaway", rule.runaway)):
+        share, base = (evaluation[m]["all"][name] / max(evaluation["rows"], 1) for m in ("tuned", "base"))
+        # A base that leaves rows empty (because they are) is the measure where the bound is stricter than it.
+        needed = max(allowed, base) if name == "empty" else allowed
+        found = f"{tuned[name]} of {evaluation['rows']} rows ({100 * share:.1f} %)"
+        checks.append(Check(name=name, passed=share <= needed, found=found, needed=f"at most {100 * needed:.1f} %"))
+    problems = export.get("problems", ["it was not checked"])
+    found = "; ".join(problems) or f"loads in a new process, {export['equal']} of {export['rows']} answers reproduced"
+    checks.append(Check(name="export", passed=not problems, found=found, needed="loads, complete, same answers"))
+    return checks
+
+
+def _enough(rule: Rule, evaluation: dict[str, Any]) -> Check:
+    rows = evaluation["rows"]
+    return Check(name="rows", passed=rows >= rule.min_rows, found=str(rows), needed=f"at least {rule.min_rows}")
+
+
+def _better(rule: Rule, evaluation: dict[str, Any], model: str) -> Check:
+    difference = evaluation["differences"][model]["all"].get(rule.metric)
+    if difference is None:
+        return Check(name=f"better than {model}", passed=False, found="no rows", needed="held-out rows")
+    ours, theirs = (evaluation[m]["all"][rule.metric] for m in ("tuned", model))
+    found = (
+        f"{rule.metric} {ours:.4f} against {theirs:.4f}: {difference['value']:+.4f} "
+        f"[{difference['low']:+.4f}, {difference['high']:+.4f}], better in {100 * difference['better']:.1f} % of draws"
+    )
+    passed = difference["value"] < 0 and -difference["value"] >= rule.margin and difference["better"] >= rule.confidence
+    needed = f"better by {rule.margin:g} or more, in {100 * rule.confidence:g} % of draws"
+    return Check(name=f"better than {model}", passed=passed, found=found, needed=needed)
+
+
+def _tasks(rule: Rule, evaluation: dict[str, Any], model: str) -> list[Check]:
+    """Each task by itself, where there are several."""
+    found = []
+    tasks = [name for name in evaluation["differences"][model] if name != "all"]
+    for task in tasks if len(tasks) > 1 else []:
+        change = evaluation["tuned"][task]["error"] - evaluation[model][task]["error"]
+        name, needed = f"{task} against {model}", f"worse by at most {rule.task_worse:g}"
+        found.append(Check(name=name, passed=change <= rule.task_worse, found=f"error {change:+.4f}", needed=needed))
+    return found

@@ -1,0 +1,131 @@
+"""Job ``promote``: the gate's decision, and the swap of the champion's pointer, one at a time for each line of runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sft import champions, records
+from sft.errors import InputError, IntegrityError, LeaseHeld, TransientError
+from sft.gate import Rule, decide
+from sft.jobs.base import Context, Job
+
+
+class PromoteArgs(BaseModel):
+    """A candidate: training ``identity`` of the line ``name``.
+
+    Attributes:
+        evaluation, export: folders of the two records, relative to the training's folder.
+        over: the champion's training that the candidate was compared with; empty: there was none.
+        by: gate: the rule decides; hand: somebody has decided, the export must still be good; rollback: back to the
+            champion before, ``identity`` is empty then.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    identity: str = ""
+    evaluation: str = ""
+    export: str = ""
+    over: str = ""
+    rule: Rule = Rule()
+    by: Literal["gate", "hand", "rollback"] = "gate"
+
+    def decision(self) -> str:
+        """Where the decision lies on the outputs volume: it is made once for a candidate, a comparison and a rule."""
+        key = records.fingerprint([self.evaluation, self.over, self.rule.model_dump()])[:12]
+        return f"{champions.place(self.name)}/decisions/{self.identity[:16]}-{key}.json"
+
+
+def promote(args: PromoteArgs, context: Context) -> dict[str, Any]:
+    """Decide, and promote if the candidate passes.
+
+    Returns: the decision: promoted, checks, champion (the pointer now), over; ``{"stale": True, …}`` where another
+        champion came into service since the candidate was compared: it has to be compared with that one.
+    Raises:
+        TransientError: another promotion of this line is under way.
+        InputError: there is nothing to roll back to.
+        IntegrityError: a record is missing, or the model is not whole.
+    """
+    folder = context.volumes.outputs / champions.place(args.name)
+    try:
+        with context.lease(folder):
+            result = _rollback(args, context, folder) if args.by == "rollback" else _promote(args, context, folder)
+            context.commit()
+            return result
+    except LeaseHeld as held:
+        raise TransientError("another promotion is under way", where=args.name, value=held.value) from held
+
+
+def _promote(args: PromoteArgs, context: Context, folder: Path) -> dict[str, Any]:
+    place = context.volumes.outputs / args.decision()
+    known: dict[str, Any] | None = records.read_json(place)
+    if known is not None and args.by == "gate":
+        return known
+    now = champions.read(folder)
+    if now is not None and now.identity == args.identity:
+        return {"promoted": True, "checks": [], "champion": now.model_dump(), "over": now.over}
+    if args.by == "gate" and (now.identity if now else "") != args.over:
+        return {"stale": True, "champion": now.model_dump() if now else None}
+    run = context.volumes.run(args.identity)
+    training = records.read_record(run)
+    if training is None:
+        raise IntegrityError("the training has not finished", where=str(run), remedy="run the flow first")
+    if broken := records.broken_files(run / "model", training["model"]):
+        raise IntegrityError("the candidate's model is damaged", where=str(run / "model"), value="; ".join(broken))
+    evaluation, export = (records.read_record(run / f) if f else None for f in (args.evaluation, args.export))
+    if args.by == "gate" and (evaluation is None or export is None):
+        raise IntegrityError("the candidate was not evaluated and checked", where=str(run), remedy="run the flow")
+    checks = decide(args.rule, evaluation, export) if evaluation and export else []
+    promoted = args.by == "hand" or all(check.passed for check in checks)
+    decision: dict[str, Any] = {
+        "promoted": promoted,
+        "checks": [check.model_dump() for check in checks],
+        "identity": args.identity,
+        "over": now.identity if now else "",
+        "rule": args.rule.model_dump(),
+        "by": args.by,
+        "time": time.time(),
+        "evaluation": args.evaluation,
+    }
+    if promoted:
+        now = champions.swap(
+            folder,
+            name=args.name,
+            identity=args.identity,
+            model_identity=training["model_identity"],
+            by=args.by,
+            over=now.identity if now else "",
+            evaluation=f"{run.relative_to(context.volumes.outputs).as_posix()}/{args.evaluation}",
+        )
+    decision["champion"] = now.model_dump() if now else None
+    if args.by == "gate":
+        records.write_json(place, decision)
+    return decision
+
+
+def _rollback(args: PromoteArgs, context: Context, folder: Path) -> dict[str, Any]:
+    back = champions.before(folder)
+    if back is None:
+        remedy = "sft promote PROFILE IDENTITY puts a training in service"
+        raise InputError("there is no champion to go back to", where=args.name, remedy=remedy)
+    run = context.volumes.run(back.identity)
+    training = records.read_record(run)
+    if training is None or records.broken_files(run / "model", training["model"]):
+        raise IntegrityError("the champion before is no longer whole", where=str(run), remedy="train it again")
+    champion = champions.swap(
+        folder,
+        name=args.name,
+        identity=back.identity,
+        model_identity=back.model_identity,
+        by="rollback",
+        over=back.over,
+        evaluation=back.evaluation,
+    )
+    return {"promoted": True, "checks": [], "champion": champion.model_dump(), "over": back.over}
+
+
+PROMOTE = Job("promote", PromoteArgs, promote)

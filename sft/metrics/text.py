@@ -1,0 +1,104 @@
+"""Texts: how they are normalised, and their edit distances, for many pairs at once.
+
+Normalisation comes before every distance and is part of an evaluation's key. By default texts are brought to NFC and
+every run of white space counts as one space, so that the recogniser is not charged for layout.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from rapidfuzz.distance import Levenshtein
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.int64]
+
+_MARK = "\0"  # between the texts of a batch; no normal form composes across it
+_WHITE = tuple(c for c in map(chr, range(0x3001)) if c.isspace() and c != " ")  # all that str.split() splits at
+_AT_ONCE = 10_000  # texts joined into one, so that memory stays bounded
+
+
+class Normalisation(BaseModel):
+    """What is made equal before texts are compared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unicode: Literal["NFC", "NFKC", "none"] = Field(
+        "NFC", description="Normal form of Unicode; NFKC also makes full-width and half-width forms equal"
+    )
+    white_space: Literal["collapse", "remove", "keep"] = Field(
+        "collapse", description="collapse: every run is one space; remove: none counts (Chinese, Japanese)"
+    )
+    case: Literal["keep", "fold"] = Field("keep", description="fold: upper and lower case are equal")
+
+
+PLAIN = Normalisation()
+
+
+def normalise(text: str, how: Normalisation = PLAIN) -> str:
+    """One text, normalised. Example: "a\\t b " → "a b"."""
+    if how.unicode != "none":
+        text = unicodedata.normalize(how.unicode, text)
+    if how.case == "fold":
+        text = text.casefold()
+        if how.unicode != "none":  # folding may take a normal form apart
+            text = unicodedata.normalize(how.unicode, text)
+    if how.white_space == "keep":
+        return text
+    return ("" if how.white_space == "remove" else " ").join(text.split())
+
+
+def normalise_all(texts: Sequence[str], how: Normalisation = PLAIN) -> list[str]:
+    """The same for many: in bulk, several times as fast as one by one."""
+    done: list[str] = []
+    for start in range(0, len(texts), _AT_ONCE):
+        part = texts[start : start + _AT_ONCE]
+        joined = _MARK.join(part)
+        if how != PLAIN or joined.count(_MARK) != len(part) - 1:
+            done += [normalise(text, how) for text in part]
+        else:
+            done += _collapsed(joined).split(_MARK)
+    return done
+
+
+def _collapsed(joined: str) -> str:
+    """NFC and single spaces for texts joined by a mark."""
+    if not joined.isascii():
+        joined = unicodedata.normalize("NFC", joined)
+    for white in _WHITE:
+        joined = joined.replace(white, " ")
+    while "  " in joined:
+        joined = joined.replace("  ", " ")
+    return joined.replace(" " + _MARK, _MARK).replace(_MARK + " ", _MARK).strip(" ")
+
+
+def distance(truth: str, recognised: str) -> int:
+    """Levenshtein distance: insertions, deletions and substitutions cost 1 each. Example: ("1234", "124") → 1."""
+    return Levenshtein.distance(truth, recognised)
+
+
+def distances(truths: Sequence[str], recognised: Sequence[str]) -> Counts:
+    """Levenshtein distances of n pairs, shape (n,), on all cores."""
+    import numpy as np
+    from rapidfuzz.process import cpdist
+
+    if not truths:
+        return np.zeros(0, np.int64)
+    found: Counts = cpdist(truths, recognised, scorer=Levenshtein.distance, dtype=np.int64, workers=-1)
+    return found
+
+
+def ned(truth: str, recognised: str) -> float:
+    """Normalised edit distance of one row, edits / max(characters of both).
+
+    Source: Ouyang et al., OmniDocBench (CVPR 2025), "Normalized Edit Distance".
+    Example: ("1234", "124") → 1/4; two empty texts → 0.
+    """
+    longest = max(len(truth), len(recognised))
+    return distance(truth, recognised) / longest if longest else 0.0
