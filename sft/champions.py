@@ -66,9 +66,10 @@ def swap(
     over: str,
     evaluation: str = "",
 ) -> Champion:
-    """Put a training in service; the caller holds the folder's lease. Until the pointer is written nothing has changed."""
+    """Put a training in service; the caller holds the folder's lease. A crash before the pointer changes nothing."""
+    now = read(folder)
     champion = Champion(
-        number=max((c.number for c in history(folder)), default=0) + 1,
+        number=now.number + 1 if now else 1,  # an entry that a crash left behind without its pointer is overwritten
         name=name,
         identity=identity,
         model_identity=model_identity,

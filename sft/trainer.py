@@ -155,15 +155,16 @@ class Trainer:
         for step, path in checkpoints.listed(output):
             if step >= before or path in self._sealed:
                 continue
-            self._sealed.add(path)
             previous = max((s for s, _ in checkpoints.listed(output) if s < step), default=0)
             losses = [loss for at, loss in list(self._losses) if previous < at <= step]
             try:
                 mean = sum(losses) / len(losses) if losses else None
                 checkpoints.seal(path, self.identity, self.engine.name, step, mean)
                 checkpoints.keep_best(self.run_folder / "best", output)
-            except OSError:
-                continue  # the trainer's own limit removed it meanwhile
+            except OSError as error:  # the trainer's own limit removed it meanwhile; or it is tried again
+                self.context.say(f"{path.name} was not sealed: {error}")
+                continue
+            self._sealed.add(path)
             self.context.commit()
             self.context.event("checkpoint", step=step)
             self._check_room(path)

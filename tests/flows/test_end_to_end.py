@@ -32,7 +32,17 @@ SETTINGS = [
     "train.logging_steps=5",
     "evaluate.batch_size=5",
 ]
-STEPS = ["validate-dataset", "upload-data", "ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"]
+STEPS = [
+    "validate-dataset",
+    "upload-data",
+    "ensure-wheel",
+    "ensure-base-model",
+    "train",
+    "sync-checkpoint",
+    "evaluate",
+    "check-export",
+    "promote",
+]
 
 
 def configuration(*more: str) -> RunConfig:
@@ -96,7 +106,7 @@ def test_rows_shared_out_to_several_calls_give_the_same_scores(home: Path) -> No
 
 
 def check_artifacts(found: dict[str, Any]) -> None:
-    assert {"dataset", "training-progress", "loss-curve", "evaluation", "report"} <= set(found)
+    assert {"dataset", "training-progress", "loss-curve", "evaluation", "report", "decision"} <= set(found)
     table = json.loads(found["dataset"].data)
     assert [(row["set"], row["rows"]) for row in table] == [("train", 64), ("held-out", 12)]
     assert found["training-progress"].data == 100.0

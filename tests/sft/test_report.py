@@ -3,8 +3,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from sft import metrics
+from sft.jobs.evaluate import compare
 from sft.jobs.predict import HeldOutRow
+from sft.metrics import Normalisation
 from sft.report import loss_curve, read_metrics, write_report
 
 TRAINING = {
@@ -26,20 +27,20 @@ def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path
         Image.new("RGBA", (900, 30)).save(tmp_path / f"{number}.png")
         rows.append(HeldOutRow(number, tmp_path / f"{number}.png", "OCR:", truth, "ocr"))
     base, tuned = ["", "34", "x"], ["12", "99", "<script>alert(1)</script>"]
-    scores = {
-        m: {"all": metrics.score((r.truth, t) for r, t in zip(rows, texts)).as_dict()}
-        for m, texts in (("base", base), ("tuned", tuned))
-    }
-    result = {**scores, "rows": 3, "name": "n", "metrics_version": 1}
+    texts = {"base": base, "tuned": tuned}
+    result = {**compare(rows, texts, Normalisation()), "name": "n"}
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"step": 3, "lo')
     page = tmp_path / "report.html"
-    write_report(page, result, TRAINING, tmp_path / "metrics.jsonl", rows, base, tuned, examples=2)
+    write_report(page, result, TRAINING, tmp_path / "metrics.jsonl", rows, texts, examples=2)
     html = page.read_text()
     assert "<script>" not in html
     assert "&lt;b&gt;&amp;" in html
     assert html.index("held-out row 1") < html.index("held-out row 2"), "both are wholly wrong: in the file's order"
     assert "held-out row 0" not in html, "only the two worst were asked for"
     assert html.count("data:image/png;base64,") == 2
+    assert "percentage points, 95 % interval" in html
+    assert "By length" not in html, "all rows are of one class"
+    assert "<h3>By script" in html, "digits and letters"
 
 
 def test_a_torn_last_line_of_the_metrics_is_left_out(tmp_path: Path) -> None:
