@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flows import cli_dataset
-from flows.cli_base import Profile, Settings, app, guarded
+from flows import cli_dataset, cli_models
+from flows.cli_base import Profile, Settings, app, guarded, say
 from sft.errors import JobCancelled, SftError
 
 if TYPE_CHECKING:
@@ -80,20 +80,19 @@ def run(
         wait = prefect_api()  # it starts while the flow is imported
         result = run_flow(resolved.config, out, wait, detach=detach)
         if isinstance(result, str):
-            out.print(result, markup=False, highlight=False, soft_wrap=True)
+            say(out, result)
             return
         base, tuned = result.base, result.tuned
-        out.print(f"model:   {result.model}", soft_wrap=True, highlight=False)
-        out.print(f"report:  {result.report}", soft_wrap=True, highlight=False)
-        out.print("runs:    prefect server start, then http://127.0.0.1:4200/runs", soft_wrap=True, highlight=False)
-        out.print(
+        say(out, f"model:   {result.model}")
+        say(out, f"report:  {result.report}")
+        say(out, "runs:    prefect server start, then http://127.0.0.1:4200/runs")
+        say(
+            out,
             f"CER on {result.rows} held-out rows: base {base['cer']:.3f}, tuned {tuned['cer']:.3f}  "
             f"(exactly right: base {100 * base['exact']:.1f} %, tuned {100 * tuned['exact']:.1f} %)",
-            soft_wrap=True,
-            highlight=False,
         )
         if result.decision:
-            out.print(result.decision, markup=False, highlight=False, soft_wrap=True)
+            say(out, result.decision)
 
     guarded(body)
 
@@ -165,7 +164,7 @@ def cancel(
         from sft.config import load
 
         text = cancel_training(load(profile, settings).config, training, now=now)
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(out, text)
 
     guarded(body)
 
@@ -182,28 +181,7 @@ def sample(
         from flows.deploying import get_sample
         from sft.config import load
 
-        say = lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True)  # noqa: E731
-        get_sample(load(profile, settings).config, name, say)
-
-    guarded(body)
-
-
-@app.command()
-def infer(
-    profile: Profile,
-    images: Annotated[list[Path], typer.Argument(help="Image files")],
-    model: Annotated[str, typer.Option(help="base, or a training's identity from sft status")] = "base",
-    task: Annotated[str, typer.Option(help="ocr, table, formula or chart")] = "ocr",
-    settings: Settings = [],  # noqa: B006 (typer copies it)
-) -> None:
-    """Read images with the base model or a tuned one, where the profile computes."""
-
-    def body(out: Console) -> None:
-        from flows.inference import read_images
-        from sft.config import load
-
-        for path, text in read_images(load(profile, settings).config, images, model, task):
-            out.print(f"{path}: {text}", markup=False, highlight=False, soft_wrap=True)
+        get_sample(load(profile, settings).config, name, lambda text: say(out, text))
 
     guarded(body)
 
@@ -225,7 +203,7 @@ def doctor(
         for finding in findings:
             mark, remedy = ("ok", "") if finding["ok"] else ("FAILED", f"   Next: {finding['remedy']}")
             text = f"{mark:6}  {finding['name']:16} {finding['found']}{remedy}"
-            out.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(out, text)
         failed = [finding["name"] for finding in findings if not finding["ok"]]
         if failed:
             raise SftError(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
@@ -240,7 +218,7 @@ def deploy() -> None:
     def body(out: Console) -> None:
         from flows.deploying import deploy_all
 
-        deploy_all(lambda text: out.print(text, markup=False, highlight=False, soft_wrap=True))
+        deploy_all(lambda text: say(out, text))
 
     guarded(body)
 
@@ -254,7 +232,7 @@ def upload_wheel(
     def body(out: Console) -> None:
         from flows.deploying import put_wheel
 
-        out.print(put_wheel(path), markup=False, highlight=False, soft_wrap=True)
+        say(out, put_wheel(path))
 
     guarded(body)
 
@@ -269,15 +247,13 @@ def upload(
     def body(out: Console) -> None:
         from flows.deploying import put_dataset
 
-        def say(text: str) -> None:
-            out.print(text, markup=False, highlight=False, soft_wrap=True)
-
-        say(put_dataset(train, held_out, say))
+        say(out, put_dataset(train, held_out, lambda text: say(out, text)))
 
     guarded(body)
 
 
 cli_dataset.register(app)
+cli_models.register(app)
 
 
 def main() -> Any:

@@ -30,6 +30,11 @@ def consoles() -> tuple[Console, Console]:
     return Console(width=width), Console(stderr=True, width=width)
 
 
+def say(out: Console, text: str) -> None:
+    """A line as it is: paths stay whole, and nothing in it is markup."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def guarded(body: Callable[[Console], None]) -> None:
     """Run a command's body; our own errors become one message and the right exit code."""
     out, err = consoles()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flows.cli_base import guarded
+from flows.cli_base import guarded, say
 
 if TYPE_CHECKING:
     from sft.dataset.findings import Report
@@ -136,16 +136,16 @@ def validate(
 def _tell(out: Console, result: Report, page: Path | None) -> None:
     if not result.errors:  # with errors, the error has all of it
         for line in result.lines():
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(out, line)
     for stats in (result.train, result.held_out):
         if not stats.path:
             continue
         tasks = ", ".join(f"{task} {count}" for task, count in sorted(stats.tasks.items()))
         verdict = "" if result.errors else ": valid"
         text = f"{stats.path}: {stats.rows} rows ({tasks}), {stats.images} images, format {stats.format}{verdict}"
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(out, text)
     if page is not None:
-        out.print(f"report: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
+        say(out, f"report: {page.resolve()}")
 
 
 def convert(
@@ -160,7 +160,7 @@ def convert(
         from sft.dataset import convert as converter
 
         count = converter.convert(source, target, to.value, force=force)
-        out.print(f"{target}: {count} rows in format {to.value}", markup=False, highlight=False, soft_wrap=True)
+        say(out, f"{target}: {count} rows in format {to.value}")
 
     guarded(body)
 
@@ -181,7 +181,7 @@ def import_(
 
         options = Options(to.value, task.value, image_column, text_column, force)
         count = import_dataset(source, target, options)
-        out.print(f"{target}: {count} rows", markup=False, highlight=False, soft_wrap=True)
+        say(out, f"{target}: {count} rows")
 
     guarded(body)
 
@@ -206,7 +206,7 @@ def split(
         result = splitter.split(source, train, aside, **settings)  # type: ignore[arg-type]
         for path, counts in ((train, result.train), (aside, result.held_out)):
             tasks = ", ".join(f"{task} {count}" for task, count in sorted(counts.items()))
-            out.print(f"{path}: {counts.total()} rows ({tasks})", markup=False, highlight=False, soft_wrap=True)
+            say(out, f"{path}: {counts.total()} rows ({tasks})")
 
     guarded(body)
 
@@ -223,9 +223,9 @@ def fetch_images(
         from sft.dataset.remote import localise
 
         def said(done: int, total: int) -> None:
-            out.print(f"{done} of {total} images", markup=False, highlight=False)
+            say(out, f"{done} of {total} images")
 
         count = localise(source, target, trusted=private, workers=workers, said=said)
-        out.print(f"{target}: {count} images fetched", markup=False, highlight=False, soft_wrap=True)
+        say(out, f"{target}: {count} images fetched")
 
     guarded(body)

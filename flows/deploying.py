@@ -14,6 +14,7 @@ from compute.modal import ModalCompute, translated
 from compute.records import put_json
 from compute.select import compute_for
 from modal_infra.app import app, setup
+from modal_infra.names import SETUP
 from sft import records
 from sft.config import RunConfig
 from sft.dataset.validate import validate
@@ -136,3 +137,14 @@ def get_sample(config: RunConfig, name: str, say: Say) -> None:
     record = compute.result(call_id)
     say(f"{record['volume']}: {record['train']['rows']} training and {record['held_out']['rows']} held-out rows, valid")
     say(f"train on it: sft run full --set dataset.volume={record['volume']}")
+
+
+def board_address() -> str:
+    """Where Modal serves TensorBoard.
+
+    Raises:
+        ComputeError: it is not deployed.
+    """
+    with translated("function tensorboard"):
+        function = modal.Function.from_name(SETUP, "tensorboard")
+        return str(function.get_web_url())

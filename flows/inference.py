@@ -1,62 +1,143 @@
-"""``sft infer``: a model reads images where the profile computes."""
+"""``sft infer``: a model reads pages where the profile computes; Markdown and JSON for each."""
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
-from sft import records
+from sft import pages, records
 from sft.config import RunConfig
 from sft.dataset.rules import TASKS
+from sft.download import download
 from sft.errors import InputError
+from sft.jobs.base import read_event
 from sft.jobs.infer import InferArgs
+from sft.jobs.parse_pages import ParsePagesArgs
+from sft.pages import Page
 from sft.plan import download_args
+from sft.volumes import run_place
 from tasks.ensure_base_model import known_base_model
+from tasks.promote import champion
 from tasks.train import finished_training
 
 PROMPTS = {task: prompt for prompt, task in TASKS.items()}
+WHOLE = "page"  # the task that reads a page with its layout
+MAX_DOWNLOAD = 500_000_000  # bytes
+Said = Callable[[int, int], None]
 
 
-def read_images(config: RunConfig, images: Sequence[Path], model: str, task: str) -> list[tuple[Path, str]]:
-    """(image, text) in the order given.
+def read_sources(
+    config: RunConfig, sources: Sequence[str], model: str, task: str, out: Path, said: Said = lambda done, total: None
+) -> Iterator[tuple[Page, str]]:
+    """(page, Markdown) in order, each written to ``out`` as NAME.md and NAME.json.
 
     Args:
-        model: base, or the identity of a finished training (its first 16 digits suffice).
-        task: ocr, table, formula or chart.
+        sources: images, PDF files, folders of them, or http(s) addresses.
+        model: base, champion, the identity of a finished training (its first 16 digits suffice), or
+            IDENTITY/checkpoint-N.
+        task: ocr, table, formula or chart for single elements; page for whole pages through PaddleOCR's parser.
+        said: hears how many of how many pages are read.
     Raises:
-        InputError: no such task, model or image.
+        InputError: no such task, model or source.
     """
-    if task not in PROMPTS:
-        raise InputError("no such task", value=task, remedy=f"use {', '.join(PROMPTS)}")
-    if missing := [str(image) for image in images if not image.is_file()]:
-        raise InputError("no such image", value=", ".join(missing), remedy="correct the path")
+    if task != WHOLE and task not in PROMPTS:
+        raise InputError("no such task", value=task, remedy=f"use {', '.join((*PROMPTS, WHOLE))}")
     compute = compute_for(config)
+    place = model_place(config, compute, model)
+    with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
+        found = [page for source in sources for page in _pages(source, Path(folder))]
+        images = tuple(_on_volume(compute, page.image) for page in found)
+        facts = {"task": task, "model": model, "place": place}
+        for page, (content, more) in zip(found, _read(config, compute, place, images, task, said)):
+            pages.write(out, page, content, {**facts, **more})
+            yield page, content
+
+
+def _read(
+    config: RunConfig, compute: Compute, place: str, images: tuple[str, ...], task: str, said: Said
+) -> list[tuple[str, dict[str, Any]]]:
+    """(Markdown, further facts) of each image."""
+    device = "cpu" if config.on_cpu else "gpu"
+    if task == WHOLE:
+        whole = ParsePagesArgs(model=place, images=images, device=device)
+        read = _run(compute, "parse_pages", whole.model_dump(mode="json"), said)["pages"]
+        return [(page["markdown"], {"layout": page["layout"]}) for page in read]
     args = InferArgs(
-        model=_place(config, compute, model),
-        images=tuple(_on_volume(compute, image) for image in images),
+        model=place,
+        images=images,
         prompt=PROMPTS[task],
-        device="cpu" if config.on_cpu else "gpu",
+        device=device,
         batch_size=config.evaluate.batch_size,
         max_new_tokens=config.evaluate.max_new_tokens,
     )
-    call_id = compute.start("infer", args.model_dump(mode="json"))
-    while not compute.poll(call_id).ended:
-        time.sleep(0.1)
-    return list(zip(images, compute.result(call_id)["texts"]))
+    texts = _run(compute, "infer", args.model_dump(mode="json"), said)["texts"]
+    return [(pages.markdown(task, text), {"text": text}) for text in texts]
 
 
-def _place(config: RunConfig, compute: Compute, model: str) -> str:
+def _run(compute: Compute, job: str, args: dict[str, Any], said: Said) -> dict[str, Any]:
+    """Run a job to its end; Ctrl-C stops it."""
+    call_id, cursor = compute.start(job, args), ""
+    try:
+        while True:
+            ended = compute.poll(call_id).ended
+            lines, cursor = compute.logs(call_id, cursor)
+            for event in filter(None, map(read_event, lines)):
+                if event["event"] == "evaluate":
+                    said(event["done"], event["rows"])
+            if ended and not lines:
+                return compute.result(call_id)
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        compute.cancel(call_id, now=True)
+        raise
+
+
+def model_place(config: RunConfig, compute: Compute, model: str) -> str:
+    """Where a model lies: models/NAME, or a folder on the outputs volume.
+
+    Raises:
+        InputError: there is no such model.
+    """
     if model == "base":
         folder = download_args(config).folder
         if known_base_model(compute, folder) is None:
             raise InputError("the base model is not on the volume yet", value=folder, remedy="sft run fetches it")
         return f"models/{folder}"
-    if finished_training(compute, model) is None:
+    if model == "champion":
+        now = champion(compute, config.name)
+        if now is None:
+            remedy = "sft run promotes a model that is better than its base; sft promote does it by hand"
+            raise InputError("there is no champion yet", value=config.name, remedy=remedy)
+        return f"outputs/{run_place(now.identity)}/model"
+    identity, _, checkpoint = model.partition("/")
+    if checkpoint:
+        place = f"{run_place(identity)}/trainer/{checkpoint}"
+        if not compute.list("outputs", place):
+            raise InputError("no such checkpoint", value=model, remedy="sft status lists the trainings")
+        return f"outputs/{place}"
+    if finished_training(compute, identity) is None:
         raise InputError("no finished training of that identity", value=model, remedy="sft status lists them")
-    return f"outputs/runs/{model[:16]}/model"
+    return f"outputs/{run_place(identity)}/model"
+
+
+def _pages(source: str, work: Path) -> list[Page]:
+    if not source.startswith(("http://", "https://")):
+        return pages.pages(Path(source), work)
+    name = PurePosixPath(urlsplit(source).path).name or "page"
+    work = work / records.fingerprint(source)[:12]
+    work.mkdir()
+    path = work / name
+    download(source, path, max_bytes=MAX_DOWNLOAD)
+    if not path.suffix:  # the content says what it is
+        path = path.rename(path.with_suffix(".pdf" if path.read_bytes()[:5] == b"%PDF-" else ".png"))
+    found = pages.pages(path, work)
+    return [Page(page.name, page.image, source, page.number) for page in found]
 
 
 def _on_volume(compute: Compute, image: Path) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for, state_folder
-from sft import records
+from sft import champions, records
 from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.jobs.train import DatasetPlace
@@ -133,11 +133,16 @@ def status_table() -> Table:
     """Every training on this machine's outputs volume."""
     compute = LocalCompute(state_folder())
     table = Table("training", "name", "state", "steps", "base CER", "tuned CER", "finished", title="sft status")
+    lines = compute.volumes.outputs / champions.FOLDER
+    now = [champions.read(line) for line in (sorted(lines.iterdir()) if lines.is_dir() else [])]
+    live = {run_place(c.identity).rpartition("/")[2]: c.name for c in now if c}
     runs = compute.volumes.outputs / "runs"
     for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
         record = records.read_record(folder)
         running = running_call(compute, f"train-{folder.name}")
         state = f"running ({running})" if running else "finished" if record else "stopped: run again to resume"
+        if folder.name in live:
+            state += f", champion of {live[folder.name]}"
         evaluations = [r for f in sorted((folder / "evaluation").glob("*")) if (r := records.read_record(f))]
         scores = [f"{evaluations[-1][m]['all']['cer']:.3f}" if evaluations else "" for m in ("base", "tuned")]
         finished = time.strftime("%Y-%m-%d %H:%M", time.localtime(record["finished"])) if record else ""

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import threading
+import time
 import traceback
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 import modal
 
-from modal_infra.image import engine_image, light
+from modal_infra.image import board, engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
 from sft.errors import to_wire
+from sft.events import TENSORBOARD
 from sft.jobs.base import Context
 from sft.lease import Shared
 from sft.volumes import NAMES
@@ -32,6 +37,7 @@ LONGEST = 24 * HOURS  # what Modal allows
 # Chosen at deployment: a machine that is never taken away costs more, and a training resumes from its checkpoints.
 STEADY = os.environ.get("SFT_NONPREEMPTIBLE") == "1"
 
+PORT = 6006  # of TensorBoard
 setup = modal.App(SETUP)
 app = modal.App(APP)
 # What all trainings share. single_use: nothing of an earlier training is left on a GPU.
@@ -118,9 +124,25 @@ def hash_files(args: dict[str, Any]) -> dict[str, Any]:
 
 
 @setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS)
-def prune(args: dict[str, Any]) -> dict[str, Any]:
-    """Remove the checkpoints of finished trainings."""
-    return run_job("prune", args)
+def cleanup(args: dict[str, Any]) -> dict[str, Any]:
+    """Remove what finished trainings no longer need."""
+    return run_job("cleanup", args)
+
+
+@setup.function(image=board(), volumes=VOLUMES, timeout=LONGEST, max_containers=1, scaledown_window=10 * MINUTES)
+@modal.concurrent(max_inputs=100)
+@modal.web_server(PORT, startup_timeout=2 * MINUTES, requires_proxy_auth=True)  # only with a token of the workspace
+def tensorboard() -> None:
+    """TensorBoard over all trainings of the outputs volume; what others commit is shown within half a minute."""
+    subprocess.Popen([*TENSORBOARD, "--logdir", str(MOUNTED.outputs / "runs"), "--bind_all", "--port", str(PORT)])
+    threading.Thread(target=_keep_refreshing, daemon=True).start()
+
+
+def _keep_refreshing() -> None:
+    while True:
+        time.sleep(30)
+        with suppress(Exception):  # a file is open: the next time
+            refresh()
 
 
 @setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS, max_containers=1)
@@ -189,3 +211,9 @@ def check_export(args: dict[str, Any]) -> dict[str, Any]:
 def infer(args: dict[str, Any]) -> dict[str, Any]:
     """A model reads images."""
     return run_job("infer", args)
+
+
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=2 * HOURS)
+def parse_pages(args: dict[str, Any]) -> dict[str, Any]:
+    """PaddleOCR's document parser reads whole pages."""
+    return run_job("parse_pages", args)

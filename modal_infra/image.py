@@ -34,7 +34,10 @@ DOMAIN = (
     "huggingface-hub==1.33.0",
     "safetensors==0.8.0",
     "zstandard==0.25.0",
+    "scipy==1.15.3",
+    "apted==1.0.3",
 )
+BOARD = "tensorboard==2.21.0"
 NUMPY = "numpy==1.26.4"  # paddle asks for >= 2, paddleformers for <= 1.26.4, which works with both: it comes last
 IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weights and templates are no .py files
 
@@ -42,6 +45,11 @@ IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weig
 def light() -> modal.Image:
     """For functions without a GPU."""
     return _with_code(modal.Image.debian_slim(python_version=PYTHON).pip_install(*DOMAIN, NUMPY))
+
+
+def board() -> modal.Image:
+    """For TensorBoard's web page."""
+    return _with_code(modal.Image.debian_slim(python_version=PYTHON).pip_install(*DOMAIN, NUMPY, BOARD))
 
 
 def engine_image(engine: str) -> modal.Image:
@@ -62,7 +70,7 @@ def _base() -> modal.Image:
         .apt_install("git", "libgl1", "libglib2.0-0")  # git for ERNIE, the libraries for OpenCV
         .pip_install(
             *DOMAIN,
-            "tensorboard==2.20.0",
+            BOARD,
             "opencv-python-headless==4.11.0.86",  # headless: no display; the last whose metadata allows numpy 1
             "paddleocr[doc-parser]==3.3.2",  # page-level inference of a tuned model
         )

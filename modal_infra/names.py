@@ -7,7 +7,7 @@ SETUP = (
     "paddleocr-vl-sft-setup"  # functions without: deployed first, because they fetch the wheel for the images of APP
 )
 
-SETUP_JOBS = frozenset({"download_wheel", "download_model", "fetch_sample", "hash_files", "prune", "promote"})
+SETUP_JOBS = frozenset({"download_wheel", "download_model", "fetch_sample", "hash_files", "cleanup", "promote"})
 ENGINE_JOBS = frozenset({"train", "inspect_environment"})  # one function for each engine
 
 

@@ -20,6 +20,7 @@ from typing import IO
 from sft import checkpoints
 from sft.engines.base import Command, Engine, Progress
 from sft.errors import TrainingFailed
+from sft.events import EVENTS, Board
 from sft.jobs.base import Context
 from sft.processes import die_with_parent, kill_tree
 
@@ -66,6 +67,7 @@ class Trainer:
         self._losses: list[tuple[int, float]] = []
         self._sealed: set[Path] = set()
         self._full: list[TrainingFailed] = []
+        self._events: Board
 
     def run(self, command: Command, output: Path, resume_from: Path | None) -> None:
         """Run to the end.
@@ -77,7 +79,13 @@ class Trainer:
         self._losses = _keep_until(self.run_folder / METRICS, start)
         self._sealed = {path for _, path in checkpoints.listed(output)}
         # Hashing a checkpoint takes seconds; the pipe must be read meanwhile, or the trainer stands still.
-        with (self.run_folder / METRICS).open("a") as metrics, ThreadPoolExecutor(max_workers=1) as sealer:
+        board = self.run_folder / EVENTS
+        with (
+            (self.run_folder / METRICS).open("a") as metrics,
+            Board(board, start) as events,
+            ThreadPoolExecutor(1) as sealer,
+        ):
+            self._events = events
             try:
                 self._follow(command, lambda line: self._read(line, metrics, output, sealer))
             except BaseException:
@@ -147,6 +155,7 @@ class Trainer:
         self._check_divergence(progress.step)
         metrics.write(json.dumps(progress.as_dict()) + "\n")
         metrics.flush()
+        self._events.add(progress.step, {"loss": progress.loss, "learning_rate": progress.learning_rate})
         self.context.event("progress", **progress.as_dict())
         # The trainer saves between two steps: once a later step is logged, an earlier checkpoint is complete.
         sealer.submit(self._seal, output, progress.step)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAMES = ("data", "models", "outputs")
+SYNCED = "synced.json"  # in a training's folder: some machine has a verified copy of its model
 
 
 def run_place(identity: str) -> str:

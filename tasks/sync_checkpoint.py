@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
-from compute.records import read_json
+from compute.records import put_json, read_json
 from sft import records
 from sft.checkpoints import MANIFEST
 from sft.errors import TransientError
 from sft.processes import alone_at
+from sft.volumes import SYNCED as ON_VOLUME
+from sft.volumes import run_place
 from tasks.following import DELAYS, RETRIES, is_transient
 from tasks.telling import tell
 
@@ -49,7 +53,7 @@ def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) ->
     Raises:
         TransientError: a copy does not have the hash that the manifest names; the next try copies it again.
     """
-    run = f"runs/{training['identity'][:16]}"
+    run = run_place(training["identity"])
     copied = [mirror(compute, f"{run}/model", training["model"], folder / "model")]
     best = training.get("best_checkpoint")
     if best:
@@ -58,7 +62,9 @@ def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) ->
         if manifest is not None:
             copied.append(mirror(compute, place, manifest["files"], folder / best))
         else:
-            tell(f"{best} is no longer on the outputs volume: it was pruned")
+            tell(f"{best} is no longer on the outputs volume: it was cleaned up")
+    if compute.read("outputs", f"{run}/{ON_VOLUME}") is None:  # sft cleanup spares what nobody has a copy of
+        put_json(compute, "outputs", f"{run}/{ON_VOLUME}", {"time": time.time(), "host": socket.gethostname()})
     files, size = sum(c[0] for c in copied), sum(c[1] for c in copied)
     tell(f"copied {files} files ({size / 1e6:.1f} MB) to {folder}" if files else f"{folder} is up to date")
     return Synced(folder, files, size)

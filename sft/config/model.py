@@ -182,7 +182,8 @@ class PromoteConfig(Rule):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     mode: Literal["gate", "never"] = Field(
-        "gate", description="gate: promoted if it passes the rule; never: only by hand (sft promote)"
+        "gate",
+        description="gate: promoted if it passes the rule; never: by hand alone (sft promote, which checks the export)",
     )
     check_rows: int = Field(32, ge=1, le=1000, description="Held-out rows that the export must reproduce (rows)")
 

@@ -20,13 +20,14 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.fetch_sample import FETCH_SAMPLE
     from sft.jobs.infer import INFER
     from sft.jobs.inspect_environment import INSPECT_ENVIRONMENT
-    from sft.jobs.maintenance import HASH_FILES, PRUNE
+    from sft.jobs.maintenance import CLEANUP, HASH_FILES
+    from sft.jobs.parse_pages import PARSE_PAGES
     from sft.jobs.predict import PREDICT
     from sft.jobs.promote import PROMOTE
     from sft.jobs.train import TRAIN
 
-    on_gpu = (TRAIN, PREDICT, EVALUATE, CHECK_EXPORT, INFER, INSPECT_ENVIRONMENT)
-    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, FETCH_SAMPLE, HASH_FILES, PRUNE, PROMOTE, *on_gpu)
+    on_gpu = (TRAIN, PREDICT, EVALUATE, CHECK_EXPORT, INFER, PARSE_PAGES, INSPECT_ENVIRONMENT)
+    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, FETCH_SAMPLE, HASH_FILES, CLEANUP, PROMOTE, *on_gpu)
     jobs: dict[str, Job[Any]] = {job.name: job for job in known}
     return jobs[name]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sft import metrics, records
 from sft.errors import IntegrityError
+from sft.events import EVENTS, Board
 from sft.jobs.base import Context, Job
 from sft.jobs.predict import Comparison, HeldOutRow, answers, held_out_rows
 from sft.metrics import Judged, Normalisation
@@ -36,7 +37,7 @@ class EvaluateArgs(Comparison):
 def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     """Evaluate, or return the record of the same evaluation done before.
 
-    Returns: the record: folder (on the outputs volume), rows, the models' scores in all and by task (see
+    Returns: the record: args, folder (on the outputs volume), rows, the models' scores in all and by task (see
     :class:`sft.metrics.Scores`), ``groups`` by script and length, ``differences`` of the candidate to each other model.
     Raises:
         IntegrityError: the training has no record, or a model is not whole or does not load.
@@ -53,8 +54,9 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     rows = held_out_rows(args, context)
     texts: dict[str, list[str]] = {which: answers(args, context, which, rows)[0] for which in args.models}
     result = {**compare(rows, texts, args.normalise), "name": training["name"], "seconds": time.time() - started}
+    result["finished"] = time.time()
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
-    result["champion_identity"] = args.champion
+    result["args"] = args.model_dump(mode="json")
     said = [
         {"row": row.number, "task": row.task, "truth": row.truth, **{m: texts[m][i] for m in args.models}}
         for i, row in enumerate(rows)
@@ -62,6 +64,9 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     records.write_text(folder / "predictions.jsonl", "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in said))
     records.write_json(folder / "report.json", {**result, "training": training})
     write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples)
+    with Board(run / EVENTS, training["steps"]) as events:
+        scores = result["tuned"]["all"]
+        events.add(training["steps"], {f"held-out/{metric}": scores[metric] for metric in (*metrics.METRICS, "exact")})
     records.write_record(folder, result)
     context.commit()
     return result

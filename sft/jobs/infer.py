@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +13,10 @@ from sft.jobs.base import Context, Job
 
 
 class InferArgs(BaseModel):
-    """``model`` is models/NAME or outputs/runs/IDENTITY/model; ``images`` are paths on the data volume, or absolute."""
+    """``model`` is models/NAME or a folder on the outputs volume (outputs/runs/IDENTITY/model, …/checkpoint-N).
+
+    ``images`` are paths on the data volume, or absolute.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,18 +38,31 @@ def infer(args: InferArgs, context: Context) -> dict[str, Any]:
     """
     from sft.recognition import Recogniser
 
-    volume, _, place = args.model.partition("/")
-    root = {"models": context.volumes.models, "outputs": context.volumes.outputs}.get(volume)
-    if root is None or not (root / place).is_dir():
-        raise InputError("no such model", value=args.model, remedy="sft status lists the trainings")
-    rows = [(context.volumes.data / image, args.prompt) for image in args.images]
-    for path, _ in rows:
-        if not path.is_file():
-            raise InputError("no such image", value=str(path), remedy="correct the path")
-    recogniser = Recogniser(root / place, args.device)
-    read = recogniser.read(rows, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens)
-    texts = dict(read)
+    model, images = located(args.model, args.images, context)
+    recogniser = Recogniser(model, args.device)
+    rows = [(image, args.prompt) for image in images]
+    texts: dict[int, str] = {}
+    for number, text in recogniser.read(rows, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens):
+        texts[number] = text
+        context.event("evaluate", model="the model", rows=len(rows), done=len(texts))
     return {"texts": [texts[number] for number in range(len(rows))]}
+
+
+def located(model: str, images: Sequence[str], context: Context) -> tuple[Path, list[Path]]:
+    """(the model's folder, the images' paths).
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    volume, _, place = model.partition("/")
+    root = {"models": context.volumes.models, "outputs": context.volumes.outputs}.get(volume)
+    folder = (root / place).resolve() if root else None
+    if root is None or folder is None or not folder.is_dir() or not folder.is_relative_to(root.resolve()):
+        raise InputError("no such model", value=model, remedy="sft status lists the trainings")
+    paths = [context.volumes.data / image for image in images]
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise InputError("no such image", value=", ".join(missing[:5]), remedy="correct the path")
+    return folder, paths
 
 
 INFER = Job("infer", InferArgs, infer)

@@ -67,10 +67,10 @@ def write_report(
     records.write_text(path, html)
 
 
-def render(template: str, **values: Any) -> str:
-    """A page of this folder's template; a name that is missing is an error, and text is escaped."""
+def render(template: str, *, escape: bool = True, **values: Any) -> str:
+    """A page of this folder's template; a name that is missing is an error, and text is escaped as in HTML."""
     folder = Path(__file__).parent
-    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=escape, undefined=StrictUndefined)
     return environment.get_template(template).render(**values)
 
 

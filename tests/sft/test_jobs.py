@@ -1,19 +1,21 @@
-"""The smaller jobs: reading images, hashing and pruning what lies on a volume, and the doctor's checks."""
+"""The smaller jobs: reading images, hashing and cleaning up what lies on a volume, and the doctor's checks."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compute.local import LocalCompute
-from sft import lease, records
+from sft import champions, lease, records
 from sft.errors import InputError
 from sft.jobs.base import Context
 from sft.jobs.infer import InferArgs, infer
 from sft.jobs.inspect_environment import InspectArgs, fitting, inspect_environment
-from sft.jobs.maintenance import HashArgs, PruneArgs, hash_files, prune
+from sft.jobs.maintenance import CleanupArgs, HashArgs, cleanup, hash_files
 
 
 @pytest.fixture
@@ -31,21 +33,47 @@ def a_run(context: Context, name: str, *, finished: bool) -> Path:
     return run
 
 
-def test_pruning_takes_only_checkpoints_of_finished_trainings(context: Context) -> None:
-    done, resumable = a_run(context, "done", finished=True), a_run(context, "resumable", finished=False)
-    held = a_run(context, "held", finished=True)
-    names = ("done", "resumable", "held", "none", "../runs/done")
-    with lease.hold(held, "other"):
-        tried = prune(PruneArgs(runs=names), context)
-        assert (done / "trainer").exists(), "a dry run removes nothing"
-        removed = prune(PruneArgs(runs=names, dry_run=False), context)
-    assert tried == removed
-    assert removed["removed"] == {"done": 1000}
-    assert set(removed["kept"]) == {"resumable", "held", "none", "../runs/done"}
-    assert not (done / "trainer").exists()
-    assert (done / "model").exists()
-    assert (resumable / "trainer").exists()
-    assert (held / "trainer").exists()
+def sizes(found: dict[str, Any]) -> dict[str, int]:
+    return {entry["run"]: entry["removed"] for entry in found["runs"] if not entry["kept"]}
+
+
+def test_cleaning_up_spares_what_is_needed_and_tells_why(context: Context) -> None:
+    names = ("old", "young", "unsynced", "resumable", "held", "promoted", "formerly")
+    runs = {name: a_run(context, name, finished=name != "resumable") for name in names}
+    for name, run in runs.items():
+        if name != "resumable":
+            age = 1 if name == "young" else 30
+            records.write_record(run, {"name": "n", "finished": time.time() - age * 86400})
+        if name != "unsynced":
+            records.write_json(run / "synced.json", {})
+    line = context.volumes.outputs / "champions" / "n"
+    for name in ("formerly", "promoted"):
+        champions.swap(line, name="n", identity=name, model_identity="m", by="gate", over="")
+    with lease.hold(runs["held"], "other"):
+        tried = cleanup(CleanupArgs(keep=0), context)
+        assert sizes(tried) == {"old": 1000}
+        assert (runs["old"] / "trainer").exists(), "a dry run removes nothing"
+        assert sizes(cleanup(CleanupArgs(keep=9), context)) == {}, "the newest of each name stay"
+        whole = cleanup(CleanupArgs(keep=0, models=True), context)
+        assert sizes(whole)["old"] > 1000
+        done = cleanup(CleanupArgs(keep=0, dry_run=False), context)
+    assert done == tried
+    why = {entry["run"]: entry["kept"] for entry in done["runs"]}
+    assert why == {
+        "old": "",
+        "young": "finished 1 days ago",
+        "unsynced": "not synced to any machine",
+        "resumable": "not finished: it resumes from its checkpoints",
+        "held": "its lease is held",
+        "promoted": "promoted",
+        "formerly": "promoted",
+    }
+    assert not (runs["old"] / "trainer").exists()
+    assert (runs["old"] / "model").exists()
+    assert all((run / "trainer").exists() for name, run in runs.items() if name != "old")
+    cleanup(CleanupArgs(keep=0, models=True, dry_run=False), context)
+    left = sorted(path.name for path in (context.volumes.outputs / "runs").iterdir())
+    assert left == sorted(set(names) - {"old", "held"}), "the lease of held was given back"
 
 
 def test_a_folder_is_hashed_where_it_lies(context: Context) -> None:

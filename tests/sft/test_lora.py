@@ -1,17 +1,23 @@
 """Merging adapters: against the formula, in each type, and against the unmerged model's own outputs."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 from safetensors import deserialize
 from safetensors.numpy import load_file, save_file
 
+from compute.local import LocalCompute
+from sft import lora
+from sft.config import load
 from sft.errors import IntegrityError
 from sft.lora import merge
+from sft.plan import check_export_args, evaluate_args
+from tests.compute.test_local import TINY, wait
+from tests.support.runs import short_training
 
 
 @pytest.fixture
@@ -77,43 +83,35 @@ def test_bfloat16_is_rounded_to_the_nearest(base: Path, tmp_path: Path) -> None:
     assert np.all(np.abs(merged - exact) <= np.abs(exact) * 2**-8)
 
 
-UNMERGED = """
-import json, sys
-from pathlib import Path
-from sft.recognition import Recogniser
-base, adapter, merged, *images = map(Path, sys.argv[1:])
-rows = [(image, "OCR:") for image in images]
-read = lambda r: [t for _, t in sorted(r.read(rows, batch_size=4, max_new_tokens=8))]
-plain, tuned, live = (Recogniser(f, "cpu") for f in (base, merged, base))
-from paddleformers.peft import LoRAModel
-form = "unified_checkpoint"
-live._model = LoRAModel.from_pretrained(model=live._model, lora_path=str(adapter), load_checkpoint_format=form)
-live._model.eval()
-print("OUT", json.dumps([read(plain), read(live), read(tuned)]))
-"""
-
-
 def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> None:
-    from compute.local import LocalCompute
-    from tests.compute.test_local import TINY, wait
-    from tests.support.runs import short_training
-
     compute = LocalCompute(home / "state")
     wait(compute, compute.start("download_model", TINY))
     args = short_training(compute, steps=30, save_steps=30)
     spec = args.spec.model_copy(update={"lora_rank": 8, "learning_rate": 5e-3, "warmup_steps": 1})
     args = args.model_copy(update={"spec": spec, "identity": "l" * 64})
-    call = compute.start("train", args.model_dump())
-    wait(compute, call)
-    record = compute.result(call)
-    run = compute.volumes.run(args.identity)
+    record = result_of(compute, "train", args)
+    run, base = compute.volumes.run(args.identity), compute.volumes.models / args.base_model
     assert not [name for name in record["model"] if "lora" in name or "peft" in name], "the merged model stands alone"
-    folder = compute.state / "digits" / "held_out"
-    images = sorted(folder.iterdir())[:8]
-    base = compute.volumes.models / args.base_model
-    command = [sys.executable, "-c", UNMERGED, str(base), str(run / "trainer"), str(run / "model"), *map(str, images)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "OUT" in process.stdout, process.stderr[-3000:]
-    plain, live, merged = json.loads(process.stdout.split("OUT", 1)[1])
-    assert merged == live
-    assert merged != plain, "the adapter has learned something"
+    config = load("smoke", ["evaluate.batch_size=4", "evaluate.max_new_tokens=8"]).config
+    judged = evaluate_args(config, args)
+    scores = result_of(compute, "evaluate", judged)
+    assert scores["base"]["all"] != scores["tuned"]["all"], "the adapter has learned something"
+    checked = result_of(compute, "check_export", check_export_args(config, judged))
+    assert (checked["problems"], checked["rows"], checked["equal"]) == ([], 8, 8)
+
+    assert lora.differences(base, run / "trainer", run / "model") == []
+    (weights,) = (run / "model").glob("*.safetensors")
+    tensors = load_file(str(weights))
+    adapted = next(name for name in tensors if name.endswith("q_proj.weight"))
+    tensors[adapted] = np.ascontiguousarray(tensors[adapted].T).reshape(tensors[adapted].shape)
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] + 1
+    save_file(tensors, str(weights))
+    assert sorted(lora.differences(base, run / "trainer", run / "model")) == sorted(
+        [f"{adapted} is not base plus adapter", "model.norm.weight has no adapter, yet it differs from the base"]
+    )
+
+
+def result_of(compute: LocalCompute, job: str, args: BaseModel) -> dict[str, Any]:
+    call = compute.start(job, args.model_dump(mode="json"))
+    wait(compute, call)
+    return compute.result(call)

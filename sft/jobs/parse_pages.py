@@ -1,0 +1,64 @@
+"""Job ``parse_pages``: PaddleOCR's document parser reads whole pages, layout and all, with a model of ours.
+
+What ``paddleocr doc_parser`` does: a layout model finds the page's elements, PaddleOCR-VL reads each, and the page is
+put together as Markdown. Source: PaddleOCR 3.3, ``paddleocr.PaddleOCRVL``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from sft.errors import InputError, IntegrityError
+from sft.jobs.base import Context, Job
+from sft.jobs.infer import located
+
+NAME = "PaddleOCR-VL-0.9B"  # what inference.yml calls the model
+
+
+class ParsePagesArgs(BaseModel):
+    """``model`` and ``images`` as in :class:`sft.jobs.infer.InferArgs`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    images: tuple[str, ...]
+    device: str
+
+
+def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
+    """Read the pages.
+
+    Returns: ``{"pages": [{"markdown": text, "layout": PaddleOCR's own result} for each image, in order]}``.
+    Raises:
+        InputError: the model or an image is not there, or PaddleOCR is not installed.
+        IntegrityError: the model cannot be loaded by PaddleOCR.
+    """
+    model, images = located(args.model, args.images, context)
+    pipeline = _pipeline(model, args.device)
+    read = []
+    for number, image in enumerate(images, 1):
+        (result,) = pipeline.predict(str(image))
+        read.append({"markdown": result.markdown["markdown_texts"], "layout": result.json})
+        context.event("evaluate", model="pages", rows=len(images), done=number)
+    return {"pages": read}
+
+
+def _pipeline(model: Path, device: str) -> Any:
+    try:
+        from paddleocr import PaddleOCRVL
+    except ImportError as error:
+        remedy = (
+            'use --task ocr, compute: modal, or pip install "paddleocr[doc-parser]==3.3.2" in an environment of its own'
+        )
+        raise InputError(f"whole pages need PaddleOCR's document parser: {error}", remedy=remedy) from error
+    try:
+        return PaddleOCRVL(vl_rec_model_name=NAME, vl_rec_model_dir=str(model), device=device)
+    except Exception as error:  # whatever PaddleX raises; it is kept as the cause
+        remedy = "sft promote checks the files that it reads: inference.yml, tokenizer.model, config.json"
+        raise IntegrityError(f"PaddleOCR cannot load the model: {error}", where=str(model), remedy=remedy) from error
+
+
+PARSE_PAGES = Job("parse_pages", ParsePagesArgs, parse_pages)
