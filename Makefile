@@ -9,7 +9,7 @@ demo: .venv/ready
 	.venv/bin/sft run smoke
 
 test: .venv/ready .venv310/ready lint
-	.venv/bin/python -m pytest -n auto --dist worksteal
+	.venv/bin/python -m pytest -n auto --dist worksteal --durations=70
 
 bench: .venv/ready
 	.venv/bin/python -m benchmarks

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sft import records
-from sft.errors import InputError, IntegrityError
+from sft.errors import InputError, IntegrityError, TransientError
 from sft.hub import translated
 from sft.report import render
 
@@ -48,5 +48,11 @@ def publish(folder: Path, files: records.Manifest, repo: str, card: str, *, publ
     with translated(repo, "main"):
         api = HfApi()
         address = str(api.create_repo(repo, private=not public, exist_ok=True))
-        api.create_commit(repo, operations, commit_message=message)
+        try:
+            api.create_commit(repo, operations, commit_message=message)
+        except RuntimeError as error:  # what the client raises where a file's upload fails
+            remedy = "run it again: files that have arrived are not sent again"
+            raise TransientError(
+                f"the upload was cut: {error.__cause__ or error}", where=repo, remedy=remedy
+            ) from error
     return address

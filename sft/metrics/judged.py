@@ -65,12 +65,18 @@ class Judged:
 
 
 def judge(
-    truths: Sequence[str], answers: Sequence[str], tasks: Sequence[str] = (), how: Normalisation = PLAIN
+    truths: Sequence[str],
+    answers: Sequence[str],
+    tasks: Sequence[str] = (),
+    how: Normalisation = PLAIN,
+    *,
+    words: bool = True,
 ) -> Judged:
     """Judge n answers.
 
     Args:
         tasks: ocr, table, formula or chart, for each row; empty: all are ocr.
+        words: count words too (WER); without, they are 0.
     """
     import numpy as np
 
@@ -84,13 +90,13 @@ def judge(
         if task == "ocr":
             continue
         error[number], structure[number] = _error(task, truths[number], answers[number], error[number])
-    words, word_edits = _words(wanted, found, edits)
+    counts = _words(wanted, found, edits) if words else (np.zeros(len(wanted)), np.zeros(len(wanted)))
     factor, more = RUNAWAY
     return Judged(
         characters=characters,
-        words=words,
+        words=counts[0],
         edits=edits,
-        word_edits=word_edits,
+        word_edits=counts[1],
         longest=longest,
         exact=(edits == 0).astype(np.float64),
         empty=(lengths == 0).astype(np.float64),

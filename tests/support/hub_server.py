@@ -1,7 +1,8 @@
-"""A server that speaks the Hub's API for one model: metadata, HEAD and ranged GET of its files."""
+"""A server that speaks the Hub's API for one model: metadata, HEAD and ranged GET of its files, and uploads."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import json
@@ -30,6 +31,21 @@ class Hub:
         self.token = ""
         self.requests: Counter[str] = Counter()
         self.url = ""
+        self.private: bool | None = None  # of a repository that was created by an upload
+        self.objects: dict[str, bytes] = {}  # uploaded LFS objects by their sha256
+        self.messages: list[str] = []
+        self.refuse_objects = False
+
+    def commit(self, lines: list[dict[str, Any]]) -> None:
+        """Apply an upload's commit: whole small files, and LFS files whose object must have arrived before."""
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "header":
+                self.messages.append(value["summary"])
+            elif line["key"] == "file":
+                self.files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                self.files[value["path"]] = self.objects[value["oid"]]
 
     def metadata(self) -> dict[str, Any]:
         """The answer to a question for the model, with blob ids and LFS hashes."""
@@ -56,6 +72,56 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             self._answer(body=True)
+
+        def do_PUT(self) -> None:
+            content = self._content()
+            oid = self.path.rpartition("/")[2]
+            hub.requests[f"PUT {oid[:8]}"] += 1
+            if hub.refuse_objects or hashlib.sha256(content).hexdigest() != oid:
+                return self._error(400, "")
+            hub.objects[oid] = content
+            return self._json({})
+
+        def do_POST(self) -> None:
+            content = self._content()
+            hub.requests[f"POST {self.path}"] += 1
+            if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
+                return self._error(401, "")
+            if self.path == "/api/repos/create":
+                asked = json.loads(content)
+                hub.repo = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+                hub.private = asked.get("private", False)
+                return self._json({"url": f"{hub.url}/{hub.repo}"})
+            if self.path == "/api/validate-yaml":
+                return self._json({"errors": [], "warnings": []})
+            if self.path == f"/api/models/{hub.repo}/preupload/main":
+                files = json.loads(content)["files"]
+                modes = [{"path": f["path"], "uploadMode": "lfs" if f["size"] >= BIG else "regular"} for f in files]
+                return self._json({"files": [{**mode, "shouldIgnore": False, "oid": None} for mode in modes]})
+            if self.path == f"/{hub.repo}.git/info/lfs/objects/batch":
+                return self._json(
+                    {"transfer": "basic", "objects": list(map(self._upload, json.loads(content)["objects"]))}
+                )
+            if self.path == f"/api/models/{hub.repo}/commit/main":
+                hub.commit([json.loads(line) for line in content.splitlines() if line.strip()])
+                return self._json({"commitUrl": f"{hub.url}/{hub.repo}/commit/{COMMIT}", "commitOid": COMMIT})
+            return self._error(404, "RepoNotFound")
+
+        def _content(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+
+        def _upload(self, asked: dict[str, Any]) -> dict[str, Any]:
+            entry = {"oid": asked["oid"], "size": asked["size"]}
+            if asked["oid"] in hub.objects:
+                return entry  # it is there: nothing to send
+            return {**entry, "actions": {"upload": {"href": f"{hub.url}/objects/{asked['oid']}", "header": {}}}}
 
         def _answer(self, body: bool) -> None:
             path = self.path.split("?")[0]
