@@ -90,7 +90,7 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
             if self.path == "/api/repos/create":
                 asked = json.loads(content)
                 hub.repo = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-                hub.private = asked.get("private", False)
+                hub.private = asked.get("private", asked.get("visibility") == "private")
                 return self._json({"url": f"{hub.url}/{hub.repo}"})
             if self.path == "/api/validate-yaml":
                 return self._json({"errors": [], "warnings": []})
