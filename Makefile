@@ -1,5 +1,5 @@
 # Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo test chaos lint format bench lock
+.PHONY: demo test chaos lint format bench lock browser
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON310 ?= $(shell for p in python3.10 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute tasks flows modal_infra scripts benchmarks tests
@@ -10,6 +10,10 @@ demo: .venv/ready
 
 test: .venv/ready .venv310/ready lint
 	.venv/bin/python -m pytest -n auto --dist worksteal --durations=70
+
+# Chromium, for the test that looks at Prefect's UI; without it that part is skipped. On Debian and Ubuntu, as root.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 bench: .venv/ready
 	.venv/bin/python -m benchmarks

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
+from prefect.artifacts import create_markdown_artifact
 from prefect.states import Cancelled, Completed
 from pydantic import BaseModel
 
 from compute.base import Compute
+from compute.records import read_json
 from compute.select import compute_for
 from flows.presence import present, sweep
 from sft import plan
@@ -19,6 +21,7 @@ from sft.config.model import Event
 from sft.engines import ENGINES
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
 from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.volumes import run_place
 from tasks.budget import Budget, gpu
 from tasks.check_export import check_export
 from tasks.ensure_base_model import ensure_base_model
@@ -95,7 +98,9 @@ def fine_tune(config: RunConfig) -> RunResult | State[RunResult]:
     event: Event = "finished" if result.promoted is None else "promoted" if result.promoted else "refused"
     cer = f"CER on {result.rows} held-out rows: base {result.base['cer']:.3f}, tuned {result.tuned['cer']:.3f}"
     _tell(config, event, f"{result.decision or 'finished'}\n{cer}\nmodel: {result.model}\nreport: {result.report}")
-    return result
+    # The state's name is what the UI shows in its lists: whoever looks sees at once what became of the night.
+    ended: State[RunResult] = Completed(name=event.capitalize(), message=result.decision or cer, data=result)
+    return ended
 
 
 def _tell(config: RunConfig, event: Event, text: str) -> None:
@@ -124,7 +129,7 @@ def steps(config: RunConfig) -> RunResult:
         entry.rows = evaluation["rows"]
         entry.metrics = {model: evaluation[model]["all"] for model in evaluation["models"]}
         entry.decision = "" if promoted is None else "promoted" if promoted else "refused"
-    return RunResult(
+    result = RunResult(
         identity=args.identity,
         folder=folder,
         model=folder / "model",
@@ -137,6 +142,30 @@ def steps(config: RunConfig) -> RunResult:
         promoted=promoted,
         decision=decision,
     )
+    create_markdown_artifact(
+        markdown=_summary(config, compute, result), key="summary", description="What came of the run"
+    )
+    return result
+
+
+def _summary(config: RunConfig, compute: Compute, result: RunResult) -> str:
+    """All that somebody who opens the run looks for, with where to go on."""
+    base, tuned, profile = result.base, result.tuned, config.profile or config.name
+    call = (read_json(compute, "outputs", f"{run_place(result.identity)}/record.json") or {}).get("call_id", "")
+    lines = [
+        f"## {result.decision or 'Not asked to promote'}",
+        f"CER on {result.rows} held-out rows: base **{base['cer']:.3f}**, tuned **{tuned['cer']:.3f}**; "
+        f"exactly right: base {100 * base['exact']:.1f} %, tuned {100 * tuned['exact']:.1f} %.",
+        "| | |",
+        "|---|---|",
+        f"| training | `{result.identity[:16]}`{'' if result.trained else ' (had finished before)'} |",
+        f"| training's call | {compute.link(call) if call else ''} |",
+        f"| model | `{result.model}` |",
+        f"| report | `{result.report}` |",
+        f"| curves | `sft tensorboard {profile}` |",
+        f"| read pages | `sft infer PAGE --model {result.identity[:16]} --profile {profile}` |",
+    ]
+    return "\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:])
 
 
 def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, int]:

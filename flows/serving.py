@@ -23,6 +23,7 @@ from sft.jobs.check_export import CheckExportArgs
 from sft.jobs.maintenance import CleanupArgs
 from sft.jobs.promote import PromoteArgs
 from sft.plan import download_args
+from sft.processes import die_with_parent
 from sft.publishing import model_card, publish
 from sft.volumes import run_place
 from tasks.promote import champion, point_locally
@@ -160,7 +161,8 @@ def tensorboard(config: RunConfig, port: int, say: Say) -> None:
     say(f"TensorBoard: http://127.0.0.1:{port}  (Ctrl-C ends it)")
     runs = compute.volumes.outputs / "runs"
     runs.mkdir(exist_ok=True)
-    process = subprocess.Popen([*TENSORBOARD, "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)])
+    command = [*TENSORBOARD, "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, preexec_fn=die_with_parent)
     try:
         code = process.wait()
     except KeyboardInterrupt:

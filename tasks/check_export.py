@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from compute.base import Compute
 from compute.records import read_json
 from sft.jobs.check_export import CheckExportArgs
 from sft.volumes import run_place
-from tasks.following import DELAYS, RETRIES, is_transient, run_job
+from tasks.following import run_job
+from tasks.step import step
 from tasks.telling import tell
 
 
-@task(
-    name="check-export",
-    description="Load the saved model in a new process: complete, and the same answers as evaluated",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("check-export", "Load the saved model in a new process: complete, and the same answers as evaluated")
 def check_export(args: CheckExportArgs, training: dict[str, Any], compute: Compute) -> dict[str, Any]:
     """The check's record (see :func:`sft.jobs.check_export.check_export`). A broken export is a result, no error."""
     place = args.check_folder(training["model_identity"])

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from compute.base import Compute
 from compute.records import read_json
 from sft.config import RunConfig
 from sft.plan import download_args
-from tasks.following import DELAYS, RETRIES, is_transient, run_job
+from tasks.following import run_job
+from tasks.step import step
 from tasks.telling import tell
 
 
-@task(
-    name="ensure-base-model",
-    description="Fetch the base model to the models volume once, and verify it",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("ensure-base-model", "Fetch the base model to the models volume once, and verify it")
 def ensure_base_model(config: RunConfig, compute: Compute) -> dict[str, Any]:
     """The base model's record (see :func:`sft.jobs.download_model.download_model`).
 

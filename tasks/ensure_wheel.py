@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prefect import State, task
-from prefect.cache_policies import NO_CACHE
+from prefect import State
 from prefect.states import Completed
 
 from compute.base import Compute
 from compute.records import read_json
 from sft.config import RunConfig
 from sft.plan import wheel_args
-from tasks.following import DELAYS, RETRIES, is_transient, run_job
+from tasks.following import run_job
+from tasks.step import step
 from tasks.telling import tell
 
 
@@ -24,14 +24,7 @@ class Wheel:
     skipped: str = ""
 
 
-@task(
-    name="ensure-wheel",
-    description="Keep the GPU wheel on the models volume, so that no image build downloads it",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("ensure-wheel", "Keep the GPU wheel on the models volume, so that no image build downloads it")
 def ensure_wheel(config: RunConfig, compute: Compute) -> Wheel | State[Wheel]:
     """Fetch the wheel unless it is there. Skipped where the training runs on a CPU.
 

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
 from compute.records import read_json
@@ -16,20 +14,14 @@ from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.predict import PredictArgs
 from sft.plan import predict_args
 from sft.volumes import run_place
-from tasks.following import DELAYS, RETRIES, attach_or_start, follow, is_transient, run_job
+from tasks.following import attach_or_start, follow, run_job
+from tasks.step import step
 from tasks.telling import pass_on, tell
 
 FILES = ("report.html", "report.json", "predictions.jsonl")
 
 
-@task(
-    name="evaluate",
-    description="Base, champion and tuned model read the same held-out rows: CER, WER, NED, TEDS, intervals",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("evaluate", "Base, champion and tuned model read the same held-out rows: CER, WER, NED, TEDS, intervals")
 def evaluate(
     args: EvaluateArgs, training: dict[str, Any], folder: Path, compute: Compute, shards: int = 1
 ) -> dict[str, Any]:

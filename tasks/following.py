@@ -16,31 +16,19 @@ from prefect.exceptions import TerminationSignal
 
 from compute.base import Compute
 from compute.records import put_json, read_json
-from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld, TransientError
+from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
 from sft.jobs.base import read_event
 from tasks.telling import pass_on, tell
 
 POLL = 0.5  # seconds between two looks at a job
 ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in the UI?
-RETRIES = 2  # for TransientError only (is_transient)
-DELAYS = [5.0, 30.0]  # seconds before each of them
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_NOISE = ("DEBUG", "[DataLoad", "Warning", "warnings.warn", "- loss: ")  # the loss comes as an event
+# The loss comes as an event, and PaddleFormers tells about every file that it opens.
+_NOISE = ("DEBUG", "[    INFO] - ", "[DataLoad", "Warning", "warnings.warn", "- loss: ")
 RESUME = "run again to resume from the newest checkpoint"
 
 OnEvent = Callable[[dict[str, Any]], None]
-
-
-def is_transient(task: Any, run: Any, state: Any) -> bool:
-    """Prefect's retry condition: only a TransientError is worth another try."""
-    try:
-        state.result()
-    except TransientError:
-        return True
-    except BaseException:
-        return False
-    return False
 
 
 def run_job(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.blocks.core import Block
-from prefect.cache_policies import NO_CACHE
 
 from sft.config import RunConfig
 from sft.config.model import Event
 from tasks.ledger import redacted
+from tasks.step import step
 from tasks.telling import tell
 
 
-@task(name="notify", description="Tell people how the run ended", cache_policy=NO_CACHE)
+@step("notify", "Tell people how the run ended")
 def notify(config: RunConfig, event: Event, text: str) -> int:
     """Send to every block of ``notify.blocks`` if it is to hear of the event; returns how many were told.
 

@@ -6,27 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
 from compute.records import read_json
 from sft import champions
 from sft.champions import Champion
 from sft.jobs.promote import PromoteArgs
-from tasks.following import DELAYS, RETRIES, is_transient, run_job
+from tasks.following import run_job
+from tasks.step import step
 from tasks.telling import tell
 
 
-@task(
-    name="promote",
-    description="Put the model into service if it beats base and champion by the rule; refuse it otherwise",
-    cache_policy=NO_CACHE,  # what has been decided is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("promote", "Put the model into service if it beats base and champion by the rule; refuse it otherwise")
 def promote(args: PromoteArgs, compute: Compute) -> dict[str, Any]:
     """The decision (see :func:`sft.jobs.promote.promote`), with ``live``: is the candidate in service now?
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from compute.base import Compute
 from compute.records import read_json
 from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace
-from tasks.following import DELAYS, RETRIES, is_transient
+from tasks.step import step
 from tasks.telling import tell
 
 
-@task(
-    name="validate-dataset",
-    description="Read the record of a dataset on the data volume: it is written once all rows have been validated",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
+@step(
+    "validate-dataset",
+    "Read the record of a dataset on the data volume, written once all rows have been validated",
 )
 def stored_dataset(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
     """(the dataset's place, rows of its training set).

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from compute.base import Compute
 from compute.records import put_json, read_json
 from sft import records
@@ -21,7 +18,7 @@ from sft.errors import TransientError
 from sft.processes import alone_at
 from sft.volumes import SYNCED as ON_VOLUME
 from sft.volumes import run_place
-from tasks.following import DELAYS, RETRIES, is_transient
+from tasks.step import step
 from tasks.telling import tell
 
 SYNCED = ".synced.json"  # name → [size, mtime in ns, sha256]: what was verified, so that a rerun need not read it again
@@ -36,14 +33,7 @@ class Synced:
     copied_bytes: int
 
 
-@task(
-    name="sync-checkpoint",
-    description="Copy model and best checkpoint to this machine, verified by hash",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("sync-checkpoint", "Copy model and best checkpoint to this machine, verified by hash")
 def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) -> Synced:
     """Copy what is missing.
 

@@ -9,9 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from prefect import task
 from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
-from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
 from compute.records import read_json
@@ -20,21 +18,15 @@ from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from sft.volumes import run_place
 from tasks.budget import Budget
-from tasks.following import DELAYS, RETRIES, is_transient, run_job, started
+from tasks.following import run_job, started
+from tasks.step import step
 from tasks.telling import pass_on, tell
 
 CHECKED = 2.0  # seconds between two looks at the budget
 LOGGED = 10.0  # seconds between two progress lines in the flow run's log
 
 
-@task(
-    name="train",
-    description="Fine-tune, or attach to the training that runs, or return the one that has finished",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("train", "Fine-tune, or attach to the training that runs, or return the one that has finished")
 def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, restarts: int = 0) -> dict[str, Any]:
     """The training's record (see :func:`sft.jobs.train.train`), with ``reused``: was it finished before?
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect import State, task
-from prefect.cache_policies import NO_CACHE
+from prefect import State
 from prefect.states import Completed
 
 from compute.base import Compute
@@ -16,7 +15,7 @@ from sft.dataset.findings import Report
 from sft.dataset.reading import read_samples
 from sft.dataset.rows import Format
 from sft.plan import DatasetFiles
-from tasks.following import DELAYS, RETRIES, is_transient
+from tasks.step import step
 from tasks.telling import tell
 
 BATCH = 1000  # files in one request, between two lines that say how far it is
@@ -30,14 +29,7 @@ class Uploaded:
     files: int
 
 
-@task(
-    name="upload-data",
-    description="Copy the validated dataset to the data volume, unless the same content is there",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-    retry_condition_fn=is_transient,
-    retries=RETRIES,
-    retry_delay_seconds=DELAYS,
-)
+@step("upload-data", "Copy the validated dataset to the data volume, unless the same content is there")
 def upload_data(files: DatasetFiles, report: Report, compute: Compute) -> Uploaded | State[Uploaded]:
     """Upload rows and images. The record is written last: without it the set does not count.
 

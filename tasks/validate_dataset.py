@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from compute.select import state_folder
 from sft import records
@@ -20,14 +18,11 @@ from sft.plan import DatasetFiles, download_args, train_spec
 from sft.processes import alone_at
 from sft.report.dataset import write_dataset_report
 from sft.smoke.tiny import MAX_PIXELS, MIN_PIXELS
+from tasks.step import step
 from tasks.telling import tell
 
 
-@task(
-    name="validate-dataset",
-    description="Read every row and image header; stop before money is spent on bad data",
-    cache_policy=NO_CACHE,  # what has been done is asked of the volumes
-)
+@step("validate-dataset", "Read every row and image header; stop before money is spent on bad data")
 def validate_dataset(config: RunConfig) -> tuple[DatasetFiles, Report]:
     """Validate both files of the dataset; composes the smoke dataset first where the profile asks for it.
 

@@ -1,87 +1,141 @@
-"""prefect.yaml for real: deployed to a server, triggered by name, run by a worker of type process."""
+"""prefect.yaml for real: deployed to a server, triggered by name, run by a worker, and looked at in a browser."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.settings import get_current_settings
+
+from tests.support.browser import CHROMIUM, MISSING, Looker, looking
 
 ROOT = Path(__file__).parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
+ENDED = {"Promoted", "Refused", "Finished", "Completed", "Failed", "Crashed", "Cancelled"}
+
+
+class Server:
+    """A Prefect server with its UI, a database and a worker of its own, as the README sets them up."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.home, self.root = home, f"http://127.0.0.1:{port}"
+        self.variables = {
+            **os.environ,
+            "PREFECT_API_URL": f"{self.root}/api",
+            "PREFECT_HOME": str(home / "prefect"),
+            "PYTHONWARNINGS": "ignore",
+        }
+        self.processes = [self.start("server", "start", "--port", str(port))]
+
+    def start(self, *args: str) -> subprocess.Popen[bytes]:
+        with (self.home / f"{args[0]}.txt").open("w") as log:
+            return subprocess.Popen([PREFECT, *args], cwd=self.home, env=self.variables, stdout=log, stderr=log)
+
+    def prefect(self, *args: str) -> None:
+        command = [PREFECT, "--no-prompt", *args]
+        done = subprocess.run(command, cwd=ROOT, env=self.variables, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def ask(self, method: str, path: str, **body: Any) -> Any:
+        answer = httpx.request(method, f"{self.root}/api{path}", json=body or None, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def wait(self) -> None:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                self.ask("GET", "/health")
+                return
+            except httpx.HTTPError:
+                assert time.monotonic() < end, (self.home / "server.txt").read_text()
+                time.sleep(0.2)
 
 
 @pytest.fixture
-def variables(home: Path, prefect_server: None) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PREFECT_API_URL": str(get_current_settings().api.url),
-        "PREFECT_HOME": str(home / "prefect"),
-        "PYTHONWARNINGS": "ignore",
-    }
+def server(home: Path) -> Iterator[Server]:
+    started = Server(home)
+    yield started
+    for process in reversed(started.processes):
+        process.terminate()
+        process.wait(30)
 
 
-def prefect(variables: dict[str, str], *args: str) -> str:
-    process = subprocess.run(
-        [PREFECT, "--no-prompt", *args], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
-
-
-@pytest.fixture
-def worker(variables: dict[str, str], home: Path) -> Iterator[None]:
-    prefect(variables, "work-pool", "create", "sft", "--type", "process", "--overwrite")
-    prefect(variables, "deploy", "--all")
-    with (home / "worker.txt").open("w") as log:
-        command = [PREFECT, "worker", "start", "--pool", "sft", "--prefetch-seconds", "0"]
-        process = subprocess.Popen(command, cwd=home, env=variables, stdout=log, stderr=log)
-    yield
-    process.terminate()
-    process.wait(30)
-
-
-def test_a_triggered_run_of_the_smoke_deployment_ends_with_a_model(
-    variables: dict[str, str], worker: None, home: Path
-) -> None:
+def test_a_deployed_run_ends_with_a_model_and_the_ui_shows_it_at_a_glance(server: Server, home: Path) -> None:
+    server.wait()
+    server.prefect("work-pool", "create", "sft", "--type", "process")
+    server.prefect("deploy", "--all")
+    check_nightly(server.ask("GET", "/deployments/name/sft/nightly"))
+    server.processes.append(server.start("worker", "start", "--pool", "sft", "--prefetch-seconds", "0"))
     config = {
         "profile": "smoke",
-        "dataset": {"digits": {"train_rows": 32, "held_out_rows": 4}},
-        "train": {"max_steps": 4, "save_steps": 2, "logging_steps": 1},
+        "dataset": {"digits": {"train_rows": 64, "held_out_rows": 12}},
+        "train": {"max_steps": 20, "save_steps": 10, "logging_steps": 2},
+        "promote": {"min_rows": 5},
         "output": {"folder": str(home / "models")},
     }
-    prefect(variables, "deployment", "run", "sft/smoke", "--param", f"config={json.dumps(config)}")
-    end = time.monotonic() + 150
-    with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("sft/smoke")
-        while True:
-            runs = [run for run in client.read_flow_runs() if run.deployment_id == deployment.id]
-            states = {run.state_name for run in runs}
-            if states & {"Completed", "Failed", "Crashed", "Cancelled"}:
-                break
-            assert time.monotonic() < end, (states, (home / "worker.txt").read_text())
-            time.sleep(0.5)
-    assert states == {"Completed"}, (home / "worker.txt").read_text()
-    (folder,) = (home / "models").iterdir()
-    assert (folder / "report.html").exists()
+    server.prefect("deployment", "run", "sft/smoke", "--param", f"config={json.dumps(config)}")
+    run = ended_run(server)
+    assert run["state_name"] in ("Promoted", "Refused"), (home / "worker.txt").read_text()
+    assert len(list((home / "models").glob("smoke-*/report.html"))) >= 1
+    if not CHROMIUM:
+        pytest.skip(MISSING)
+    deployment = server.ask("GET", "/deployments/name/sft/smoke")["id"]
+    with looking(server.root, home / "screenshots") as looker:
+        look_at_the_run(looker, run)
+        look_at_the_form(looker, deployment)
 
 
-def test_the_nightly_deployment_has_its_schedule_and_runs_one_at_a_time(
-    variables: dict[str, str], worker: None
-) -> None:
-    with get_client(sync_client=True) as client:
-        nightly = client.read_deployment_by_name("sft/nightly")
-        (schedule,) = nightly.schedules
-        assert getattr(schedule.schedule, "cron", "") == "0 2 * * *"
-        assert getattr(schedule.schedule, "timezone", "") == "Europe/Berlin"
-        assert nightly.global_concurrency_limit is not None
-        assert nightly.global_concurrency_limit.limit == 1
-        schema = nightly.parameter_openapi_schema
-        assert "learning_rate" in json.dumps(schema), "the UI shows a form of the configuration"
+def ended_run(server: Server) -> dict[str, Any]:
+    end = time.monotonic() + 240
+    while True:
+        (run,) = server.ask("POST", "/flow_runs/filter", limit=10) or [{"state_name": ""}]
+        if run["state_name"] in ENDED:
+            found: dict[str, Any] = run
+            return found
+        assert time.monotonic() < end, (run["state_name"], (server.home / "worker.txt").read_text())
+        time.sleep(0.5)
+
+
+def check_nightly(nightly: dict[str, Any]) -> None:
+    (schedule,) = nightly["schedules"]
+    assert schedule["schedule"]["cron"] == "0 2 * * *"
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+    assert nightly["global_concurrency_limit"]["limit"] == 1
+    assert "learning_rate" in json.dumps(nightly["parameter_openapi_schema"])
+
+
+def look_at_the_run(looker: Looker, run: dict[str, Any]) -> None:
+    looker.open("/runs", "smoke", run["state_name"])
+    looker.open(f"/runs/flow-run/{run['id']}", run["state_name"], "9 Task runs", "sft")
+    looker.sees("CER on 12 held-out rows: base", "checkpoint-10 is complete and verified")
+    looker.keep("run")
+    looker.open("/artifacts/key/summary", "read pages", "training's call", "sft tensorboard smoke")
+    looker.keep("summary")
+    looker.open("/artifacts/key/evaluation", "TEDS-S", "exactly right", "95 % interval", "% of draws")
+    looker.keep("evaluation")
+    looker.open("/artifacts/key/decision", "better than base", "12 of 12 answers reproduced", "sft rollback smoke")
+    looker.keep("decision")
+    looker.open("/artifacts/key/dataset", "held-out")
+    looker.open("/artifacts/key/training-progress", "Training smoke: 20 steps", "100%")
+    looker.open("/artifacts/key/loss-curve", "Training loss")
+    picture = looker.page.locator("img[src^='data:image/svg']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 100, "the curve is drawn"
+    looker.keep("loss-curve")
+
+
+def look_at_the_form(looker: Looker, deployment: str) -> None:
+    looker.open(f"/deployments/deployment/{deployment}/run", "Peak learning rate", "Where the jobs", "Hyperparameters")
+    looker.keep("form")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -15,12 +16,14 @@ from safetensors.numpy import load_file
 
 from compute.local import LocalCompute
 from flows.fine_tune import RunResult, fine_tune
-from sft import checkpoints, records
+from sft import checkpoints, plan, records
 from sft.config import RunConfig, load
 from sft.errors import BudgetExceeded, DatasetError, JobDied
 from tasks.following import running_calls
 from tasks.ledger import read_ledger
+from tasks.promote import champion
 from tests.conftest import Dataset
+from tests.support.inbox import inbox
 from tests.support.killer import kill_training_after
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -71,12 +74,14 @@ def steps(run: FlowRun) -> dict[str, str]:
     with get_client(sync_client=True) as client:
         runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
     begun = sorted((task.start_time.timestamp() if task.start_time else 0.0, task.name, task) for task in runs)
-    return {name.rsplit("-", 1)[0]: task.state_name or "" for _, name, task in begun}
+    return {name: task.state_name or "" for _, name, task in begun}
 
 
 def test_from_a_dataset_to_an_evaluated_model_and_again_for_nothing(home: Path) -> None:
     first = run(configuration())
     flow_run = latest_run()
+    first_state = flow_run.state_name
+    assert first_state == ("Promoted" if first.promoted else "Refused")
     assert list(steps(flow_run)) == STEPS
     assert steps(flow_run)["ensure-wheel"] == "Skipped"
     assert first.trained
@@ -89,24 +94,55 @@ def test_from_a_dataset_to_an_evaluated_model_and_again_for_nothing(home: Path) 
     calls = sorted(os.listdir(compute.calls))
     before = {path: path.stat().st_mtime_ns for path in first.folder.glob("model/*")}
     second = run(configuration())
+    assert latest_run().state_name == first_state
     assert (second.trained, second.copied) == (False, 0)
     assert (second.base, second.tuned) == (first.base, first.tuned)
     assert sorted(os.listdir(compute.calls)) == calls, "a job was started although nothing changed"
     assert {path: path.stat().st_mtime_ns for path in first.folder.glob("model/*")} == before
+    check_night(first, compute)
 
 
-def test_rows_shared_out_to_several_calls_give_the_same_scores(home: Path) -> None:
-    alone = run(configuration("train.max_steps=4"))
+def check_night(first: RunResult, compute: LocalCompute) -> None:
+    """A night without news is skipped, with the reason; other settings are news."""
+    state = fine_tune(configuration("skip_unchanged=true"), return_state=True)
+    assert (state.name, state.type.value) == ("Skipped", "COMPLETED")
+    assert f"training {first.identity[:16]}" in str(state.message)
+    assert "skip_unchanged=false" in str(state.message), "what to do if it should run all the same"
+    assert [entry.outcome for entry in read_ledger(compute)] == ["completed", "completed", "skipped"]
+    last, news = read_ledger(compute)[0], plan.settings(configuration("train.seed=2", "skip_unchanged=true"))
+    assert last.settings == plan.settings(configuration("notify.on=[failed]")) != news
+
+
+def test_a_spoilt_model_is_refused_and_people_are_told(home: Path) -> None:
+    with inbox() as box:
+        hook = CustomWebhookNotificationBlock(
+            name="pager", url=box.url, method="POST", json_data={"subject": "{{subject}}", "body": "{{body}}"}
+        )
+        hook.save("pager", overwrite=True)
+        told = ("notify.blocks=[custom-webhook/pager, custom-webhook/missing]", "train.learning_rate=0.5")
+        settings = ("train.max_steps=4", "train.warmup_steps=1", "promote.min_rows=5", *told)
+        alone = run(configuration(*settings))
+        assert latest_run().state_name == "Refused"
+        assert alone.promoted is False
+        assert alone.tuned["error"] > alone.base["error"]
+        (message,) = box.messages
+    assert message["subject"] == "sft smoke: refused"
+    assert f"is refused: better than base: error {alone.tuned['error']:.4f}" in message["body"]
     compute = LocalCompute(home / "state")
+    assert champion(compute, "smoke") is None
+    assert not (home / "models" / "smoke-champion").exists()
+
+    # The rows shared out to several calls give the same scores; the webhook is gone, which fails no run.
     shutil.rmtree(compute.volumes.outputs / "predictions")
-    shutil.rmtree(next((compute.volumes.outputs / "runs").iterdir()) / "evaluation")
-    shared = run(configuration("train.max_steps=4", "evaluate.shards=3", "evaluate.batch_size=2"))
+    place = next((compute.volumes.outputs / "runs").iterdir())
+    shutil.rmtree(place / "evaluation")
+    shared = run(configuration(*settings, "evaluate.shards=3", "evaluate.batch_size=2"))
     assert len([call for call in os.listdir(compute.calls) if call.startswith("predict-")]) == 6
     assert (shared.base, shared.tuned) == (alone.base, alone.tuned)
 
 
 def check_artifacts(found: dict[str, Any]) -> None:
-    assert {"dataset", "training-progress", "loss-curve", "evaluation", "report", "decision"} <= set(found)
+    assert {"dataset", "training-progress", "loss-curve", "evaluation", "report", "decision", "summary"} <= set(found)
     table = json.loads(found["dataset"].data)
     assert [(row["set"], row["rows"]) for row in table] == [("train", 64), ("held-out", 12)]
     assert found["training-progress"].data == 100.0
