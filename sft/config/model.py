@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sft.dataset.rules import RULES
+from sft.engines import ENGINES
 from sft.errors import ConfigError
 from sft.gate import Rule
 from sft.memory import check
@@ -265,7 +266,7 @@ class RunConfig(Section):
     profile: str = Field("", description="Profile whose values these override: smoke, full, lora, nightly, or a path")
     name: str = Field("sft", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Names the folder of the results")
     compute: Literal["local", "modal"] = Field("modal", description="modal: a GPU at Modal; local: this machine's CPU")
-    engine: Literal["erniekit", "paddleformers"] = Field("erniekit", description="The trainer")
+    engine: str = Field("erniekit", description="The trainer", json_schema_extra={"enum": list(ENGINES)})
     dataset: DatasetConfig = Field(default_factory=DatasetConfig, description="The rows")
     base_model: BaseModelConfig = Field(default_factory=BaseModelConfig, description="The model that is fine-tuned")
     train: TrainConfig = Field(default_factory=TrainConfig, description="Hyperparameters")
@@ -289,6 +290,13 @@ class RunConfig(Section):
 
             return merge(read_profile(str(values["profile"])), values)
         return values
+
+    @field_validator("engine")
+    @classmethod
+    def _engine(cls, given: str) -> str:
+        if given not in ENGINES:
+            raise ValueError(f"no engine {given!r}: {' or '.join(ENGINES)}")
+        return given
 
     @model_validator(mode="after")
     def _together(self) -> RunConfig:

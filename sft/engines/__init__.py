@@ -6,4 +6,6 @@ from sft.engines.base import Engine
 from sft.engines.erniekit import ErnieKit
 from sft.engines.paddleformers import PaddleFormers
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (ErnieKit(), PaddleFormers())}
+ENGINES: dict[str, Engine] = {}
+ENGINES[ErnieKit.name] = ErnieKit()
+ENGINES[PaddleFormers.name] = PaddleFormers()

@@ -26,10 +26,22 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.promote import PROMOTE
     from sft.jobs.train import TRAIN
 
-    on_gpu = (TRAIN, PREDICT, EVALUATE, CHECK_EXPORT, INFER, PARSE_PAGES, INSPECT_ENVIRONMENT)
-    known = (DOWNLOAD_WHEEL, DOWNLOAD_MODEL, FETCH_SAMPLE, HASH_FILES, CLEANUP, PROMOTE, *on_gpu)
-    jobs: dict[str, Job[Any]] = {job.name: job for job in known}
-    return jobs[name]
+    known: list[Job[Any]] = [
+        DOWNLOAD_WHEEL,
+        DOWNLOAD_MODEL,
+        FETCH_SAMPLE,
+        HASH_FILES,
+        CLEANUP,
+        PROMOTE,
+        TRAIN,
+        PREDICT,
+        EVALUATE,
+        CHECK_EXPORT,
+        INFER,
+        PARSE_PAGES,
+        INSPECT_ENVIRONMENT,
+    ]
+    return {job.name: job for job in known}[name]
 
 
 __all__ = ["Context", "Job", "find"]

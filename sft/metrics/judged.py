@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -87,9 +87,10 @@ def judge(
     error = edits / np.maximum(longest, 1)
     structure = np.full(len(wanted), np.nan)
     for number, task in enumerate(tasks):
-        if task == "ocr":
-            continue
-        error[number], structure[number] = _error(task, truths[number], answers[number], error[number])
+        if task in MEASURES:
+            error[number] = MEASURES[task](truths[number], answers[number])
+        if task == "table":
+            structure[number] = teds(truths[number], answers[number], structure_only=True)
     counts = _words(wanted, found, edits) if words else (np.zeros(len(wanted)), np.zeros(len(wanted)))
     factor, more = RUNAWAY
     return Judged(
@@ -106,15 +107,13 @@ def judge(
     )
 
 
-def _error(task: str, truth: str, answer: str, otherwise: float) -> tuple[float, float]:
-    """(the row's error by its task's measure, TEDS-S where it is a table)."""
-    if task == "table":
-        return 1 - teds(truth, answer), teds(truth, answer, structure_only=True)
-    if task == "formula":
-        return formula_distance(truth, answer), float("nan")
-    if task == "chart":
-        return 1 - rms_f1(truth, answer), float("nan")
-    return otherwise, float("nan")
+# How a task's rows are judged: the error of (truth, answer), 0 to 1. What is not here, by normalised edit distance.
+Measure = Callable[[str, str], float]
+MEASURES: dict[str, Measure] = {
+    "table": lambda truth, answer: 1 - teds(truth, answer),
+    "formula": formula_distance,
+    "chart": lambda truth, answer: 1 - rms_f1(truth, answer),
+}
 
 
 def _words(wanted: Sequence[str], found: Sequence[str], edits: Floats) -> tuple[Floats, Floats]:
