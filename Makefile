@@ -1,5 +1,5 @@
 # Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo test chaos lint format bench lock browser
+.PHONY: demo test chaos lint format bench bench-quick lock browser
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON310 ?= $(shell for p in python3.10 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute tasks flows modal_infra scripts benchmarks tests
@@ -16,7 +16,11 @@ browser:
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 bench: .venv/ready
-	.venv/bin/python -m benchmarks
+	.venv/bin/python -m benchmarks --json bench.json
+
+# Under three minutes on 2 cores: smaller sizes, nothing that trains
+bench-quick: .venv/ready
+	.venv/bin/python -m benchmarks --quick --json bench.json
 
 # Runs that are killed, cancelled and torn at random; make chaos N=200 SEED=1
 N ?= 20

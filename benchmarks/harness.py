@@ -1,11 +1,17 @@
-"""What every benchmark uses: repeats, median, the ratio to a reference, and the goal it is held to."""
+"""What every benchmark uses: warm-up, repeats, median and spread, the ratio to a reference, peak memory, the goal."""
 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
 
 REPEATS = 3
 
@@ -26,26 +32,89 @@ class Figure:
         """value / reference."""
         return self.value / self.reference
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**self.__dict__, "ratio": self.ratio}
 
-def seconds(body: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median duration of ``body``, after one run that is not counted."""
-    body()
-    durations = []
+
+class Times(list[float]):
+    """Durations of repeats (s)."""
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self)
+
+    @property
+    def spread(self) -> float:
+        """(longest - shortest) / median: how much the machine wavered."""
+        return (max(self) - min(self)) / self.median
+
+
+def measured(body: Callable[[], object], repeats: int = REPEATS, *, warm_up: bool = True) -> Times:
+    """Durations of ``body``, after one run that is not counted."""
+    if warm_up:
+        body()
+    durations = Times()
     for _ in range(repeats):
         started = time.perf_counter()
         body()
         durations.append(time.perf_counter() - started)
-    return statistics.median(durations)
+    return durations
+
+
+def seconds(body: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median duration of ``body``, after one run that is not counted."""
+    return measured(body, repeats).median
 
 
 def turns(ours: Callable[[], object], reference: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
     """Median durations of both, measured in turns: a machine whose speed drifts is as slow for the one as the other."""
     ours()
     reference()
-    durations: tuple[list[float], list[float]] = ([], [])
+    durations = Times(), Times()
     for _ in range(repeats):
         for body, kept in zip((ours, reference), durations):
-            started = time.perf_counter()
-            body()
-            kept.append(time.perf_counter() - started)
-    return statistics.median(durations[0]), statistics.median(durations[1])
+            kept += measured(body, 1, warm_up=False)
+    return durations[0].median, durations[1].median
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that was run: its wall time (s), its output, and the peak memory of all its processes (MB)."""
+
+    seconds: float
+    output: str
+    peak: float
+
+
+def run(command: Sequence[str], environment: dict[str, str], folder: Path) -> Ran:
+    """Run a command to its end; memory is looked at twenty times a second, over the process and all its descendants.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    started, peak = time.perf_counter(), [0.0]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        ended = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(process.pid, ended, peak), daemon=True)
+        watcher.start()
+        output = process.communicate()[0]
+        ended.set()
+        watcher.join()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output)
+    return Ran(time.perf_counter() - started, output, peak[0])
+
+
+def _watch(pid: int, ended: threading.Event, peak: list[float]) -> None:
+    while not ended.wait(0.05):
+        try:
+            first = psutil.Process(pid)
+            family = [first, *first.children(recursive=True)]
+            sizes = [process.memory_info().rss for process in family if process.is_running()]
+        except psutil.Error:
+            continue
+        peak[0] = max(peak[0], sum(sizes) / 1e6)

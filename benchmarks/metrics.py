@@ -13,11 +13,12 @@ from pathlib import Path
 from rapidfuzz.distance import Levenshtein
 
 from benchmarks.harness import Figure, seconds, turns
+from benchmarks.sizes import size
 from sft import metrics
 from sft.metrics.scores import value
 from sft.smoke import digits, tiny
 
-PAIRS = 100_000
+PAIRS = size(100_000, 20_000)
 LENGTH = 100  # characters
 PLAIN = 200  # pairs for the plain Python programme
 ROWS = 64  # images that are read

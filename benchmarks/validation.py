@@ -20,15 +20,16 @@ import orjson
 from PIL import Image
 
 from benchmarks.harness import Figure, turns
+from benchmarks.sizes import size
 from sft.config.model import DatasetConfig
 from sft.dataset.convert import convert
 from sft.dataset.images import Bounds, Folder
 from sft.dataset.schema import erniekit, schema
 from sft.dataset.validate import validate_file
 
-ROWS = int(os.environ.get("SFT_BENCH_ROWS", "1000000"))
+ROWS = int(os.environ.get("SFT_BENCH_ROWS", size(1_000_000, 100_000)))
 SMALL = 10_000
-PICTURES = int(os.environ.get("SFT_BENCH_IMAGES", "20000"))
+PICTURES = int(os.environ.get("SFT_BENCH_IMAGES", size(20_000, 2_000)))
 CORES = os.cpu_count() or 1
 
 

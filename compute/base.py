@@ -84,8 +84,8 @@ class Compute(Protocol):
         """All files below ``path``; empty where there are none."""
         ...
 
-    def get(self, volume: str, path: str, target: Path) -> None:
-        """Copy one file of a volume to ``target``.
+    def get(self, volume: str, path: str, target: Path) -> str:
+        """Copy one file of a volume to ``target``; returns the sha256 (hex) of what was written.
 
         Raises:
             ComputeError: there is no such file.

@@ -175,10 +175,10 @@ class LocalCompute:
         files = sorted(entry for entry in below.rglob("*") if entry.is_file())
         return [RemoteFile(entry.relative_to(root.resolve()).as_posix(), entry.stat().st_size) for entry in files]
 
-    def get(self, volume: str, path: str, target: Path) -> None:
+    def get(self, volume: str, path: str, target: Path) -> str:
         """A copy of the file."""
         try:
-            shutil.copyfile(self._path(volume, path), target)
+            return records.write_hashed(records.blocks_of(self._path(volume, path)), target)
         except FileNotFoundError:
             raise ComputeError("no such file on the volume", where=volume, value=path) from None
 

@@ -30,6 +30,7 @@ from modal_proto.api_pb2 import FileEntry
 from compute.base import RemoteFile, Status
 from modal_infra.names import APP, SETUP, SETUP_JOBS, function_name
 from modal_infra.volumes import volume
+from sft import records
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientError, from_wire
 
@@ -183,12 +184,11 @@ class ModalCompute:
             files = [entry for entry in entries if int(entry.type) == FileEntry.FILE]
             return [RemoteFile(entry.path, entry.size) for entry in sorted(files, key=lambda entry: entry.path)]
 
-    def get(self, name: str, path: str, target: Path) -> None:
+    def get(self, name: str, path: str, target: Path) -> str:
         """Streamed to the file."""
-        with translated(f"volume {name}"), target.open("wb") as file:
+        with translated(f"volume {name}"):
             try:
-                for chunk in volume(name).read_file(path):
-                    file.write(chunk)
+                return records.write_hashed(volume(name).read_file(path), target)
             except FileNotFoundError:
                 raise ComputeError("no such file on the volume", where=name, value=path) from None
 

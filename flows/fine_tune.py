@@ -22,7 +22,7 @@ from sft.engines import ENGINES
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.volumes import run_place
-from tasks.budget import Budget, gpu
+from tasks.budget import Budget, gpu, month_start
 from tasks.check_export import check_export
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
@@ -36,6 +36,7 @@ from tasks.train import finished_training, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
 
+LOOKED = 200  # newest runs among which the last one of a name is looked for
 COMPARED = 3  # times at most: another run may promote while this one compares
 
 
@@ -121,7 +122,9 @@ def steps(config: RunConfig) -> RunResult:
         args = starting_from(config, compute, place, rows, base)
         entry.identity, entry.base_model, entry.gpu = args.identity, args.base_model, gpu(config)
         entry.engine_version, entry.steps = ENGINES[config.engine].version, args.spec.max_steps
-        budget = Budget.of(config, read_ledger(compute) if config.budget.max_cost_per_month else [])
+        budget = Budget.of(
+            config, read_ledger(compute, since=month_start()) if config.budget.max_cost_per_month else []
+        )
         training = _train(config, args, compute, budget, entry)
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
         synced = sync_checkpoint(training, folder, compute)
@@ -180,7 +183,7 @@ def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, int]:
 
 def _skip_if_unchanged(config: RunConfig, compute: Compute, entry: Entry) -> None:
     """Raise :class:`Unchanged` where the last finished run of this name had the same data and settings."""
-    finished = [e for e in read_ledger(compute) if e.name == config.name and e.outcome == "completed"]
+    finished = [e for e in read_ledger(compute, last=LOOKED) if (e.name, e.outcome) == (config.name, "completed")]
     if finished and (finished[-1].dataset, finished[-1].settings) == (entry.dataset, entry.settings):
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(finished[-1].started))
         reason = f"data and settings are those of the run of {day} (training {finished[-1].identity[:16]})"

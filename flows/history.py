@@ -11,15 +11,15 @@ from compute.select import compute_for
 from sft.config import RunConfig
 from sft.errors import InputError
 from tasks.following import running_calls
-from tasks.ledger import Entry, read_ledger
+from tasks.ledger import Entry, ledger_names, read_ledger
 
 TRAIN = "train-"  # the keys of trainings begin with it
 
 
 def history_table(config: RunConfig, last: int) -> Table:
     """The newest ``last`` runs of the volumes that the configuration uses; 0: all."""
-    entries = read_ledger(compute_for(config))
-    title = f"{len(entries)} runs in the ledger"
+    compute = compute_for(config)
+    title = f"{len(ledger_names(compute))} runs in the ledger"
     columns = (
         "started",
         "name",
@@ -33,7 +33,7 @@ def history_table(config: RunConfig, last: int) -> Table:
         "tuned CER",
     )
     table = Table(*columns, title=title)
-    for entry in entries[-last:] if last else entries:
+    for entry in read_ledger(compute, last=last):
         table.add_row(*_row(entry))
     return table
 
@@ -49,8 +49,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def json_lines(config: RunConfig, last: int) -> Iterator[str]:
     """The same entries, each whole, as JSON."""
-    entries = read_ledger(compute_for(config))
-    yield from (entry.model_dump_json() for entry in (entries[-last:] if last else entries))
+    yield from (entry.model_dump_json() for entry in read_ledger(compute_for(config), last=last))
 
 
 def cancel_training(config: RunConfig, identity: str, *, now: bool) -> str:

@@ -27,6 +27,7 @@ from tasks.stored_dataset import read_stored
 from tasks.train import call_key, finished_training
 from tasks.validate_dataset import limits_for
 
+LOOKED = 200  # newest runs among which one like the planned one is looked for
 LATER = "known once the step before has run"
 
 
@@ -114,7 +115,7 @@ def _add_training(
 
 def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
     """Hours and cost of ``steps`` steps, by the newest training of the ledger with this engine on this GPU."""
-    entries = read_ledger(compute)
+    entries = read_ledger(compute, last=LOOKED)
     like = [e for e in entries if e.trained and e.steps and (e.engine, e.gpu) == (config.engine, gpu(config))]
     if not like:
         return "hours unknown until a training like it is in the ledger"

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,25 @@ def hash_file(path: Path) -> str:
         while block := file.read(CHUNK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_hashed(blocks: Iterable[bytes], target: Path) -> str:
+    """Write ``blocks`` to ``target`` and return the sha256 (hex) of all: hashed beside the writing, not read again."""
+    digest, pending = hashlib.sha256(), None
+    with target.open("wb") as file, ThreadPoolExecutor(1) as hasher:
+        for block in blocks:
+            if pending is not None:
+                pending.result()
+            pending = hasher.submit(digest.update, block)
+            file.write(block)
+    return digest.hexdigest()
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """A file's content, in blocks of 4 MiB."""
+    with path.open("rb") as file:
+        while block := file.read(4 * CHUNK):
+            yield block
 
 
 Manifest = dict[str, dict[str, Any]]

@@ -13,6 +13,12 @@ HOUR = 3600  # seconds
 RAISE = "raise the bound and run again: the training resumes from its newest checkpoint"
 
 
+def month_start() -> float:
+    """When this calendar month began here (Unix time in seconds)."""
+    now = time.localtime()
+    return time.mktime((now.tm_year, now.tm_mon, 1, 0, 0, 0, 0, 0, -1))
+
+
 @dataclass(frozen=True)
 class Budget:
     """Bounds of one run: ``hourly`` is the price of an hour, ``spent`` the month's cost before this run."""

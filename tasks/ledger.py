@@ -137,17 +137,27 @@ def _git(*args: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
-def read_ledger(compute: Compute) -> list[Entry]:
-    """All entries, the oldest first. An entry never changes: each is fetched once and then kept on this machine."""
+def ledger_names(compute: Compute) -> list[str]:
+    """The entries' files, the oldest first: their names begin with the time of the start (UTC)."""
+    return sorted(f.path.rpartition("/")[2] for f in compute.list("outputs", FOLDER) if f.path.endswith(".json"))
+
+
+def read_ledger(compute: Compute, *, last: int = 0, since: float = 0) -> list[Entry]:
+    """Entries, the oldest first. An entry never changes: each is fetched once and then kept on this machine.
+
+    Args:
+        last: only the newest so many; 0: all.
+        since: only those that started at this time (Unix time in seconds) or later.
+    """
     kept = state_folder() / "ledger" / compute.name
+    start = time.strftime("%Y%m%d-%H%M%S", time.gmtime(since))
+    names = [name for name in ledger_names(compute) if name >= start]
     found = []
-    for file in compute.list("outputs", FOLDER):
-        name = file.path.rpartition("/")[2]
-        if not name.endswith(".json"):
-            continue
+    for name in names[-last:] if last else names:
+        place = f"{FOLDER}/{name}"
         content = records.read_json(kept / name) if compute.name != "local" else None
         if content is None:
-            raw = compute.read("outputs", file.path)
+            raw = compute.read("outputs", place)
             try:
                 content = json.loads(raw or b"")
             except ValueError:

@@ -83,8 +83,7 @@ def _mirror(compute: Compute, place: str, files: records.Manifest, target: Path)
         if name in good:
             os.link(target / name, path)
             continue
-        compute.get("outputs", f"{place}/{name}", path)
-        if records.hash_file(path) != entry["sha256"]:
+        if compute.get("outputs", f"{place}/{name}", path) != entry["sha256"]:
             shutil.rmtree(temporary)
             raise TransientError("a copied file does not have the hash of its manifest", where=f"{place}/{name}")
         copied += 1

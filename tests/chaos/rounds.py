@@ -42,6 +42,8 @@ SETTINGS = (
     f"train.save_steps={SAVE}",
     "train.logging_steps=1",
     "train.restarts=1",
+    "promote.min_rows=2",
+    "promote.check_rows=4",
 )
 
 
@@ -346,7 +348,11 @@ class Round:
         for starts, resumed in trained(self._logs()):
             if starts != resumed + 1:
                 say(f"trained from step {starts}, although it resumed from {resumed}")
-        (synced,) = [path for path in (self.home / "models").iterdir() if not path.name.startswith(".")]
+        results = [path for path in (self.home / "models").iterdir() if not path.name.startswith(".")]
+        (synced,) = [path for path in results if not path.is_symlink()]
+        for link in results:
+            if link.is_symlink() and link.resolve() != (synced / "model").resolve():
+                say(f"the champion's link leads to {link.resolve()}")
         if records.broken_files(synced / "model", record["model"]):
             say("the copy on this machine does not verify")
 

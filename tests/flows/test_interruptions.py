@@ -27,6 +27,7 @@ SETTINGS = [
     "dataset.digits.held_out_rows=8",
     "train.save_steps=5",
     "train.logging_steps=1",
+    "promote.mode=never",
 ]
 
 

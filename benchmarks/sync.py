@@ -1,0 +1,62 @@
+"""How fast does a checkpoint come to this machine, hashed, against cp and sha256sum in one pipe on the same disk?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import Figure
+from benchmarks.sizes import size
+from compute.local import LocalCompute
+from sft import records
+from tasks.sync_checkpoint import mirror
+
+MEGABYTES = size(4096, 512)
+FILES = 4
+
+
+def figures() -> Iterator[Figure]:
+    """The first sync against a pipe, then one of unchanged files."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("SFT_BENCH_FOLDER")) as name:
+        folder = Path(name)
+        compute = LocalCompute(folder / "state")
+        source = compute.volumes.outputs / "runs" / "x" / "model"
+        source.mkdir(parents=True)
+        block = os.urandom(1 << 20)
+        for number in range(FILES):
+            with (source / f"weights-{number}").open("wb") as file:
+                for _ in range(MEGABYTES // FILES):
+                    file.write(block)
+        files = records.manifest(source)
+        ours, piped = [], []
+        for _ in range(2):
+            piped.append(_timed(lambda: _pipe(source, folder / "piped")))
+            shutil.rmtree(folder / "piped")
+            ours.append(_timed(lambda: mirror(compute, "runs/x/model", files, folder / "model")))
+            if len(ours) < 2:
+                shutil.rmtree(folder / "model")
+        again = _timed(lambda: mirror(compute, "runs/x/model", files, folder / "model"))
+    rate, reference = MEGABYTES / min(ours), MEGABYTES / min(piped)
+    yield Figure(
+        f"sync of {MEGABYTES} MB", rate, reference, "MB/s (tee | sha256sum)", ">= 0.8", rate >= 0.8 * reference
+    )
+    yield Figure("second sync", again, min(ours), "s (the first)", "<= 1 s", again <= 1)
+
+
+def _pipe(source: Path, target: Path) -> None:
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        command = f"tee '{target / path.name}' < '{path}' | sha256sum"
+        subprocess.run(["sh", "-c", command], check=True, stdout=subprocess.DEVNULL)
+
+
+def _timed(body: object) -> float:
+    started = time.perf_counter()
+    assert callable(body)
+    body()
+    return time.perf_counter() - started

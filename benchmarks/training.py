@@ -1,0 +1,58 @@
+"""Does the pipeline slow the trainer down, and what does it add around it?"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from benchmarks.harness import Figure, Ran, run
+from benchmarks.sizes import size
+from sft.engines.base import read_progress
+
+STEPS = size(300, 60)
+SETTINGS = ["dataset.digits.train_rows=1000", f"train.max_steps={STEPS}", f"train.save_steps={STEPS // 2}"]
+SKIPPED = 2  # progress lines at the start: the trainer warms up
+
+
+def figures() -> Iterator[Figure]:
+    """``sft run smoke``, then the same PaddleFormers config by hand, on the same machine, one after the other."""
+    command = [str(Path(sys.executable).with_name("sft")), "run", "smoke"]
+    command += [part for setting in SETTINGS for part in ("--set", setting)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        places = {"SFT_HOME": str(folder / "state"), "PREFECT_HOME": str(folder / "prefect")}
+        environment = {**os.environ, **places, "PYTHONWARNINGS": "ignore", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        flow = run(command, environment, folder)
+        (place,) = (folder / "state" / "volumes" / "outputs" / "runs").iterdir()
+        logs = sorted((folder / "state" / "calls").glob("train-*/log.txt"))
+        config = yaml.safe_load((place / "work" / "train.yaml").read_text())
+        config |= {"output_dir": str(folder / "by-hand"), "logging_dir": str(folder / "logs")}
+        (folder / "by-hand.yaml").write_text(yaml.safe_dump(config))
+        trainer = [sys.executable, "-m", "sft.engines.cpu_launcher", "train", str(folder / "by-hand.yaml")]
+        threads = {"OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.getcwd()}
+        by_hand = run(trainer, {**environment, **threads}, folder)
+        ours = _rate(logs[-1].read_text().splitlines())
+    theirs = _rate(by_hand.output.splitlines())
+    yield Figure("steps/s through the flow", ours, theirs, "steps/s (by hand)", ">= 0.98", ours >= 0.98 * theirs)
+    yield _around(flow, by_hand)
+    yield Figure("peak memory", flow.peak, by_hand.peak, "MB, all processes (by hand)", "none", True)
+
+
+def _around(flow: Ran, by_hand: Ran) -> Figure:
+    beyond = flow.seconds - 1.02 * by_hand.seconds
+    goal = "<= 15 s + 2 % beyond"
+    return Figure(
+        "whole pipeline, evaluation included", flow.seconds, by_hand.seconds, "s (by hand)", goal, beyond <= 15
+    )
+
+
+def _rate(lines: Sequence[str]) -> float:
+    """The median of the progress lines' own steps/s, without the first ones."""
+    rates = [progress.rate for line in lines if (progress := read_progress(line)) is not None]
+    return statistics.median(rates[SKIPPED:])
