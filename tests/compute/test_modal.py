@@ -149,10 +149,9 @@ def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
     image = next((home / "state" / "datasets").glob("*/held_out/00000.png"))
     cpu = [part for setting in SETTINGS[:2] for part in ("--set", setting)]
     (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
-    for model in ("base", run.name):
-        read = sft(deployed, home, "infer", str(image), "--model", model, *cpu)
-        assert read.returncode == 0, read.stderr
-        assert read.stdout.startswith("read/00000.md: ")
+    read = sft(deployed, home, "infer", str(image), "--model", run.name, *cpu)
+    assert read.returncode == 0, read.stderr
+    assert read.stdout.startswith("read/00000.md: ")
 
 
 def test_a_killed_orchestrator_attaches_and_a_cancelled_one_ends_the_container(
@@ -196,9 +195,7 @@ def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
     assert first.process.returncode == 1, text
     assert "the container ended without a result" in text
     second = start(deployed, steps=40)
-    text = second.end()
-    assert second.process.returncode == 0, text
-    assert "resuming from checkpoint-" in text
+    second.wait_for("resuming from checkpoint-")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -217,8 +214,7 @@ def test_a_preempted_container_commits_its_checkpoints_and_the_next_one_resumes(
     left = [files for files in committed if not any(name.endswith("/lease.json") for name in files)]
     assert left, "the lease was not given back"
     assert any(name.endswith("checkpoint-10/checkpoint_manifest.json") for name in left[0])
-    text = orchestrator.end()
-    assert orchestrator.process.returncode == 0, text
+    orchestrator.wait_for("trained 24 steps")
     assert trainings(deployed) == [call_id]
     (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]

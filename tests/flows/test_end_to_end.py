@@ -185,9 +185,9 @@ def test_a_broken_dataset_starts_no_job(home: Path) -> None:
 
 
 def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Path) -> None:
-    config = configuration("train.max_steps=40", "train.save_steps=10", "train.restarts=0", UNASKED)
+    config = configuration("train.max_steps=25", "train.save_steps=5", "train.restarts=0", UNASKED)
     compute = LocalCompute(home / "state")
-    with kill_training_after(compute, checkpoint=20), pytest.raises(JobDied):
+    with kill_training_after(compute, checkpoint=10), pytest.raises(JobDied):
         run(config)
     (place,) = (compute.volumes.outputs / "runs").iterdir()
     newest = max((place / "trainer").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
@@ -200,25 +200,25 @@ def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Pat
     assert (place / "trainer" / "quarantine" / newest.name).is_dir()
     points = [json.loads(line)["step"] for line in (place / "metrics.jsonl").read_text().splitlines()]
     assert points == sorted(set(points)), "a step was logged twice"
-    assert points[-1] == 40
+    assert points[-1] == 25
     assert result.trained
 
 
 def test_a_training_that_dies_resumes_by_itself_and_the_ledger_tells(home: Path) -> None:
     compute = LocalCompute(home / "state")
-    with kill_training_after(compute, checkpoint=10):
-        result = run(configuration("train.max_steps=30", "train.save_steps=5", UNASKED))
+    with kill_training_after(compute, checkpoint=8):
+        result = run(configuration("train.max_steps=18", "train.save_steps=4", UNASKED))
     assert result.trained
     (place,) = (compute.volumes.outputs / "runs").iterdir()
     assert (records.read_record(place) or {})["resumed_from"]
     assert len([call for call in os.listdir(compute.calls) if call.startswith("train-")]) == 2
-    run(configuration("train.max_steps=30", "train.save_steps=5", UNASKED))
+    run(configuration("train.max_steps=18", "train.save_steps=4", UNASKED))
     first, second = read_ledger(compute)
     assert (first.outcome, second.outcome) == ("completed", "completed")
     assert (first.trained, second.trained, second.training_seconds) == (True, False, 0)
     assert first.identity == second.identity == result.identity
     assert first.metrics["tuned"] == result.tuned
-    assert (first.steps, first.gpu, first.engine, first.error) == (30, "cpu", "paddleformers", "")
+    assert (first.steps, first.gpu, first.engine, first.error) == (18, "cpu", "paddleformers", "")
     assert first.versions["prefect"] == version("prefect")
     best = [path.name for path in (place / "best").iterdir()]
     assert best == [(records.read_record(place) or {})["best_checkpoint"]]
