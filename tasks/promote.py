@@ -72,9 +72,10 @@ def summary(decision: dict[str, Any], args: PromoteArgs) -> str:
 
 def markdown(decision: dict[str, Any], args: PromoteArgs) -> str:
     """The decision as a table: what was found, what was needed."""
-    verdict = "**Promoted.**" if decision["promoted"] else "**Refused.** The champion stays in service."
-    lines = [verdict, "", "| requirement | found | needed | |", "|---|---|---|---|"]
+    verdict = "**Promoted.**" if decision["promoted"] else "**Refused.** What is in service stays."
+    lines = [verdict, "", "| | requirement | found | needed |", "|---|---|---|---|"]
     for check in decision["checks"]:
-        lines.append(f"| {check['name']} | {check['found']} | {check['needed']} | {'✓' if check['passed'] else '✗'} |")
+        mark = "✓" if check["passed"] else "✗"
+        lines.append(f"| {mark} | {check['name']} | {check['found']} | {check['needed']} |")
     lines += ["", f"By hand: `sft promote {args.name} {args.identity[:16]}`, `sft rollback {args.name}`."]
     return "\n".join(lines)

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 MISSING = "no Chromium on this machine: make browser installs it (Debian, as root)"
 PATIENCE = 60_000  # ms
+WIDTH = 1400  # px
 
 
 class Looker:
@@ -35,10 +36,11 @@ class Looker:
         for text in texts:
             self.page.get_by_text(text).first.wait_for(timeout=PATIENCE)
 
-    def keep(self, name: str) -> None:
-        """Keep what is seen now as NAME.png."""
+    def keep(self, name: str, height: int = 900) -> None:
+        """Keep the upper ``height`` pixels of what is seen now as NAME.png."""
         self.page.wait_for_timeout(1500)  # graphs move into their places
-        self.page.screenshot(path=self.folder / f"{name}.png")
+        clip = FloatRect(x=0, y=0, width=WIDTH, height=height)
+        self.page.screenshot(path=self.folder / f"{name}.png", clip=clip)
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def looking(root: str, folder: Path) -> Iterator[Looker]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         try:
-            page = browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme="light")
+            page = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
             page.set_default_timeout(PATIENCE)
             yield Looker(page, root, folder)
         finally:
