@@ -1,4 +1,7 @@
-"""Texts: how they are normalised, and their edit distances, for many pairs at once.
+"""Texts: how they are normalised, and their edit distances, for many pairs at once. Version 1.
+
+Source of CER and WER: Levenshtein distance in characters or words over their number in the truth, as in Morris et al.,
+From WER and RIL to MER and WIL (Interspeech 2004). Worked example: truth "1234", recognised "124": one deletion.
 
 Normalisation comes before every distance and is part of an evaluation's key. By default texts are brought to NFC and
 every run of white space counts as one space, so that the recogniser is not charged for layout.

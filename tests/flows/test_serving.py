@@ -23,6 +23,7 @@ from sft import records
 from sft.config import RunConfig, load
 from sft.errors import SftError
 from sft.events import Board
+from sft.jobs.predict import PredictArgs
 from sft.jobs.train import TrainArgs
 from sft.plan import evaluate_args
 from tests.compute.test_local import TINY, wait
@@ -91,6 +92,13 @@ def test_promoted_by_hand_it_reads_pages_and_goes_to_the_hub(home: Path, monkeyp
         model = compute.volumes.run(args.identity) / "model"
         assert sent == {path.name: path.read_bytes() for path in model.iterdir()}
         assert b"license: mit" in hub.files["README.md"]
+
+    # A corrected truth and a row that shows the same image are read from what was answered before: no model is loaded.
+    rows = (compute.state / "digits" / "held_out.jsonl").read_text().replace('"text": "', '"text": "1')
+    (compute.state / "digits" / "held_out.jsonl").write_text(rows + rows.splitlines()[0] + "\n")
+    predict = PredictArgs(**judged.model_dump(exclude={"examples", "normalise"}), which="tuned")
+    assert result_of(compute, "predict", predict) == {"rows": 0, "done": 9}
+    (compute.state / "digits" / "held_out.jsonl").write_text(rows)
 
     # Answers other than the evaluated ones: the model in the folder is not the one that was judged.
     (answers,) = (compute.volumes.outputs / judged.place(model_identity)).glob("*.jsonl")

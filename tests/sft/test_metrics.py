@@ -144,6 +144,14 @@ def test_formulas_that_differ_are_told_apart_by_token() -> None:
     assert formula_distance("", "") == 0
 
 
+@settings(max_examples=200, deadline=None)
+@given(*[st.text(alphabet=[*"xy2^{}", r"\alpha", " "], max_size=10)] * 2)
+def test_formula_distance_agrees_with_the_textbook_over_tokens(truth: str, answer: str) -> None:
+    wanted, found = tokens(truth), tokens(answer)
+    expected = plain_distance(wanted, found) / max(len(wanted), len(found), 1)
+    assert formula_distance(truth, answer) == pytest.approx(expected)
+
+
 def plain_rms(truth: str, answer: str) -> float:
     """DePlot's section 3.2 with every assignment tried instead of the Hungarian method."""
     wanted, found = points(parse(truth)), points(parse(answer))
