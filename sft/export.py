@@ -17,9 +17,13 @@ from typing import Any
 import yaml
 
 from sft import records
+from sft.errors import IntegrityError
 
 ALWAYS = ("config.json", "preprocessor_config.json", "chat_template.jinja", "inference.yml", "tokenizer_config.json")
 BESIDE = (".safetensors", ".md", ".bin", ".pdparams", ".msgpack")  # of the base: not needed beside new weights
+UNTRAINED = ("visual.vision_model.head.",)  # what PaddleFormers' model class leaves out
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 BLOCK = 1 << 24  # bytes looked at together
 
 
@@ -47,6 +51,58 @@ def problems(model: Path, base: Path) -> list[str]:
         found.append("no tokenizer")
     found += _settings(model, base)
     return found + _weights(model, base)
+
+
+def complete(model: Path, base: Path) -> int:
+    """Bring a trained model into the base's layout: one file of weights, with those that no trainer knows.
+
+    PaddleFormers saves shards, and drops the vision model's pooling head when it loads the base; PaddleX asserts that
+    each file has every weight, the head too. Returns the number of weights taken from the base. Weights that a trainer
+    should have saved are not made up for: :func:`problems` names them.
+    """
+    ours = _places(model)
+    missing = {n: p for n, p in _places(base).items() if n.startswith(UNTRAINED) and n not in ours}
+    if missing or [path.name for path in model.glob("*.safetensors")] != [SINGLE]:
+        temporary = model / ".weights.partial"
+        _write(temporary, {**ours, **missing})
+        for path in [*model.glob("*.safetensors"), model / INDEX]:
+            path.unlink(missing_ok=True)
+        temporary.rename(model / SINGLE)
+    return len(missing)
+
+
+Place = tuple[Path, int, dict[str, Any]]  # file, where the weight begins in it (bytes), its entry in the header
+
+
+def _places(folder: Path) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        entries, begin = header(path)
+        found |= {name: (path, begin + entry["data_offsets"][0], entry) for name, entry in entries.items()}
+    return found
+
+
+def _write(target: Path, places: dict[str, Place]) -> None:
+    """One safetensors file of weights that lie in others; they are copied block by block."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, (_, _, entry) in places.items():
+        start, end = end, end + entry["data_offsets"][1] - entry["data_offsets"][0]
+        entries[name] = {**entry, "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data starts at a multiple of 8
+    with target.open("wb") as out:
+        out.write(struct.pack("<Q", len(text)) + text)
+        for path, begin, entry in places.values():
+            left = entry["data_offsets"][1] - entry["data_offsets"][0]
+            with path.open("rb") as file:
+                file.seek(begin)
+                while left:
+                    block = file.read(min(BLOCK, left))
+                    if not block:
+                        raise IntegrityError("a file of weights is torn", where=str(path), remedy="run again")
+                    out.write(block)
+                    left -= len(block)
 
 
 def _settings(model: Path, base: Path) -> list[str]:

@@ -186,6 +186,7 @@ def _collect_model(args: TrainArgs, engine: Engine, folders: Folders, run: Path)
         found = "; ".join(problems) or "no weights"
         remedy = "run again: the training resumes from its newest checkpoint"
         raise IntegrityError("the trainer's model is not whole", where=str(model), value=found, remedy=remedy)
+    export.complete(model, folders.base_model)
     return records.manifest(model)
 
 

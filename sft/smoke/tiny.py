@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import string
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,28 @@ from sft.errors import IntegrityError
 
 WEIGHTS_SHA256 = "e4ff12c8020969054b5d024414b42858224b8cee34c7fd3b2d53ffd85227140f"
 WEIGHTS = Path(__file__).with_name("tiny_base.safetensors")
+TOKENIZER = Path(__file__).with_name("tiny_tokenizer.model")  # made by scripts/make_tiny_tokenizer.py
 PACKING_TABLE = "visual.vision_model.embeddings.packing_position_embedding.weight"
 PACKING_ROWS = 32768
 MIN_PIXELS, MAX_PIXELS = 28 * 28, 28 * 28 * 24  # of an image after the resize: 1 to 24 tokens
 VISION_WIDTH = 96  # channels
 TEXT_WIDTH = 128  # channels
+# The pooling head of the vision model: PaddleFormers neither reads nor saves it, PaddleOCR's parser loads no model
+# without it. Zeros, as nothing computes with it.
+HEAD = "visual.vision_model.head."
+HEAD_SHAPES: dict[str, tuple[int, ...]] = {
+    "probe": (1, 1, VISION_WIDTH),
+    "attention.in_proj_weight": (3 * VISION_WIDTH, VISION_WIDTH),
+    "attention.in_proj_bias": (3 * VISION_WIDTH,),
+    "attention.out_proj.weight": (VISION_WIDTH, VISION_WIDTH),
+    "attention.out_proj.bias": (VISION_WIDTH,),
+    "layernorm.weight": (VISION_WIDTH,),
+    "layernorm.bias": (VISION_WIDTH,),
+    "mlp.fc1.weight": (2 * VISION_WIDTH, VISION_WIDTH),
+    "mlp.fc1.bias": (2 * VISION_WIDTH,),
+    "mlp.fc2.weight": (VISION_WIDTH, 2 * VISION_WIDTH),
+    "mlp.fc2.bias": (VISION_WIDTH,),
+}
 
 SPECIAL_TOKENS = (
     "<unk>",
@@ -185,6 +203,7 @@ def write_model_files(folder: Path) -> None:
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    shutil.copyfile(TOKENIZER, folder / "tokenizer.model")
     (folder / "inference.yml").write_text("Global:\n  model_name: PaddleOCR-VL-0.9B\n", encoding="utf-8")
 
 
@@ -197,7 +216,7 @@ def materialise(folder: Path) -> None:
     """Write the tiny base model into ``folder``: its files, and its weights widened to float32.
 
     The packing position table is filled with zeros: PaddleFormers loads it, but interpolates the ordinary
-    position table instead of reading it.
+    position table instead of reading it. So is the vision model's pooling head, which nothing computes with.
 
     Raises:
         IntegrityError: the weights are damaged.
@@ -216,4 +235,5 @@ def materialise(folder: Path) -> None:
     write_model_files(folder)
     weights = {name: value.astype(np.float32) for name, value in load_file(str(WEIGHTS)).items()}
     weights[PACKING_TABLE] = np.zeros((PACKING_ROWS, VISION_WIDTH), np.float32)
+    weights |= {f"{HEAD}{name}": np.zeros(shape, np.float32) for name, shape in HEAD_SHAPES.items()}
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "np"})

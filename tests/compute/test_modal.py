@@ -134,7 +134,7 @@ def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
     assert "is refused: rows: 8" in text, "too few rows to decide on"
     assert "checkpoint-5 is complete" in text, "events come through Modal's log stream"
     (folder,) = (home / "models").iterdir()
-    assert (folder / "model" / "model-00001-of-00001.safetensors").stat().st_size > 10_000_000
+    assert (folder / "model" / "model.safetensors").stat().st_size > 10_000_000
     assert (folder / "report.html").exists()
     options = list(deployed.options.values())
     assert {o.timeout_secs for o in options} == {24 * 3600}

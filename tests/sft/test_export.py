@@ -54,6 +54,37 @@ def test_wrong_settings_and_weights_are_named(base: Path, model: Path) -> None:
     assert f"{names[2]} has the shape" in found
 
 
+def test_weights_that_no_trainer_knows_come_from_the_base_and_no_others(base: Path, model: Path) -> None:
+    weights = load_file(str(model / "model.safetensors"))
+    kept = {name: value for name, value in weights.items() if not name.startswith(tiny.HEAD)}
+    lost = next(name for name in kept if "mlp" in name)
+    del kept[lost]
+    save_file(kept, str(model / "model.safetensors"))
+    assert len(export.problems(model, base)) == 1
+    assert export.complete(model, base) == len(tiny.HEAD_SHAPES)
+    assert export.problems(model, base) == [f"1 weights are missing, such as {lost}"], (
+        "a lost weight is not made up for"
+    )
+    whole = load_file(str(model / "model.safetensors"))
+    assert set(whole) == set(weights) - {lost}
+    assert all(np.array_equal(whole[name], weights[name]) for name in whole)
+    assert export.complete(model, base) == 0
+
+
+def test_shards_become_one_file_as_the_base_has_it(base: Path, model: Path) -> None:
+    weights = load_file(str(model / "model.safetensors"))
+    (model / "model.safetensors").unlink()
+    names = sorted(weights)
+    for number, part in enumerate((names[:5], names[5:]), 1):
+        save_file({name: weights[name] for name in part}, str(model / f"model-0000{number}-of-00002.safetensors"))
+    (model / "model.safetensors.index.json").write_text("{}")
+    assert export.complete(model, base) == 0
+    assert sorted(path.name for path in model.glob("model*")) == ["model.safetensors"]
+    whole = load_file(str(model / "model.safetensors"))
+    assert set(whole) == set(weights)
+    assert all(np.array_equal(whole[name], weights[name]) for name in names)
+
+
 def test_half_precision_is_looked_at_too(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_file({"good": np.ones(4, np.float16), "bad": np.array([1, np.inf], np.float16)}, str(path))
