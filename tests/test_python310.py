@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv310" / "bin" / "python"
 NAMES = (
     *("config", "rows", "validate", "metrics", "records", "checkpoints", "lease", "plan", "report"),
-    *("lines", "scan", "headers", "texts", "convert", "split", "repeats"),
+    *("lines", "scan", "headers", "texts", "convert", "split", "repeats", "gate", "pages", "export"),
 )
 
 

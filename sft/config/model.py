@@ -12,6 +12,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from sft.dataset.rules import RULES
 from sft.engines import ENGINES
@@ -295,7 +296,8 @@ class RunConfig(Section):
     @classmethod
     def _engine(cls, given: str) -> str:
         if given not in ENGINES:
-            raise ValueError(f"no engine {given!r}: {' or '.join(ENGINES)}")
+            allowed = {"allowed": " or ".join(map(repr, ENGINES))}
+            raise PydanticCustomError("engine", "Input should be {allowed}", allowed)
         return given
 
     @model_validator(mode="after")

@@ -145,7 +145,7 @@ def test_formulas_that_differ_are_told_apart_by_token() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(*[st.text(alphabet=[*"xy2^{}", r"\alpha", " "], max_size=10)] * 2)
+@given(*[st.lists(st.sampled_from([*"xy2^{}", r"\alpha", " "]), max_size=10).map("".join)] * 2)
 def test_formula_distance_agrees_with_the_textbook_over_tokens(truth: str, answer: str) -> None:
     wanted, found = tokens(truth), tokens(answer)
     expected = plain_distance(wanted, found) / max(len(wanted), len(found), 1)
@@ -211,12 +211,12 @@ def test_each_task_is_judged_by_its_own_measure() -> None:
 def test_an_interval_holds_the_rate_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
     held = 0
-    for _ in range(200):
+    for _ in range(100):
         wrong = rng.random(60) < 0.3
         judged = metrics.judge(["a"] * 60, ["b" if w else "a" for w in wrong])
         low, high = metrics.summarise(judged).intervals["cer"]
         held += low <= 0.3 <= high
-    assert 0.88 <= held / 200 <= 0.99, "nominally 0.95; the percentile interval is a little narrow on 60 rows"
+    assert 0.88 <= held / 100 <= 0.99, "nominally 0.95; the percentile interval is a little narrow on 60 rows"
 
 
 def test_a_paired_difference_is_surer_than_two_intervals() -> None:
