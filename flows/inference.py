@@ -65,7 +65,7 @@ def _read(
     """(Markdown, further facts) of each image."""
     device = "cpu" if config.on_cpu else "gpu"
     if task == WHOLE:
-        whole = ParsePagesArgs(model=place, images=images, device=device)
+        whole = ParsePagesArgs(model=place, images=images, device=device, layout=_layout(config, compute))
         read = _run(compute, "parse_pages", whole.model_dump(mode="json"), said)["pages"]
         return [(page["markdown"], {"layout": page["layout"]}) for page in read]
     args = InferArgs(
@@ -78,6 +78,12 @@ def _read(
     )
     texts = _run(compute, "infer", args.model_dump(mode="json"), said)["texts"]
     return [(pages.markdown(task, text), {"text": text}) for text in texts]
+
+
+def _layout(config: RunConfig, compute: Compute) -> str:
+    """The layout model that lies in the base model's repository, or an empty text."""
+    place = f"{download_args(config).folder}/PP-DocLayoutV2"
+    return place if compute.list("models", place) else ""
 
 
 def _run(compute: Compute, job: str, args: dict[str, Any], said: Said) -> dict[str, Any]:

@@ -19,13 +19,17 @@ NAME = "PaddleOCR-VL-0.9B"  # what inference.yml calls the model
 
 
 class ParsePagesArgs(BaseModel):
-    """``model`` and ``images`` as in :class:`sft.jobs.infer.InferArgs`."""
+    """``model`` and ``images`` as in :class:`sft.jobs.infer.InferArgs`.
+
+    ``layout`` is the layout model's folder on the models volume; empty: PaddleOCR fetches it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     images: tuple[str, ...]
     device: str
+    layout: str = ""
 
 
 def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
@@ -37,7 +41,8 @@ def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
         IntegrityError: the model cannot be loaded by PaddleOCR.
     """
     model, images = located(args.model, args.images, context)
-    pipeline = _pipeline(model, args.device)
+    layout = str(context.volumes.models / args.layout) if args.layout else None
+    pipeline = _pipeline(model, args.device, layout)
     read = []
     for number, image in enumerate(images, 1):
         (result,) = pipeline.predict(str(image))
@@ -46,7 +51,7 @@ def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
     return {"pages": read}
 
 
-def _pipeline(model: Path, device: str) -> Any:
+def _pipeline(model: Path, device: str, layout: str | None) -> Any:
     try:
         from paddleocr import PaddleOCRVL
     except ImportError as error:
@@ -55,7 +60,9 @@ def _pipeline(model: Path, device: str) -> Any:
         )
         raise InputError(f"whole pages need PaddleOCR's document parser: {error}", remedy=remedy) from error
     try:
-        return PaddleOCRVL(vl_rec_model_name=NAME, vl_rec_model_dir=str(model), device=device)
+        return PaddleOCRVL(
+            vl_rec_model_name=NAME, vl_rec_model_dir=str(model), device=device, layout_detection_model_dir=layout
+        )
     except Exception as error:  # whatever PaddleX raises; it is kept as the cause
         remedy = "sft promote checks the files that it reads: inference.yml, tokenizer.model, config.json"
         raise IntegrityError(f"PaddleOCR cannot load the model: {error}", where=str(model), remedy=remedy) from error

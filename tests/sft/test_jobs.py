@@ -16,6 +16,7 @@ from sft.jobs.base import Context
 from sft.jobs.infer import InferArgs, infer
 from sft.jobs.inspect_environment import InspectArgs, fitting, inspect_environment
 from sft.jobs.maintenance import CleanupArgs, HashArgs, cleanup, hash_files
+from sft.jobs.parse_pages import ParsePagesArgs, parse_pages
 
 
 @pytest.fixture
@@ -91,6 +92,14 @@ def test_what_is_not_there_cannot_be_read(context: Context, change: dict[str, ob
     args = {"model": "models/base", "images": (), "prompt": "OCR:", "device": "cpu", **change}
     with pytest.raises(InputError):
         infer(InferArgs.model_validate(args), context)
+
+
+def test_whole_pages_without_paddleocr_say_what_to_install(context: Context) -> None:
+    (context.volumes.models / "base").mkdir()
+    (context.volumes.data / "a.png").write_bytes(b"")
+    args = ParsePagesArgs(model="models/base", images=("a.png",), device="cpu")
+    with pytest.raises(InputError, match=r"pip install .paddleocr\[doc-parser\]"):
+        parse_pages(args, context)
 
 
 def test_the_nine_checks_of_erniekit_and_the_quick_three() -> None:
