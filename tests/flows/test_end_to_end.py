@@ -137,8 +137,8 @@ def test_a_spoilt_model_is_refused_and_people_are_told(home: Path) -> None:
     shutil.rmtree(compute.volumes.outputs / "predictions")
     place = next((compute.volumes.outputs / "runs").iterdir())
     shutil.rmtree(place / "evaluation")
-    shared = run(configuration(*settings, "evaluate.shards=3", "evaluate.batch_size=2"))
-    assert len([call for call in os.listdir(compute.calls) if call.startswith("predict-")]) == 6
+    shared = run(configuration(*settings, "evaluate.shards=2", "evaluate.batch_size=2"))
+    assert len([call for call in os.listdir(compute.calls) if call.startswith("predict-")]) == 4
     assert (shared.base, shared.tuned) == (alone.base, alone.tuned)
 
 
@@ -190,8 +190,10 @@ def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Pat
     with kill_training_after(compute, checkpoint=10), pytest.raises(JobDied):
         run(config)
     (place,) = (compute.volumes.outputs / "runs").iterdir()
-    newest = max((place / "trainer").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    weights = newest / "model-00001-of-00001.safetensors"
+    # One that was being written when the kill came may have no weights yet.
+    written = (place / "trainer").glob("checkpoint-*/model-00001-of-00001.safetensors")
+    weights = max(written, key=lambda path: int(path.parent.name.split("-")[1]))
+    newest = weights.parent
     weights.write_bytes(weights.read_bytes()[:-1])  # torn by the kill
     result = run(config)
     record = records.read_record(place)
