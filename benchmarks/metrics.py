@@ -28,7 +28,8 @@ BATCH = 32
 def figures() -> Iterator[Figure]:
     """Pairs of 100 characters with 10 % errors, normalisation included; then reading 64 lines of digits."""
     rng = random.Random(1)
-    truths = ["".join(rng.choices("abcdefghij klmno", k=LENGTH)) for _ in range(PAIRS)]
+    words = ["".join(rng.choices("abcdefghijklmno", k=rng.randint(2, 9))) for _ in range(5000)]
+    truths = [" ".join(rng.choices(words, k=40))[:LENGTH] for _ in range(PAIRS)]
     answers = ["".join(c if rng.random() > 0.1 else "x" for c in t) for t in truths]
 
     def ours() -> None:

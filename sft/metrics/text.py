@@ -78,7 +78,10 @@ def _collapsed(joined: str) -> str:
         joined = joined.replace(white, " ")
     while "  " in joined:
         joined = joined.replace("  ", " ")
-    return joined.replace(" " + _MARK, _MARK).replace(_MARK + " ", _MARK).strip(" ")
+    for edge in (" " + _MARK, _MARK + " "):  # looking is much faster than replacing nothing
+        if edge in joined:
+            joined = joined.replace(edge, _MARK)
+    return joined.strip(" ")
 
 
 def distance(truth: str, recognised: str) -> int:
