@@ -19,7 +19,8 @@ TRAIN = "train-"  # the keys of trainings begin with it
 def history_table(config: RunConfig, last: int) -> Table:
     """The newest ``last`` runs of the volumes that the configuration uses; 0: all."""
     compute = compute_for(config)
-    title = f"{len(ledger_names(compute))} runs in the ledger"
+    names = ledger_names(compute)
+    title = f"{len(names)} runs in the ledger"
     columns = (
         "started",
         "name",
@@ -33,7 +34,7 @@ def history_table(config: RunConfig, last: int) -> Table:
         "tuned CER",
     )
     table = Table(*columns, title=title)
-    for entry in read_ledger(compute, last=last):
+    for entry in read_ledger(compute, last=last, names=names):
         table.add_row(*_row(entry))
     return table
 

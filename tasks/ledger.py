@@ -142,16 +142,17 @@ def ledger_names(compute: Compute) -> list[str]:
     return sorted(f.path.rpartition("/")[2] for f in compute.list("outputs", FOLDER) if f.path.endswith(".json"))
 
 
-def read_ledger(compute: Compute, *, last: int = 0, since: float = 0) -> list[Entry]:
+def read_ledger(compute: Compute, *, last: int = 0, since: float = 0, names: list[str] | None = None) -> list[Entry]:
     """Entries, the oldest first. An entry never changes: each is fetched once and then kept on this machine.
 
     Args:
         last: only the newest so many; 0: all.
         since: only those that started at this time (Unix time in seconds) or later.
+        names: what :func:`ledger_names` said, where it has been asked already.
     """
     kept = state_folder() / "ledger" / compute.name
     start = time.strftime("%Y%m%d-%H%M%S", time.gmtime(since))
-    names = [name for name in ledger_names(compute) if name >= start]
+    names = [name for name in (ledger_names(compute) if names is None else names) if name >= start]
     found = []
     for name in names[-last:] if last else names:
         place = f"{FOLDER}/{name}"
