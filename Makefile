@@ -9,7 +9,7 @@ demo: .venv/ready
 	.venv/bin/sft run smoke
 
 test: .venv/ready .venv310/ready lint
-	.venv/bin/python -m pytest -n auto --dist worksteal --durations=70
+	.venv/bin/python -m pytest -n auto --dist worksteal
 
 # Chromium, for the test that looks at Prefect's UI; without it that part is skipped. On Debian and Ubuntu, as root.
 browser:

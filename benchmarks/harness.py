@@ -1,9 +1,11 @@
-"""What every benchmark uses: warm-up, repeats, median and spread, the ratio to a reference, peak memory, the goal."""
+"""What every benchmark uses: warm-up, repeats, median, the ratio to a reference, peak memory, the goal."""
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -45,11 +47,6 @@ class Times(list[float]):
         """The middle one."""
         return statistics.median(self)
 
-    @property
-    def spread(self) -> float:
-        """(longest - shortest) / median: how much the machine wavered."""
-        return (max(self) - min(self)) / self.median
-
 
 def measured(body: Callable[[], object], repeats: int = REPEATS, *, warm_up: bool = True) -> Times:
     """Durations of ``body``, after one run that is not counted."""
@@ -68,6 +65,11 @@ def seconds(body: Callable[[], object], repeats: int = REPEATS) -> float:
     return measured(body, repeats).median
 
 
+def once(body: Callable[[], object]) -> float:
+    """Duration of ``body``, run a single time."""
+    return measured(body, 1, warm_up=False).median
+
+
 def turns(ours: Callable[[], object], reference: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
     """Median durations of both, measured in turns: a machine whose speed drifts is as slow for the one as the other."""
     ours()
@@ -75,7 +77,7 @@ def turns(ours: Callable[[], object], reference: Callable[[], object], repeats: 
     durations = Times(), Times()
     for _ in range(repeats):
         for body, kept in zip((ours, reference), durations):
-            kept += measured(body, 1, warm_up=False)
+            kept.append(once(body))
     return durations[0].median, durations[1].median
 
 
@@ -107,6 +109,15 @@ def run(command: Sequence[str], environment: dict[str, str], folder: Path) -> Ra
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output)
     return Ran(time.perf_counter() - started, output, peak[0])
+
+
+def smoke_run(folder: Path, settings: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """(command, environment) of ``sft run smoke`` with all its state below ``folder``."""
+    command = [str(Path(sys.executable).with_name("sft")), "run", "smoke"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    places = {"SFT_HOME": str(folder / "state"), "PREFECT_HOME": str(folder / "prefect")}
+    quiet = {"PYTHONWARNINGS": "ignore", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    return command, {**os.environ, **places, **quiet}
 
 
 def _watch(pid: int, ended: threading.Event, peak: list[float]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Figure, run
+from benchmarks.harness import Figure, run, smoke_run
 
 SMALL = ["dataset.digits.train_rows=64", "dataset.digits.held_out_rows=24", "train.max_steps=10", "train.save_steps=5"]
 EMPTY = """
@@ -26,12 +25,9 @@ nothing()
 
 def figures() -> Iterator[Figure]:
     """``sft run smoke`` for the second time, against a flow that does nothing with the same temporary server."""
-    command = [str(Path(sys.executable).with_name("sft")), "run", "smoke"]
-    command += [part for setting in SMALL for part in ("--set", setting)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        places = {"SFT_HOME": str(folder / "state"), "PREFECT_HOME": str(folder / "prefect")}
-        environment = {**os.environ, **places, "PYTHONWARNINGS": "ignore", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        command, environment = smoke_run(folder, SMALL)
         first = run(command, environment, folder)
         again = min((run(command, environment, folder) for _ in range(3)), key=lambda ran: ran.seconds)
         empty = min(

@@ -6,11 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Figure
+from benchmarks.harness import Figure, once
 from benchmarks.sizes import size
 from compute.local import LocalCompute
 from sft import records
@@ -35,12 +34,12 @@ def figures() -> Iterator[Figure]:
         files = records.manifest(source)
         ours, piped = [], []
         for _ in range(2):
-            piped.append(_timed(lambda: _pipe(source, folder / "piped")))
+            piped.append(once(lambda: _pipe(source, folder / "piped")))
             shutil.rmtree(folder / "piped")
-            ours.append(_timed(lambda: mirror(compute, "runs/x/model", files, folder / "model")))
+            ours.append(once(lambda: mirror(compute, "runs/x/model", files, folder / "model")))
             if len(ours) < 2:
                 shutil.rmtree(folder / "model")
-        again = _timed(lambda: mirror(compute, "runs/x/model", files, folder / "model"))
+        again = once(lambda: mirror(compute, "runs/x/model", files, folder / "model"))
     rate, reference = MEGABYTES / min(ours), MEGABYTES / min(piped)
     yield Figure(
         f"sync of {MEGABYTES} MB", rate, reference, "MB/s (tee | sha256sum)", ">= 0.8", rate >= 0.8 * reference
@@ -53,10 +52,3 @@ def _pipe(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
         command = f"tee '{target / path.name}' < '{path}' | sha256sum"
         subprocess.run(["sh", "-c", command], check=True, stdout=subprocess.DEVNULL)
-
-
-def _timed(body: object) -> float:
-    started = time.perf_counter()
-    assert callable(body)
-    body()
-    return time.perf_counter() - started

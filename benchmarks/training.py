@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.harness import Figure, Ran, run
+from benchmarks.harness import Figure, Ran, run, smoke_run
 from benchmarks.sizes import size
 from sft.engines.base import read_progress
 
@@ -22,12 +22,9 @@ SKIPPED = 2  # progress lines at the start: the trainer warms up
 
 def figures() -> Iterator[Figure]:
     """``sft run smoke``, then the same PaddleFormers config by hand, on the same machine, one after the other."""
-    command = [str(Path(sys.executable).with_name("sft")), "run", "smoke"]
-    command += [part for setting in SETTINGS for part in ("--set", setting)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        places = {"SFT_HOME": str(folder / "state"), "PREFECT_HOME": str(folder / "prefect")}
-        environment = {**os.environ, **places, "PYTHONWARNINGS": "ignore", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        command, environment = smoke_run(folder, SETTINGS)
         flow = run(command, environment, folder)
         (place,) = (folder / "state" / "volumes" / "outputs" / "runs").iterdir()
         logs = sorted((folder / "state" / "calls").glob("train-*/log.txt"))

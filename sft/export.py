@@ -84,17 +84,11 @@ def _places(folder: Path) -> dict[str, Place]:
 
 def _write(target: Path, places: dict[str, Place]) -> None:
     """One safetensors file of weights that lie in others; they are copied block by block."""
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, (_, _, entry) in places.items():
-        start, end = end, end + entry["data_offsets"][1] - entry["data_offsets"][0]
-        entries[name] = {**entry, "data_offsets": [start, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data starts at a multiple of 8
+    sizes = {name: (entry["dtype"], entry["shape"], _size(entry)) for name, (_, _, entry) in places.items()}
     with target.open("wb") as out:
-        out.write(struct.pack("<Q", len(text)) + text)
+        out.write(encoded_header(sizes))
         for path, begin, entry in places.values():
-            left = entry["data_offsets"][1] - entry["data_offsets"][0]
+            left = _size(entry)
             with path.open("rb") as file:
                 file.seek(begin)
                 while left:
@@ -103,6 +97,12 @@ def _write(target: Path, places: dict[str, Place]) -> None:
                         raise IntegrityError("a file of weights is torn", where=str(path), remedy="run again")
                     out.write(block)
                     left -= len(block)
+
+
+def _size(entry: dict[str, Any]) -> int:
+    """Bytes of a weight, by its entry in the header."""
+    start, end = entry["data_offsets"]
+    return int(end - start)
 
 
 def _settings(model: Path, base: Path) -> list[str]:
@@ -148,6 +148,22 @@ def header(path: Path) -> tuple[dict[str, Any], int]:
         entries: dict[str, Any] = json.loads(file.read(length))
     entries.pop("__metadata__", None)
     return entries, 8 + length
+
+
+def encoded_header(weights: dict[str, tuple[str, list[int], int]]) -> bytes:
+    """What stands before the data: header length, JSON header; the data starts at a multiple of 8.
+
+    Args:
+        weights: name → (dtype, shape, size in bytes), in the order of the data.
+    """
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, (dtype, shape, size) in weights.items():
+        start, end = end, end + size
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def tensors(folder: Path) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft.errors import IntegrityError
+from sft.export import encoded_header
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,16 +103,10 @@ def _add(tensor: dict[str, Any], delta: Floats, name: str) -> None:
 
 
 def _write(path: Path, tensors: dict[str, dict[str, Any]]) -> None:
-    """A safetensors file: header length, JSON header, data (https://github.com/huggingface/safetensors#format)."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors.items():
-        start, end = end, end + len(tensor["data"])
-        header[name] = {"dtype": tensor["dtype"], "shape": tensor["shape"], "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the data starts at a multiple of 8
+    """A safetensors file of tensors in memory."""
+    sizes = {name: (t["dtype"], t["shape"], len(t["data"])) for name, t in tensors.items()}
     with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
+        file.write(encoded_header(sizes))
         for tensor in tensors.values():
             file.write(tensor["data"])
 

@@ -6,13 +6,12 @@ import base64
 import hashlib
 import http.server
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.web_server import QuietServer
+from tests.support.web_server import listening
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BIG = 1000  # bytes from which a file is stored as LFS
@@ -188,13 +187,6 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
 def hub_of(repo: str) -> Iterator[Hub]:
     """Serve a hub with one model while the block runs."""
     hub = Hub(repo)
-    server = QuietServer(("127.0.0.1", 0), _handler(hub))
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with listening(_handler(hub)) as url:
+        hub.url = url
         yield hub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.web_server import QuietServer
+from tests.support.web_server import listening
 
 
 class Inbox:
@@ -38,13 +37,6 @@ def inbox() -> Iterator[Inbox]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    server = QuietServer(("127.0.0.1", 0), Handler)
-    box.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with listening(Handler) as url:
+        box.url = f"{url}/hook"
         yield box
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -79,16 +79,23 @@ class QuietServer(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[Site]:
-    """Serve a site while the block runs."""
-    site = Site()
-    server = QuietServer(("127.0.0.1", 0), _handler(site))
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
+def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve requests by ``handler`` in a thread while the block runs; yields the server's address."""
+    server = QuietServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield site
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serving() -> Iterator[Site]:
+    """Serve a site while the block runs."""
+    site = Site()
+    with listening(_handler(site)) as url:
+        site.url = url
+        yield site
