@@ -257,8 +257,8 @@ print(json.dumps(list(modal.Function.from_name(APP, "predict").map(shares))))
 
 def share_out_by_map(deployed: ModalServer, home: Path) -> None:
     """The held-out rows of a finished training, shared out to containers through the real client's ``.map``."""
-    (call_id,) = trainings(deployed)
-    item = deployed.calls[call_id].input
+    # Both triggers may have started a call: one held the lease and trained, the other yielded.
+    item = deployed.calls[trainings(deployed)[0]].input
     training = deserialize_data_format(item.args, item.data_format, None)[0][0]
     common = {key: training[key] for key in ("identity", "base_model", "dataset")}
     # Other decoding settings than the run's: what has been read already would not be read again.

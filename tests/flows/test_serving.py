@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -94,8 +95,10 @@ def test_promoted_by_hand_it_reads_pages_and_goes_to_the_hub(home: Path, monkeyp
         assert b"license: mit" in hub.files["README.md"]
 
     # A corrected truth and a row that shows the same image are read from what was answered before: no model is loaded.
-    rows = (compute.state / "digits" / "held_out.jsonl").read_text().replace('"text": "', '"text": "1')
-    (compute.state / "digits" / "held_out.jsonl").write_text(rows + rows.splitlines()[0] + "\n")
+    rows = (compute.state / "digits" / "held_out.jsonl").read_text()
+    corrected = re.sub(r'"text": "(?=\d)', '"text": "1', rows)  # the truths, which are digits, and not the prompts
+    assert corrected != rows
+    (compute.state / "digits" / "held_out.jsonl").write_text(corrected + corrected.splitlines()[0] + "\n")
     predict = PredictArgs(**judged.model_dump(exclude={"examples", "normalise"}), which="tuned")
     assert result_of(compute, "predict", predict) == {"rows": 0, "done": 9}
     (compute.state / "digits" / "held_out.jsonl").write_text(rows)
