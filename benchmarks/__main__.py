@@ -17,7 +17,7 @@ from benchmarks.harness import Figure
 
 # Name → module; those of --quick need less than three minutes together on 2 cores.
 QUICK = ("metrics", "command_line", "sync", "transfer", "history", "validation")
-SLOW = ("training", "rerun", "port")
+SLOW = ("scale", "training", "rerun", "port", "polling", "shards")
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         figures: list[Figure] = list(importlib.import_module(f"benchmarks.{name}").figures())
         for f in figures:
             met = "yes" if f.met else "NO"
-            ratio = f"{f.ratio:.2f}"
+            ratio = f"{f.ratio:.2f}" + (f" ({f.spread[0]:.2f} to {f.spread[1]:.2f})" if f.spread else "")
             table.add_row(name, f.question, f"{f.value:,.2f}", f"{f.reference:,.2f}", f.unit, ratio, f.goal, met)
             told.append({"benchmark": name, **f.as_dict()})
     console.print(table)

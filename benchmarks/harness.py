@@ -20,7 +20,10 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. ``value`` and ``reference`` have the unit ``unit``; the goal is on their ratio."""
+    """One line of the table. ``value`` and ``reference`` have the unit ``unit``; the goal is on their ratio.
+
+    ``spread`` are the lowest and the highest ratio of the repeats, where both were measured in turns.
+    """
 
     question: str
     value: float
@@ -28,6 +31,7 @@ class Figure:
     unit: str
     goal: str
     met: bool
+    spread: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -70,15 +74,32 @@ def once(body: Callable[[], object]) -> float:
     return measured(body, 1, warm_up=False).median
 
 
-def turns(ours: Callable[[], object], reference: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float]:
-    """Median durations of both, measured in turns: a machine whose speed drifts is as slow for the one as the other."""
+@dataclass(frozen=True)
+class Turns:
+    """Durations of two bodies that took turns (s)."""
+
+    ours: Times
+    reference: Times
+
+    def rate(self, count: float, other: float | None = None) -> tuple[float, float]:
+        """How many a second each did, of ``count`` things each time (the reference: of ``other``)."""
+        return count / self.ours.median, (count if other is None else other) / self.reference.median
+
+    def spread(self, count: float = 1, other: float = 1) -> tuple[float, float]:
+        """The lowest and the highest ratio of the rates, turn by turn."""
+        ratios = [count / ours * reference / other for ours, reference in zip(self.ours, self.reference)]
+        return min(ratios), max(ratios)
+
+
+def turns(ours: Callable[[], object], reference: Callable[[], object], repeats: int = REPEATS) -> Turns:
+    """Measured in turns: a machine whose speed drifts is as slow for the one as the other."""
     ours()
     reference()
-    durations = Times(), Times()
+    durations = Turns(Times(), Times())
     for _ in range(repeats):
-        for body, kept in zip((ours, reference), durations):
-            kept.append(once(body))
-    return durations[0].median, durations[1].median
+        durations.ours.append(once(ours))
+        durations.reference.append(once(reference))
+    return durations
 
 
 @dataclass(frozen=True)

@@ -28,4 +28,4 @@ def figures() -> Iterator[Figure]:
         environment = {**os.environ, "SFT_HOME": name}
         ours = seconds(lambda: subprocess.run([command, "history"], env=environment, check=True, capture_output=True))
         helped = seconds(lambda: subprocess.run([command, "--help"], check=True, capture_output=True))
-    yield Figure(f"sft history, {RUNS:,} runs", ours, helped, "s (sft --help)", "<= 1 s", ours <= 1)
+    yield Figure(f"sft history, {RUNS:,} runs", ours, helped, "s (sft --help)", "≤ 1 s", ours <= 1)

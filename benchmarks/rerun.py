@@ -34,5 +34,5 @@ def figures() -> Iterator[Figure]:
             (run([sys.executable, "-c", EMPTY], environment, folder) for _ in range(3)), key=lambda r: r.seconds
         )
     beyond = again.seconds - empty.seconds
-    yield Figure("unchanged rerun", again.seconds, empty.seconds, "s (empty flow)", "<= 5 s beyond", beyond <= 5)
+    yield Figure("unchanged rerun", again.seconds, empty.seconds, "s (empty flow)", "≤ 5 s beyond", beyond <= 5)
     yield Figure("peak memory of a whole run", first.peak, empty.peak, "MB, all processes (empty flow)", "none", True)

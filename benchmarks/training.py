@@ -36,14 +36,14 @@ def figures() -> Iterator[Figure]:
         by_hand = run(trainer, {**environment, **threads}, folder)
         ours = _rate(logs[-1].read_text().splitlines())
     theirs = _rate(by_hand.output.splitlines())
-    yield Figure("steps/s through the flow", ours, theirs, "steps/s (by hand)", ">= 0.98", ours >= 0.98 * theirs)
+    yield Figure("steps/s through the flow", ours, theirs, "steps/s (by hand)", "≥ 0.98", ours >= 0.98 * theirs)
     yield _around(flow, by_hand)
     yield Figure("peak memory", flow.peak, by_hand.peak, "MB, all processes (by hand)", "none", True)
 
 
 def _around(flow: Ran, by_hand: Ran) -> Figure:
     beyond = flow.seconds - 1.02 * by_hand.seconds
-    goal = "<= 15 s + 2 % beyond"
+    goal = "≤ 15 s + 2 % beyond"
     return Figure(
         "whole pipeline, evaluation included", flow.seconds, by_hand.seconds, "s (by hand)", goal, beyond <= 15
     )

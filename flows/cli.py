@@ -114,13 +114,17 @@ def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (type
 
 
 @app.command()
-def status() -> None:
-    """Show the trainings of this machine's volumes: which run, which have finished, and their error rates."""
+def status(
+    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = "smoke",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Show the trainings on the outputs volume: which run, which have finished, and their error rates."""
 
     def body(out: Console) -> None:
-        from flows.planning import status_table
+        from flows.status import status_table
+        from sft.config import load
 
-        out.print(status_table())
+        out.print(status_table(load(profile, settings).config))
 
     guarded(body)
 

@@ -6,20 +6,20 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import modal
 
-from compute.base import Compute
 from compute.modal import ModalCompute, translated
 from compute.records import put_json
 from compute.select import compute_for
+from flows.waiting import Heard, run_job
 from modal_infra.app import app, setup
 from modal_infra.names import SETUP
 from sft import records
 from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.errors import ComputeError, InputError
-from sft.jobs.base import read_event
 from sft.jobs.fetch_sample import SAMPLES, sample_args
 from sft.plan import DatasetFiles, wheel_args
 from sft.wheels import CUDNN95, WHEELS
@@ -51,9 +51,7 @@ def deploy_all(say: Say) -> None:
             say(f"wheel {args.path}: on the models volume already")
             continue
         say(f"wheel {args.path}: fetching it to the models volume, once")
-        call_id = compute.start("download_wheel", args.model_dump())
-        _wait(compute, call_id, say)
-        record = compute.result(call_id)
+        record = run_job(compute, "download_wheel", args.model_dump(), _tells(say))
         say(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256']}")
     _deploy(app, say)
     say("deployed: sft run full starts a training")
@@ -72,16 +70,16 @@ def _deploy(deployed: modal.App, say: Say) -> None:
         ) from error
 
 
-def _wait(compute: Compute, call_id: str, say: Say) -> None:
-    """Until the call has ended; says how far a download is every ten seconds."""
-    spoken, cursor = time.monotonic(), ""
-    while not compute.poll(call_id).ended:
-        time.sleep(0.2)
-        lines, cursor = compute.logs(call_id, cursor)
-        events = [event for line in lines if (event := read_event(line)) and event["event"] == "download"]
-        if events and time.monotonic() - spoken > 10:
-            spoken = time.monotonic()
-            say(f"  {events[-1]['file']}: {events[-1]['bytes']:,} of {events[-1]['total']:,}")
+def _tells(say: Say) -> Heard:
+    """Says how far a download is every ten seconds."""
+    spoken = [time.monotonic()]
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "download" and time.monotonic() - spoken[0] > 10:
+            spoken[0] = time.monotonic()
+            say(f"  {event['file']}: {event['bytes']:,} of {event['total']:,}")
+
+    return hear
 
 
 def put_wheel(path: Path) -> str:
@@ -131,10 +129,11 @@ def get_sample(config: RunConfig, name: str, say: Say) -> None:
     if name not in SAMPLES:
         raise InputError("no such sample set", value=name, remedy=f"use {', '.join(SAMPLES)}")
     compute = compute_for(config)
-    call_id = compute.start("fetch_sample", sample_args(name).model_dump())
-    say(f"sample {name}: call {call_id} ({compute.link(call_id)})")
-    _wait(compute, call_id, say)
-    record = compute.result(call_id)
+
+    def started(call_id: str) -> None:
+        say(f"sample {name}: call {call_id} ({compute.link(call_id)})")
+
+    record = run_job(compute, "fetch_sample", sample_args(name).model_dump(), _tells(say), started)
     say(f"{record['volume']}: {record['train']['rows']} training and {record['held_out']['rows']} held-out rows, valid")
     say(f"train on it: sft run full --set dataset.volume={record['volume']}")
 

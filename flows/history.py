@@ -10,7 +10,7 @@ from rich.table import Table
 from compute.select import compute_for
 from sft.config import RunConfig
 from sft.errors import InputError
-from tasks.following import running_calls
+from tasks.calls import running_calls
 from tasks.ledger import Entry, ledger_names, read_ledger
 
 TRAIN = "train-"  # the keys of trainings begin with it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,12 +10,12 @@ from urllib.parse import urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
+from flows.waiting import Heard, run_job
 from sft import pages, records
 from sft.config import RunConfig
 from sft.dataset.rules import TASKS
 from sft.download import download
 from sft.errors import InputError
-from sft.jobs.base import read_event
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
 from sft.pages import Page
@@ -66,7 +65,7 @@ def _read(
     device = "cpu" if config.on_cpu else "gpu"
     if task == WHOLE:
         whole = ParsePagesArgs(model=place, images=images, device=device, layout=_layout(config, compute))
-        read = _run(compute, "parse_pages", whole.model_dump(mode="json"), said)["pages"]
+        read = run_job(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
         return [(page["markdown"], {"layout": page["layout"]}) for page in read]
     args = InferArgs(
         model=place,
@@ -76,7 +75,7 @@ def _read(
         batch_size=config.evaluate.batch_size,
         max_new_tokens=config.evaluate.max_new_tokens,
     )
-    texts = _run(compute, "infer", args.model_dump(mode="json"), said)["texts"]
+    texts = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
     return [(pages.markdown(task, text), {"text": text}) for text in texts]
 
 
@@ -86,22 +85,9 @@ def _layout(config: RunConfig, compute: Compute) -> str:
     return place if compute.list("models", place) else ""
 
 
-def _run(compute: Compute, job: str, args: dict[str, Any], said: Said) -> dict[str, Any]:
-    """Run a job to its end; Ctrl-C stops it."""
-    call_id, cursor = compute.start(job, args), ""
-    try:
-        while True:
-            ended = compute.poll(call_id).ended
-            lines, cursor = compute.logs(call_id, cursor)
-            for event in filter(None, map(read_event, lines)):
-                if event["event"] == "evaluate":
-                    said(event["done"], event["rows"])
-            if ended and not lines:
-                return compute.result(call_id)
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        compute.cancel(call_id, now=True)
-        raise
+def _hears(said: Said) -> Heard:
+    """Passes on how many pages are read."""
+    return lambda event: said(event["done"], event["rows"]) if event["event"] == "evaluate" else None
 
 
 def model_place(config: RunConfig, compute: Compute, model: str) -> str:

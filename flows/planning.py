@@ -1,8 +1,7 @@
-"""What a run would do, and what has been done: tables for ``sft plan`` and ``sft status``."""
+"""What a run would do: the table of ``sft plan``."""
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,17 @@ from typing import Any
 from rich.table import Table
 
 from compute.base import Compute
-from compute.local import LocalCompute
-from compute.select import compute_for, state_folder
-from sft import champions, records
+from compute.select import compute_for
+from sft import records
 from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.jobs.train import DatasetPlace
 from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
 from sft.volumes import run_place
 from tasks.budget import gpu
+from tasks.calls import running_call
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
-from tasks.following import running_call
 from tasks.ledger import read_ledger
 from tasks.stored_dataset import read_stored
 from tasks.train import call_key, finished_training
@@ -128,33 +126,3 @@ def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
 
 def _state(record: Any) -> str:
     return "done" if record else "to do"
-
-
-def status_table() -> Table:
-    """Every training on this machine's outputs volume."""
-    compute = LocalCompute(state_folder())
-    table = Table("training", "name", "state", "steps", "base CER", "tuned CER", "finished", title="sft status")
-    lines = compute.volumes.outputs / champions.FOLDER
-    now = [champions.read(line) for line in (sorted(lines.iterdir()) if lines.is_dir() else [])]
-    live = {run_place(c.identity).rpartition("/")[2]: c.name for c in now if c}
-    runs = compute.volumes.outputs / "runs"
-    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
-        record = records.read_record(folder)
-        running = running_call(compute, f"train-{folder.name}")
-        state = f"running ({running})" if running else "finished" if record else "stopped: run again to resume"
-        if folder.name in live:
-            state += f", champion of {live[folder.name]}"
-        evaluations = [r for f in sorted((folder / "evaluation").glob("*")) if (r := records.read_record(f))]
-        scores = [f"{evaluations[-1][m]['all']['cer']:.3f}" if evaluations else "" for m in ("base", "tuned")]
-        finished = time.strftime("%Y-%m-%d %H:%M", time.localtime(record["finished"])) if record else ""
-        name, steps = (str(record["name"]), str(record["steps"])) if record else ("", _last_step(folder))
-        table.add_row(folder.name, name, state, steps, *scores, finished)
-    return table
-
-
-def _last_step(folder: Path) -> str:
-    lines = (folder / "metrics.jsonl").read_text().splitlines() if (folder / "metrics.jsonl").exists() else []
-    try:
-        return str(json.loads(lines[-1])["step"]) if lines else ""
-    except ValueError:
-        return ""

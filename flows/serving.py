@@ -15,6 +15,7 @@ from compute.base import Compute
 from compute.local import LocalCompute
 from compute.records import read_json
 from compute.select import compute_for
+from flows.waiting import run_job
 from sft.champions import Champion
 from sft.config import RunConfig
 from sft.errors import InputError, SftError
@@ -31,14 +32,6 @@ from tasks.sync_checkpoint import mirror
 from tasks.train import finished_training
 
 Say = Callable[[str], None]
-
-
-def run_job(compute: Compute, job: str, args: dict[str, Any]) -> dict[str, Any]:
-    """Run a short job outside of a flow."""
-    call_id = compute.start(job, args)
-    while not compute.poll(call_id).ended:
-        time.sleep(0.1)
-    return compute.result(call_id)
 
 
 def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool) -> Champion:

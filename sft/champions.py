@@ -44,6 +44,12 @@ def pointer(name: str) -> str:
     return f"{place(name)}/{POINTER}"
 
 
+def lines(outputs: Path) -> list[Path]:
+    """The folders of all lines on the outputs volume."""
+    folder = outputs / FOLDER
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
 def read(folder: Path) -> Champion | None:
     """The champion by the pointer in ``folder``, or None."""
     said = records.read_json(folder / POINTER)

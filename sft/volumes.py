@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAMES = ("data", "models", "outputs")
+RUNS = "runs"  # the folder of all trainings on the outputs volume
 SYNCED = "synced.json"  # in a training's folder: some machine has a verified copy of its model
 
 
 def run_place(identity: str) -> str:
     """The folder of one training, relative to the outputs volume; ``identity`` is its fingerprint."""
-    return f"runs/{identity[:16]}"
+    return f"{RUNS}/{identity[:16]}"
 
 
 @dataclass(frozen=True)

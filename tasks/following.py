@@ -15,9 +15,9 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 
 from compute.base import Compute
-from compute.records import put_json, read_json
 from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
 from sft.jobs.base import read_event
+from tasks.calls import remember, running_call
 from tasks.telling import pass_on, tell
 
 POLL = 0.5  # seconds between two looks at a job
@@ -86,34 +86,12 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
         tell(f"{job}: attached to call {known}, which is running ({compute.link(known)})")
         return known
     call_id = compute.start(job, args)
-    put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
+    remember(compute, key, call_id, job)
     link = compute.link(call_id)
     tell(f"{job}: started call {call_id} ({link})")
     if link.startswith("http"):
         create_link_artifact(link, key="call", link_text=f"{job} at Modal")
     return call_id
-
-
-def started(compute: Compute, key: str) -> float:
-    """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
-    return float((read_json(compute, "outputs", _pointer(key)) or {}).get("started", 0))
-
-
-def running_calls(compute: Compute) -> dict[str, str]:
-    """Key → call id of all calls that work now."""
-    keys = [file.path.rpartition("/")[2].removesuffix(".json") for file in compute.list("outputs", "calls")]
-    calls = {key: running_call(compute, key) for key in keys}
-    return {key: call_id for key, call_id in calls.items() if call_id}
-
-
-def running_call(compute: Compute, key: str) -> str:
-    """The call that works on ``key`` now, or an empty text."""
-    call_id = str((read_json(compute, "outputs", _pointer(key)) or {}).get("call_id", ""))
-    return call_id if call_id and compute.poll(call_id).state == "running" else ""
-
-
-def _pointer(key: str) -> str:
-    return f"calls/{key}.json"
 
 
 def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:

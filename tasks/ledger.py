@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compute.base import Compute
@@ -71,6 +70,8 @@ def recorded(config: RunConfig, compute: Compute) -> Iterator[Entry]:
     """An entry that the run fills in; it is written at the end, with the outcome. A ledger that cannot be written
     fails no run.
     """
+    from prefect.runtime import flow_run  # here, as who only reads the ledger need not wait for Prefect
+
     entry = Entry(
         id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}",
         name=config.name,

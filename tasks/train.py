@@ -18,7 +18,8 @@ from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from sft.volumes import run_place
 from tasks.budget import Budget
-from tasks.following import run_job, started
+from tasks.calls import started
+from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import pass_on, tell
 

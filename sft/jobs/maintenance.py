@@ -89,8 +89,7 @@ def cleanup(args: CleanupArgs, context: Context) -> dict[str, Any]:
 
 def _promoted(context: Context) -> set[str]:
     """Folders of all trainings that were ever put in service."""
-    lines = context.volumes.outputs / champions.FOLDER
-    every = [c for line in (lines.iterdir() if lines.is_dir() else []) for c in champions.history(line)]
+    every = [c for line in champions.lines(context.volumes.outputs) for c in champions.history(line)]
     return {run_place(c.identity).rpartition("/")[2] for c in every}
 
 

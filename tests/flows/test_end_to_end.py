@@ -19,7 +19,7 @@ from flows.fine_tune import RunResult, fine_tune
 from sft import checkpoints, plan, records
 from sft.config import RunConfig, load
 from sft.errors import BudgetExceeded, DatasetError, JobDied
-from tasks.following import running_calls
+from tasks.calls import running_calls
 from tasks.ledger import read_ledger
 from tasks.promote import champion
 from tests.conftest import Dataset

@@ -1,0 +1,78 @@
+"""What does sharing an evaluation out over many containers cost, from the first start to the last answer?
+
+A simulation: the flow's own code and the real Modal client start and follow the calls, and the stand-in server of the
+tests answers each after the time that a container would take. So it shows what the pipeline adds, not Modal's speed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import Figure
+from benchmarks.sizes import size
+
+CONTAINERS = (1, 4, 16, 64)
+ROWS = size(20_000, 2_000)
+A_ROW = 0.01  # seconds: about what a batched A100 takes for a line of text
+START = 3.0  # seconds until a container reads its first row
+
+BODY = """
+import json, sys, time
+from flows.cli import prefect_defaults
+prefect_defaults()
+from flows.temporary_server import prefect_api
+wait = prefect_api()
+from prefect import flow
+from compute.modal import ModalCompute
+from modal_infra.app import app, setup
+from sft.config import load
+from sft.jobs.predict import PredictArgs
+from sft.jobs.train import DatasetPlace
+from tasks.evaluate import share_out
+setup.deploy(); app.deploy()
+compute = ModalCompute(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
+place = DatasetPlace(root="data", fingerprint="0" * 64, train="train.jsonl", held_out="held_out.jsonl")
+common = dict(identity="0" * 64, base_model="base", dataset=place, device="gpu", batch_size=8, max_new_tokens=64,
+              max_rows=10**6, which="tuned")
+@flow
+def shared(count):
+    shares = [PredictArgs(**common, shard=i, shards=count) for i in range(count)]
+    started = time.perf_counter()
+    share_out(compute, f"of{count}", shares)
+    return time.perf_counter() - started
+wait()
+print("OUT", json.dumps([shared(count) for count in map(int, sys.argv[1:])]))
+"""
+
+
+def figures() -> Iterator[Figure]:
+    """Wall time for 1 to 64 containers, against the containers' own time."""
+    from modal._serialization import deserialize_data_format
+
+    from tests.support.modal_server import ModalServer
+
+    def simulated(item: object) -> float:
+        (args, _) = deserialize_data_format(item.args, item.data_format, None)  # type: ignore[attr-defined]
+        return START + A_ROW * ROWS / int(args[0]["shards"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = ModalServer(Path(folder))
+        server.start()
+        server.simulated = simulated
+        token = {"MODAL_SERVER_URL": server.url, "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
+        places = {"SFT_HOME": f"{folder}/state", "PREFECT_HOME": f"{folder}/prefect", "PYTHONWARNINGS": "ignore"}
+        command = [sys.executable, "-c", BODY, *map(str, CONTAINERS)]
+        try:
+            told = subprocess.check_output(command, env={**os.environ, **token, **places}, text=True)
+        finally:
+            server.stop()
+    for count, wall in zip(CONTAINERS, json.loads(told.split("OUT", 1)[1])):
+        ideal = START + A_ROW * ROWS / count
+        question = f"evaluation of {ROWS:,} rows over {count} containers (simulated)"
+        yield Figure(question, wall, ideal, "s (the containers' own)", "none", True)

@@ -1,0 +1,37 @@
+"""Which call works on what: the outputs volume keeps the newest call's id under its key. Nothing here needs Prefect."""
+
+from __future__ import annotations
+
+import time
+
+from compute.base import Compute
+from compute.records import put_json, read_json
+
+FOLDER = "calls"
+
+
+def remember(compute: Compute, key: str, call_id: str, job: str) -> None:
+    """The call works on ``key`` from now on."""
+    put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
+
+
+def started(compute: Compute, key: str) -> float:
+    """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
+    return float((read_json(compute, "outputs", _pointer(key)) or {}).get("started", 0))
+
+
+def running_calls(compute: Compute) -> dict[str, str]:
+    """Key → call id of all calls that work now."""
+    keys = [file.path.rpartition("/")[2].removesuffix(".json") for file in compute.list("outputs", FOLDER)]
+    calls = {key: running_call(compute, key) for key in keys}
+    return {key: call_id for key, call_id in calls.items() if call_id}
+
+
+def running_call(compute: Compute, key: str) -> str:
+    """The call that works on ``key`` now, or an empty text."""
+    call_id = str((read_json(compute, "outputs", _pointer(key)) or {}).get("call_id", ""))
+    return call_id if call_id and compute.poll(call_id).state == "running" else ""
+
+
+def _pointer(key: str) -> str:
+    return f"{FOLDER}/{key}.json"
