@@ -36,15 +36,17 @@ class Recogniser:
         paddle.set_device(device)
         try:
             config = AutoConfig.from_pretrained(str(folder))
-            attention = "eager" if device == "cpu" else "flashmask"
-            config._attn_implementation = config.vision_config._attn_implementation = attention
+            dtype, vision = ("float32", "eager") if device == "cpu" else _of_card(paddle)
+            config._attn_implementation = "eager"  # flashmask pays no heed to the mask of a batch with padding
+            config.vision_config._attn_implementation = vision
             self._model = AutoModelForConditionalGeneration.from_pretrained(
                 str(folder),
                 config=config,
                 convert_from_hf=True,
                 load_checkpoint_format="unified_checkpoint",
-                dtype="float32" if device == "cpu" else "bfloat16",
+                dtype=dtype,
             )
+            _keep_keys_and_values(self._model)
             if adapter is not None:
                 self._model = _with_adapter(self._model, adapter)
             self._processor = AutoProcessor.from_pretrained(str(folder))
@@ -119,6 +121,31 @@ class Recogniser:
         end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
         text: str = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True)
         return text
+
+
+def _of_card(paddle: Any) -> tuple[str, str]:
+    """(precision, the vision encoder's attention): cards before Ampere have no bfloat16 and no kernel of flashmask."""
+    ampere = paddle.device.cuda.get_device_capability()[0] >= 8
+    return ("bfloat16", "flashmask") if ampere else ("float16", "eager")
+
+
+def _keep_keys_and_values(model: Any) -> None:
+    """Let each step of the decoding go on from the last one.
+
+    PaddleFormers 1.2.0 hands the keys and values on only for outputs of a class that PaddleOCR-VL's is not derived
+    from, so that every token costs the whole image and prompt anew (five times the time on lines of seven digits). And
+    it keeps the distances of positions in a shape that its next step cannot use.
+    """
+    plain = model.update_model_kwargs_for_generation
+
+    def update(outputs: Any, kwargs: dict[str, Any], **rest: Any) -> dict[str, Any]:
+        updated: dict[str, Any] = plain(outputs, kwargs, **rest)
+        updated["past_key_values"] = outputs.past_key_values
+        deltas = model.rope_deltas_var.get()
+        model.rope_deltas_var.set(deltas.reshape([-1, 1]))
+        return updated
+
+    model.update_model_kwargs_for_generation = update
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:

@@ -12,7 +12,7 @@ from sft import metrics, records
 from sft.errors import IntegrityError
 from sft.events import EVENTS, Board
 from sft.jobs.base import Context, Job
-from sft.jobs.predict import Comparison, HeldOutRow, answers, held_out_rows
+from sft.jobs.predict import DECODING, Comparison, HeldOutRow, answers, held_out_rows
 from sft.metrics import Judged, Normalisation
 from sft.report import write_report
 
@@ -26,7 +26,7 @@ class EvaluateArgs(Comparison):
     def key(self, model_identity: str) -> str:
         """Names the evaluation: the models, the rows, how they are decoded and how they are judged."""
         how = {"rows": self.max_rows, "tokens": self.max_new_tokens, "normalise": self.normalise.model_dump()}
-        parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION]
+        parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION, DECODING]
         return records.fingerprint(parts)[:16]
 
     def folder(self, model_identity: str) -> str:

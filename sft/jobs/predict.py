@@ -18,6 +18,7 @@ from sft.jobs.train import DatasetPlace
 from sft.volumes import run_place
 
 Which = Literal["base", "champion", "tuned"]
+DECODING = 2  # how answers are decoded; another version reads again
 SAID = 64  # rows between two events
 
 
@@ -45,7 +46,7 @@ class Comparison(BaseModel):
 
     def place(self, model_identity: str) -> str:
         """Where a model's answers lie on the outputs volume: one folder for each model and way of decoding."""
-        decoding = records.fingerprint({"tokens": self.max_new_tokens, "device": self.device, "strategy": "greedy"})
+        decoding = records.fingerprint({"tokens": self.max_new_tokens, "device": self.device, "version": DECODING})
         return f"predictions/{model_identity[:16]}-{decoding[:8]}"
 
 

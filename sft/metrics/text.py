@@ -9,9 +9,10 @@ every run of white space counts as one space, so that the recogniser is not char
 
 from __future__ import annotations
 
+import os
 import unicodedata
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rapidfuzz.distance import Levenshtein
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     Counts = NDArray[np.int64]
 
 _MARK = "\0"  # between the texts of a batch; no normal form composes across it
-_WHITE = tuple(c for c in map(chr, range(0x3001)) if c.isspace() and c != " ")  # all that str.split() splits at
-_AT_ONCE = 10_000  # texts joined into one, so that memory stays bounded
+_BEYOND = 0x3001  # no white space from here on
+_WHITE = tuple(c for c in map(chr, range(_BEYOND)) if c.isspace() and c != " ")  # all that str.split() splits at
+_AT_ONCE = 1_000  # texts looked at together: they fit into the processor's cache
 
 
 class Normalisation(BaseModel):
@@ -58,30 +60,49 @@ def normalise(text: str, how: Normalisation = PLAIN) -> str:
 
 
 def normalise_all(texts: Sequence[str], how: Normalisation = PLAIN) -> list[str]:
-    """The same for many: in bulk, several times as fast as one by one."""
-    done: list[str] = []
-    for start in range(0, len(texts), _AT_ONCE):
-        part = texts[start : start + _AT_ONCE]
-        joined = _MARK.join(part)
-        if how != PLAIN or joined.count(_MARK) != len(part) - 1:
-            done += [normalise(text, how) for text in part]
+    """The same for many. Most texts are in plain form already: one look at all of them together finds the others."""
+    done = list(texts)
+    for start in range(0, len(done), _AT_ONCE):
+        part = done[start : start + _AT_ONCE]
+        if how == PLAIN:
+            for number in _unusual(part):
+                done[start + number] = _plain(part[number])
         else:
-            done += _collapsed(joined).split(_MARK)
+            done[start : start + _AT_ONCE] = [normalise(text, how) for text in part]
     return done
 
 
-def _collapsed(joined: str) -> str:
-    """NFC and single spaces for texts joined by a mark."""
-    if not joined.isascii():
-        joined = unicodedata.normalize("NFC", joined)
-    for white in _WHITE:
-        joined = joined.replace(white, " ")
-    while "  " in joined:
-        joined = joined.replace("  ", " ")
-    for edge in (" " + _MARK, _MARK + " "):  # looking is much faster than replacing nothing
-        if edge in joined:
-            joined = joined.replace(edge, _MARK)
-    return joined.strip(" ")
+def _plain(text: str) -> str:
+    """As :func:`normalise` by default."""
+    return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
+
+
+def _unusual(texts: Sequence[str]) -> Iterable[int]:
+    """Numbers of the texts that plain normalisation may change."""
+    import numpy as np
+
+    joined = _MARK.join(texts)
+    if not joined:
+        return ()
+    if joined.isascii():
+        codes: NDArray[Any] = np.frombuffer(joined.encode("ascii"), np.uint8)
+        unusual = (codes < ord(" ")) & (codes != 0)
+    elif unicodedata.is_normalized("NFC", joined):
+        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+        table = np.zeros(_BEYOND + 1, np.bool_)
+        table[list(map(ord, _WHITE))] = True
+        unusual = table[np.minimum(codes, _BEYOND)]
+    else:
+        return range(len(texts))
+    marks, spaces = codes == 0, codes == ord(" ")
+    if np.count_nonzero(marks) != len(texts) - 1:
+        return range(len(texts))  # a text has a mark of its own
+    edges = marks | spaces  # a space beside one of these, or at an end, is one too many
+    unusual[1:] |= spaces[1:] & edges[:-1]
+    unusual[:-1] |= spaces[:-1] & edges[1:]
+    unusual[[0, -1]] |= spaces[[0, -1]]
+    found: list[int] = np.unique(np.searchsorted(np.flatnonzero(marks), np.flatnonzero(unusual))).tolist()
+    return found
 
 
 def distance(truth: str, recognised: str) -> int:
@@ -96,7 +117,7 @@ def distances(truths: Sequence[str], recognised: Sequence[str]) -> Counts:
 
     if not truths:
         return np.zeros(0, np.int64)
-    found: Counts = cpdist(truths, recognised, scorer=Levenshtein.distance, dtype=np.int64, workers=-1)
+    found: Counts = cpdist(truths, recognised, scorer=Levenshtein.distance, dtype=np.int64, workers=os.cpu_count() or 1)
     return found
 
 
