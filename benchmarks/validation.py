@@ -22,9 +22,9 @@ from PIL import Image
 from benchmarks.harness import Figure, turns
 from benchmarks.sizes import size
 from sft.config.model import DatasetConfig
+from sft.dataset.columns import erniekit_row
 from sft.dataset.convert import convert
 from sft.dataset.images import Bounds, Folder
-from sft.dataset.scan import erniekit_row
 from sft.dataset.schema import erniekit, schema
 from sft.dataset.validate import validate_file
 

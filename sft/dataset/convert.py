@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from sft.dataset import rows, scan
+from sft.dataset import rows
+from sft.dataset.columns import erniekit_row, messages_row, plain_rows
 from sft.dataset.lines import blocks
 from sft.dataset.reading import detect_file
 from sft.dataset.rows import IMAGE_MARK, Format, Sample
@@ -56,7 +57,7 @@ def convert(source: Path, target: Path, form: Format, *, force: bool = False) ->
 
 def _whole(data: bytes, lines: list[bytes], before: Format, form: Format) -> bytes | None:
     """A block of rows of one turn and one image, all at once; None where a row needs a closer look."""
-    decoded = scan.plain_rows(data, lines, before)
+    decoded = plain_rows(data, lines, before)
     if decoded is None:
         return None
     if before == form:
@@ -69,10 +70,8 @@ def _whole(data: bytes, lines: list[bytes], before: Format, form: Format) -> byt
     if not all(map(str.strip, plain)):
         return None
     if form == "messages":
-        return _ENCODER.encode_lines(
-            [scan.messages_row(IMAGE_MARK + p, a, i) for p, a, i in zip(plain, answers, images)]
-        )
-    return _ENCODER.encode_lines([scan.erniekit_row(p, a, i) for p, a, i in zip(plain, answers, images)])
+        return _ENCODER.encode_lines([messages_row(IMAGE_MARK + p, a, i) for p, a, i in zip(plain, answers, images)])
+    return _ENCODER.encode_lines([erniekit_row(p, a, i) for p, a, i in zip(plain, answers, images)])
 
 
 def convert_line(line: bytes, before: Format, form: Format) -> bytes:

@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import add
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 
 from sft.dataset import rows, texts
+from sft.dataset.columns import plain_rows
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
 from sft.dataset.rules import BYTES_PER_TOKEN, MAX_LINE, SHORT, TASKS
@@ -29,7 +30,6 @@ from sft.dataset.tokens import TEMPLATE, Limits
 DIGEST = 16  # bytes: identifies a row's content
 LINE_DIGEST = 8  # bytes: the same where images are not looked at
 PICTURE = 8  # bytes: identifies an image's content, to find it in the other file
-_QUIET_KEYS = 6  # keys of a row of one turn and one image, but for the image's own
 
 
 @dataclass(frozen=True)
@@ -87,41 +87,9 @@ class Part:
             self.shown.append((rule, line, value))
 
 
-class _Mask(msgspec.Struct, tag_field="tag", tag="mask", gc=False):
-    text: str
-
-
-class _NoMask(msgspec.Struct, tag_field="tag", tag="no_mask", gc=False):
-    text: str
-
-
-class _ErnieImage(msgspec.Struct, gc=False):
-    image_url: Annotated[str, msgspec.Meta(min_length=1)]
-    matched_text_index: Literal[0] = 0
-
-
-class _ErnieRow(msgspec.Struct, gc=False):
-    image_info: tuple[_ErnieImage]
-    text_info: tuple[_Mask, _NoMask]
-
-
-class _User(msgspec.Struct, tag_field="role", tag="user", gc=False):
-    content: str
-
-
-class _Assistant(msgspec.Struct, tag_field="role", tag="assistant", gc=False):
-    content: str
-
-
-class _MessagesRow(msgspec.Struct, gc=False):
-    messages: tuple[_User, _Assistant]
-    images: tuple[Annotated[str, msgspec.Meta(min_length=1)]]
-
-
-_FIRST, _LAST = itemgetter(0), itemgetter(-1)
+_ENCODE = msgspec.msgpack.Encoder().encode
+_FIRST_TURN = (0,)
 _ESCAPES = (b"\\u", b"\\b", b"\\f")  # of characters that a text may be searched for
-_ERNIEKIT = msgspec.json.Decoder(_ErnieRow)
-_MESSAGES = msgspec.json.Decoder(_MessagesRow)
 
 
 def scan(path: Path, start: int, end: int | None, options: Options) -> Part:
@@ -158,7 +126,7 @@ class Scanner:
         """Check the lines of a block."""
         part = self.part
         part.bytes += len(block.data)
-        if self.options.images or block.overlong or not self._whole(block):
+        if block.overlong or not self._whole(block):
             lines = [block.data] if block.overlong else block.lines()
             for number, line in enumerate(lines, block.first):
                 self._line(number, line, block.overlong)
@@ -170,7 +138,7 @@ class Scanner:
         plain = plain_rows(block.data, lines, self.options.form) if len(block.data) <= MAX_LINE else None
         if plain is None:
             return False
-        prompts, answers, _ = plain
+        prompts, answers, names = plain
         kinds = Counter(prompts)
         if self.options.form == "messages":
             if any(prompt.count(rows.IMAGE_MARK) != 1 for prompt in kinds):
@@ -180,28 +148,74 @@ class Scanner:
         if not all(answers) or any(map(str.isspace, answers)) or not all(prompt.strip() for prompt in kinds):
             return False
         lengths = list(map(len, answers))
-        if 4 * (max(lengths) + max(map(len, kinds))) + TEMPLATE > self.options.limits.max_seq_len:
-            return False  # at most four tokens a character: only then can a row be too long
-        data, part = block.data, self.part
+        longest = 4 * (max(lengths) + max(map(len, kinds))) + TEMPLATE  # at most four tokens a character
+        if longest > self.options.limits.max_seq_len:
+            return False  # only then can a row be too long
+        if self.options.images:
+            if not self._pictures(block, prompts, answers, names, longest):
+                return False
+        else:
+            assert self._xxh is not None
+            self.part.text_tokens += self._estimate(answers, sum(lengths))
+            self.part.digests += b"".join(map(self._xxh, lines))
         # Everything else that texts are checked for shows in the bytes, or in the prompts.
+        data, part = block.data, self.part
         escapes = b"\\" in data and any(escape in data for escape in _ESCAPES)
         odd = escapes or b"\x7f" in data or not data.isascii()
         if odd or min(lengths) <= SHORT or not kinds.keys() <= {"OCR:"}:
             for number, (prompt, answer) in enumerate(zip(prompts, answers), block.first):
                 self._texts(number, rows.Sample((), ((prompt, answer),)))
-        characters = sum(lengths)
         part.lines += len(lines)
         part.rows += len(lines)
         part.images += len(lines)
-        part.characters += characters
-        part.text_tokens += self._estimate(answers, characters)
+        part.characters += sum(lengths)
         part.lengths.update(lengths)
         for prompt, count in kinds.items():
             part.tasks[TASKS.get(prompt.strip(), "other")] += count
-        assert self._xxh is not None
-        part.digests += b"".join(map(self._xxh, lines))
         part.places.extend(range(block.first, block.first + len(lines)))
         return True
+
+    def _pictures(
+        self, block: Block, prompts: Sequence[str], answers: Sequence[str], names: Sequence[str], longest: int
+    ) -> bool:
+        """Look at the images of plain rows and count what follows from them; False where one breaks a rule, or may
+        make its row too long: nothing is counted then.
+        """
+        found: list[ImageFacts] = []
+        for result in map(self._folder.inspect, names):
+            if not isinstance(result, ImageFacts):
+                return False
+            found.append(result)
+        part, limits = self.part, self.options.limits
+        pictures = [limits.image_tokens(fact.width, fact.height) for fact in found]
+        if longest + max(pictures) > limits.max_seq_len:
+            return False
+        texts = [self._estimate(words, len(words[0]) + len(words[1])) + TEMPLATE for words in zip(prompts, answers)]
+        part.text_tokens += sum(texts)
+        part.image_tokens += sum(pictures)
+        part.tokens.update(map(add, texts, pictures))
+        part.widths.update(fact.width for fact in found)
+        part.heights.update(fact.height for fact in found)
+        digests = []
+        for number, (prompt, answer, fact) in enumerate(zip(prompts, answers, found), block.first):
+            digests.append(row_digest(((prompt, answer),), [fact.sha256], _FIRST_TURN))
+            self._odd(number, fact)
+            self._picture(number, fact)
+        part.digests += b"".join(digests)
+        return True
+
+    def _odd(self, number: int, fact: ImageFacts) -> None:
+        for rule, value in fact.warnings:
+            self._add(rule, number, value)
+
+    def _picture(self, number: int, fact: ImageFacts) -> None:
+        """Is much of an image lost; and its content's key."""
+        if 4 * self.options.limits.max_pixels < fact.width * fact.height:
+            kept = self.options.limits.max_pixels / (fact.width * fact.height)
+            self._add("image-shrunk", number, f"{fact.width} × {fact.height}: {100 * kept:.0f} % of the pixels")
+        if fact.sha256:
+            self.part.pictures += bytes.fromhex(fact.sha256[: 2 * PICTURE])
+            self.part.picture_places.append(number)
 
     def _estimate(self, answers: Sequence[str], characters: int) -> int:
         """About as many tokens as the answers become, whatever the tokenizer: one for three bytes."""
@@ -239,8 +253,7 @@ class Scanner:
                 self._add(result[0], number, result[1])
                 continue
             found.append(result)
-            for rule, value in result.warnings:
-                self._add(rule, number, value)
+            self._odd(number, result)
         return found if len(found) == len(sample.images) else None
 
     def _texts(self, number: int, sample: rows.Sample) -> None:
@@ -263,18 +276,14 @@ class Scanner:
         if self._xxh is not None:
             part.digests += self._xxh(line)
         else:
-            part.digests += row_digest(sample, [fact.sha256 for fact in facts])
+            places = [turn for _, turn in sample.images]
+            part.digests += row_digest(sample.turns, [fact.sha256 for fact in facts], places)
         pictures = 0
         for fact in facts:
             part.widths[fact.width] += 1
             part.heights[fact.height] += 1
             pictures += limits.image_tokens(fact.width, fact.height)
-            kept = limits.max_pixels / (fact.width * fact.height)
-            if kept < 0.25:
-                self._add("image-shrunk", number, f"{fact.width} × {fact.height}: {100 * kept:.0f} % of the pixels")
-            if fact.sha256:
-                part.pictures += bytes.fromhex(fact.sha256[: 2 * PICTURE])
-                part.picture_places.append(number)
+            self._picture(number, fact)
         self._tokens(number, sample, pictures)
 
     def _tokens(self, number: int, sample: rows.Sample, pictures: int) -> None:
@@ -295,59 +304,6 @@ class Scanner:
     def _add(self, rule: str, number: int, value: str) -> None:
         if rule not in self.options.off:
             self.part.add(rule, number, value, self.options.shown)
-
-
-class Columns(NamedTuple):
-    """Rows of one turn and one image, column by column; in the format messages a prompt has its image mark."""
-
-    prompts: list[str]
-    answers: list[str]
-    images: list[str]
-
-
-def plain_rows(data: bytes, lines: list[bytes], form: rows.Format) -> Columns | None:
-    """The rows of a block if all have one turn and one image and name each key once, and nothing else; else None."""
-    try:
-        if form == "erniekit":
-            ernie = _ERNIEKIT.decode_lines(data)
-            texts_ = [row.text_info for row in ernie]
-            columns = Columns(
-                [t[0].text for t in texts_], [t[1].text for t in texts_], [row.image_info[0].image_url for row in ernie]
-            )
-            keys = (_QUIET_KEYS + 1) * len(ernie) + data.count(b'"matched_text_index"')
-        else:
-            rows_ = _MESSAGES.decode_lines(data)
-            chats = [row.messages for row in rows_]
-            columns = Columns(
-                [c[0].content for c in chats], [c[1].content for c in chats], [row.images[0] for row in rows_]
-            )
-            keys = _QUIET_KEYS * len(rows_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return columns if _is_plain(data, lines, columns, keys) else None
-
-
-def erniekit_row(prompt: str, answer: str, image: str) -> _ErnieRow:
-    """A row of one turn, ready to be encoded."""
-    return _ErnieRow((_ErnieImage(image),), (_Mask(prompt), _NoMask(answer)))
-
-
-def messages_row(prompt: str, answer: str, image: str) -> _MessagesRow:
-    """A row of one turn, ready to be encoded; the prompt has its image mark."""
-    return _MessagesRow((_User(prompt), _Assistant(answer)), (image,))
-
-
-def _is_plain(data: bytes, lines: list[bytes], found: Columns, keys: int) -> bool:
-    """Is each line one row, with no key more than the known ones?
-
-    The decoder also takes rows over several lines, or several in one. Inside a row no line that ends with } is
-    followed by one that starts with {. And a key is followed by a colon, as only texts may hold others.
-    """
-    if len(found.prompts) != len(lines) or not all(lines):
-        return False
-    if set(map(_FIRST, lines)) != {ord("{")} or set(map(_LAST, lines)) != {ord("}")}:
-        return False
-    return data.count(b":") == keys + sum("".join(column).count(":") for column in found)
 
 
 def _keys(sample: rows.Sample, form: rows.Format, line: bytes) -> int:
@@ -380,11 +336,9 @@ def _explain(line: bytes, form: rows.Format) -> list[rows.Breach]:
     return rows.breaches(line, form)
 
 
-def row_digest(sample: rows.Sample, pictures: list[str]) -> bytes:
-    """Identifies the content of a row: texts, image contents and to which turn they belong; not their names."""
-    places = [turn for _, turn in sample.images]
-    content = msgspec.msgpack.encode((sample.turns, pictures, places))
-    return hashlib.blake2b(content, digest_size=DIGEST).digest()
+def row_digest(turns: Sequence[tuple[str, str]], pictures: Sequence[str], places: Sequence[int]) -> bytes:
+    """Identifies the content of a row: texts, image contents and to which turns they belong; not their names."""
+    return hashlib.blake2b(_ENCODE((turns, pictures, places)), digest_size=DIGEST).digest()
 
 
 def _line_hash() -> Callable[[bytes], bytes]:

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sft.config.model import DatasetConfig
 from sft.dataset import rows, scan, validate, workers
+from sft.dataset.columns import plain_rows
 from sft.dataset.images import Bounds
 from sft.dataset.lines import Block
 from sft.dataset.rules import RULES
@@ -89,9 +91,14 @@ def line(draw: st.DrawFn, form: rows.Format) -> bytes:
     return text.encode("utf-8", "surrogatepass") + draw(st.sampled_from([b"", b"", b"", b"\r", b" "]))
 
 
-def parts(path: Path, data: bytes, form: rows.Format) -> tuple[scan.Part, scan.Part]:
+LIMITS = Limits(max_seq_len=40)
+
+
+def parts(
+    path: Path, data: bytes, form: rows.Format, limits: Limits = LIMITS, *, images: bool = False
+) -> tuple[scan.Part, scan.Part]:
     """The same bytes as one block, and line by line."""
-    options = scan.Options(form, Bounds(10**6, 10**6), Limits(max_seq_len=40), images=False, shown=1000)
+    options = scan.Options(form, Bounds(10**6, 10**6), limits, images=images, shown=1000)
     whole = scan.Scanner(path, options)
     whole.block(Block(data, 1))
     single = scan.Scanner(path, options)
@@ -114,10 +121,34 @@ def test_a_block_is_judged_like_its_lines(tmp_path: Path, form: rows.Format) -> 
         assert (whole.rows, whole.images, whole.tasks) == (single.rows, single.images, single.tasks)
         assert (whole.lengths, whole.characters) == (single.lengths, single.characters)
         assert (whole.digests, whole.places) == (single.digests, single.places)
-        taken.append(scan.plain_rows(data, Block(data, 1).lines(), form) is not None)
+        taken.append(plain_rows(data, Block(data, 1).lines(), form) is not None)
 
     check()
     assert any(taken), "no block was ever taken whole: the test shows nothing"
+
+
+@pytest.mark.parametrize("form", ["erniekit", "messages"])
+def test_a_block_with_images_is_judged_like_its_lines(dataset: Dataset, form: rows.Format) -> None:
+    good = [dataset.image(f"{n}.png", n, size) for n, size in enumerate([(56, 28), (60, 30), (300, 200), (56, 28)])]
+    Image.new("CMYK", (90, 30)).save(dataset.folder / "c.jpg")
+    names, taken = st.sampled_from([*good, *good, "./c.jpg", "missing.png", "../outside.png"]), []
+    said = st.sampled_from(["12", "é" * 9, "e\u0301", "x" * 60, "."])
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+    @given(st.lists(st.tuples(names, said, st.booleans()), min_size=1, max_size=6))
+    def check(content: list[tuple[str, str, bool]]) -> None:
+        samples = [rows.Sample(((name, 0),), (("OCR:" if ocr else "OCr", text),)) for name, text, ocr in content]
+        write = rows.to_erniekit if form == "erniekit" else rows.to_messages
+        data = b"".join(json.dumps(write(sample)).encode() + b"\n" for sample in samples)
+        limits = Limits(max_seq_len=150, min_pixels=784, max_pixels=12_000)
+        whole, single = parts(dataset.folder / "x.jsonl", data, form, limits, images=True)
+        single.bytes, single.lines = whole.bytes, whole.lines
+        whole.shown.sort(), single.shown.sort()
+        assert whole == single
+        taken.append(len(whole.places) == len(content) > 1)
+
+    check()
+    assert any(taken), "no block was ever good: the test shows nothing"
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -219,6 +250,6 @@ def test_two_rows_in_a_line_and_one_in_two_are_not_taken_for_three(tmp_path: Pat
     one = WITH % b"a.png"
     data = one + one + b"\n" + one.replace(b", ", b",\n", 1) + b"\n"
     assert data.count(b"\n") == 3
-    assert scan.plain_rows(data, Block(data, 1).lines(), "erniekit") is None
+    assert plain_rows(data, Block(data, 1).lines(), "erniekit") is None
     whole, _ = parts(tmp_path / "x.jsonl", data, "erniekit")
     assert whole.counts == {"json": 3}
