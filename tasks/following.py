@@ -25,7 +25,9 @@ ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in t
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # The loss comes as an event, and PaddleFormers tells about every file that it opens.
-_NOISE = ("DEBUG", "[    INFO] - ", "[DataLoad", "Warning", "warnings.warn", "- loss: ")
+_NOISE = ("DEBUG", "[    INFO] - ", "[ WARNING] - ", "[DataLoad", "Warning", "warnings.warn", "- loss: ")
+_NOISE += ("OMP_NUM_THREADS", "PyTorch was not found", "you can already use PaddleOCRVL")
+_DUMP = re.compile(r'\s*("[\w.]+":.*|[\[\]{}]+,?|-?[\d.]+,?)')  # a line of a configuration that is printed as JSON
 RESUME = "run again to resume from the newest checkpoint"
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -112,8 +114,8 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
                 event = read_event(line)
                 if event is not None:
                     on_event(event)
-                elif _is_news(line):
-                    get_run_logger().info(_COLOURS.sub("", line))
+                elif _is_news(plain := _COLOURS.sub("", line)):
+                    get_run_logger().info(plain)
             if status.ended and not lines:
                 return compute.result(call_id)
             if time.monotonic() - asked > ASK:
@@ -142,7 +144,7 @@ def stop(compute: Compute, call_id: str) -> None:
 
 def _is_news(line: str) -> bool:
     """Is a line of the job's output worth a place in the flow run's log? The trainers print thousands of settings."""
-    return bool(line.strip()) and not any(word in line for word in _NOISE)
+    return bool(line.strip()) and not any(word in line for word in _NOISE) and _DUMP.fullmatch(line) is None
 
 
 def _run_is_cancelling() -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
+from collections.abc import Sequence
+from typing import Any
+
 from prefect.blocks.core import Block
 
 from sft.config import RunConfig
-from sft.config.model import Event
+from sft.config.model import MAIL, Event
 from tasks.ledger import redacted
 from tasks.step import step
 from tasks.telling import tell
@@ -17,17 +22,31 @@ def notify(config: RunConfig, event: Event, text: str) -> int:
 
     A block that is missing or fails is said in the log: no run fails because nobody could be told.
     """
-    told = 0
+    told, subject, body = 0, f"sft {config.name}: {event}", redacted(text)
     for name in config.notify.blocks:
         try:
-            block = Block.load(name)
-            if not hasattr(block, "notify"):
-                raise TypeError("it is no notification block")
-            block.notify(body=redacted(text), subject=f"sft {config.name}: {event}")
+            if name.startswith(f"{MAIL}/"):
+                _mail(name, config.notify.to, subject, body)
+            else:
+                block = Block.load(name)
+                if not hasattr(block, "notify"):
+                    raise TypeError("it is no notification block")
+                block.notify(body=body, subject=subject)
             told += 1
         except Exception as error:  # whatever a block raises
             tell(f"nobody was told through {name}: {redacted(str(error))[:300]}")
     return told
+
+
+def _mail(name: str, to: Sequence[str], subject: str, text: str) -> None:
+    """Send by the SMTP server of a block; without a user name the first address is the sender's too."""
+    from prefect_email import email_send_message
+
+    server: Any = Block.load(name)
+    page = f"<pre>{html.escape(text)}</pre>"
+    sender = server.username or to[0]
+    body = {"subject": subject, "msg": page, "msg_plain": text, "email_from": sender, "email_to": list(to)}
+    asyncio.run(email_send_message.fn(email_server_credentials=server, **body))
 
 
 def heard(config: RunConfig, event: Event) -> bool:

@@ -21,6 +21,7 @@ from sft.gate import Rule
 from sft.memory import check
 from sft.metrics.text import Normalisation
 
+MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
 Auto = Literal["auto"]
 Event = Literal["failed", "cancelled", "promoted", "refused", "skipped", "finished"]
 Severity = Literal["error", "warning", "off"]
@@ -253,6 +254,15 @@ class NotifyConfig(Section):
     on: tuple[Event, ...] = Field(
         ("failed", "promoted", "refused", "skipped"), description="Which ends of a run are told"
     )
+    to: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...] = Field(
+        (), description="E-mail addresses, for a block email-server-credentials/NAME"
+    )
+
+    @model_validator(mode="after")
+    def _addressed(self) -> NotifyConfig:
+        if any(block.startswith(f"{MAIL}/") for block in self.blocks) and not self.to:
+            raise ValueError(f"a block {MAIL}/NAME sends mail to notify.to: name addresses there")
+        return self
 
 
 class OutputConfig(Section):

@@ -12,6 +12,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
+from prefect_email import EmailServerCredentials
 from safetensors.numpy import load_file
 
 from compute.local import LocalCompute
@@ -23,7 +24,7 @@ from tasks.calls import running_calls
 from tasks.ledger import read_ledger
 from tasks.promote import champion
 from tests.conftest import Dataset
-from tests.support.inbox import inbox
+from tests.support.inbox import inbox, mailbox
 from tests.support.killer import kill_training_after
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -115,20 +116,26 @@ def check_night(first: RunResult, compute: LocalCompute) -> None:
 
 
 def test_a_spoilt_model_is_refused_and_people_are_told(home: Path) -> None:
-    with inbox() as box:
+    with inbox() as box, mailbox() as mail:
+        EmailServerCredentials(smtp_server="127.0.0.1", smtp_type="INSECURE", smtp_port=mail.port).save("team")
         hook = CustomWebhookNotificationBlock(
             name="pager", url=box.url, method="POST", json_data={"subject": "{{subject}}", "body": "{{body}}"}
         )
         hook.save("pager", overwrite=True)
-        told = ("notify.blocks=[custom-webhook/pager, custom-webhook/missing]", "train.learning_rate=0.5")
+        blocks = "notify.blocks=[custom-webhook/pager, custom-webhook/missing, email-server-credentials/team]"
+        told = (blocks, "notify.to=[ocr@example.org]", "train.learning_rate=0.5")
         settings = ("train.max_steps=4", "train.warmup_steps=1", "promote.min_rows=5", *told)
         alone = run(configuration(*settings))
         assert latest_run().state_name == "Refused"
         assert alone.promoted is False
         assert alone.tuned["error"] > alone.base["error"]
-        (message,) = box.messages
+        (message,), ((recipients, letter),) = box.messages, mail.letters
     assert message["subject"] == "sft smoke: refused"
     assert f"is refused: better than base: error {alone.tuned['error']:.4f}" in message["body"]
+    assert (recipients, letter["Subject"]) == (["ocr@example.org"], "sft smoke: refused")
+    plain = letter.get_body(("plain",))
+    assert plain is not None
+    assert plain.get_content().split() == message["body"].split()
     compute = LocalCompute(home / "state")
     assert champion(compute, "smoke") is None
     assert not (home / "models" / "smoke-champion").exists()

@@ -1,12 +1,19 @@
-"""A web server that keeps what is posted to it: the other end of a webhook."""
+"""Servers that keep what is sent to them: the other ends of a webhook and of an e-mail."""
 
 from __future__ import annotations
 
+import email
 import http.server
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import policy
+from email.message import EmailMessage
 from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.support.web_server import listening
 
@@ -40,3 +47,31 @@ def inbox() -> Iterator[Inbox]:
     with listening(Handler) as url:
         box.url = f"{url}/hook"
         yield box
+
+
+class Mailbox:
+    """``letters`` are (recipients, message) as an SMTP server was given them."""
+
+    def __init__(self) -> None:
+        self.letters: list[tuple[list[str], EmailMessage]] = []
+        self.port = 0
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        message = email.message_from_bytes(envelope.content or b"", policy=policy.default)  # type: ignore[arg-type]
+        self.letters.append((envelope.rcpt_tos, message))
+        return "250 kept"
+
+
+@contextmanager
+def mailbox() -> Iterator[Mailbox]:
+    """Serve a mailbox while the block runs."""
+    box = Mailbox()
+    with socket.socket() as probe:  # the controller wants to know its port beforehand
+        probe.bind(("127.0.0.1", 0))
+        box.port = probe.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()
