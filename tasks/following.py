@@ -25,8 +25,10 @@ ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in t
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # The loss comes as an event, and PaddleFormers tells about every file that it opens.
-_NOISE = ("DEBUG", "[    INFO] - ", "[ WARNING] - ", "[DataLoad", "Warning", "warnings.warn", "- loss: ")
-_NOISE += ("OMP_NUM_THREADS", "PyTorch was not found", "you can already use PaddleOCRVL")
+_NOISE = (
+    *("DEBUG", "[    INFO] - ", "[ WARNING] - ", "[DataLoad", "Warning", "warnings.warn", "- loss: "),
+    *("OMP_NUM_THREADS", "PyTorch was not found", "you can already use PaddleOCRVL"),
+)
 _DUMP = re.compile(r'\s*("[\w.]+":.*|[\[\]{}]+,?|-?[\d.]+,?)')  # a line of a configuration that is printed as JSON
 RESUME = "run again to resume from the newest checkpoint"
 
