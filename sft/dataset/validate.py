@@ -20,6 +20,7 @@ from sft.dataset.workers import scan_all
 
 TEXT_RANGE = 8 << 20  # bytes that a worker takes at once, where only texts are checked
 IMAGE_RANGE = 1 << 18  # the same where each row means to look at a file
+LEAST_RANGE = 1 << 16
 Progress = Callable[[str, int, int, int], None]  # file, bytes done, bytes in all, rows done
 
 
@@ -89,8 +90,11 @@ class Validator:
 
     def _parts(self, path: Path, options: scan.Options) -> Iterator[tuple[int, scan.Part]]:
         """(end of the range, what it came to), in the order of the file."""
-        pieces = ranges(path, IMAGE_RANGE if options.images else TEXT_RANGE)
-        workers = min(self.config.workers or os.cpu_count() or 1, len(pieces))
+        workers = self.config.workers or os.cpu_count() or 1
+        # Several pieces for each worker, so that none waits long for the last.
+        share = max(LEAST_RANGE, path.stat().st_size // (4 * workers))
+        pieces = ranges(path, min(share, IMAGE_RANGE if options.images else TEXT_RANGE))
+        workers = min(workers, len(pieces))
         results = scan_all(path, pieces, options, workers)
         yield from zip((end for _, end in pieces), results)
 
