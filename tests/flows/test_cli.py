@@ -94,9 +94,9 @@ def test_status_without_any_run(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
 
 
-def test_help_imports_neither_prefect_nor_paddle() -> None:
+def test_help_history_and_status_import_neither_prefect_nor_paddle() -> None:
     body = (
-        "import sys, json; import flows.cli\n"
+        "import sys, json; import flows.cli, flows.history, flows.status\n"
         "print(json.dumps([m for m in ('prefect', 'paddle', 'modal') if m in sys.modules]))"
     )
     process = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True)

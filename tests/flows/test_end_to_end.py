@@ -13,10 +13,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect_email import EmailServerCredentials
+from rich.table import Table
 from safetensors.numpy import load_file
 
 from compute.local import LocalCompute
 from flows.fine_tune import RunResult, fine_tune
+from flows.status import status_table
 from sft import checkpoints, plan, records
 from sft.config import RunConfig, load
 from sft.errors import BudgetExceeded, DatasetError, JobDied
@@ -102,6 +104,19 @@ def test_from_a_dataset_to_an_evaluated_model_and_again_for_nothing(home: Path) 
     assert sorted(os.listdir(compute.calls)) == calls, "a job was started although nothing changed"
     assert {path: path.stat().st_mtime_ns for path in first.folder.glob("model/*")} == before
     check_night(first, compute)
+    check_status(first)
+
+
+def check_status(first: RunResult) -> None:
+    """``sft status`` says what became of the training, whether it is in service, and how it reads."""
+    (row,) = table_rows(status_table(configuration()))
+    state = "finished" + (", champion of smoke" if first.promoted else "")
+    rates = [f"{scores['cer']:.3f}" for scores in (first.base, first.tuned)]
+    assert row[:6] == [first.identity[:16], "smoke", state, "20", *rates]
+
+
+def table_rows(table: Table) -> list[list[str]]:
+    return [list(map(str, row)) for row in zip(*(column._cells for column in table.columns))]
 
 
 def check_night(first: RunResult, compute: LocalCompute) -> None:
