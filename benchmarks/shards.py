@@ -37,7 +37,8 @@ from sft.jobs.train import DatasetPlace
 from tasks.evaluate import share_out
 setup.deploy(); app.deploy()
 compute = ModalCompute(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
-place = DatasetPlace(root="data", fingerprint="0" * 64, train="train.jsonl", held_out="held_out.jsonl")
+place = DatasetPlace(root="data", fingerprint="0" * 64, train="train.jsonl", train_format="erniekit",
+                     held_out="held_out.jsonl", held_out_format="erniekit")
 common = dict(identity="0" * 64, base_model="base", dataset=place, device="gpu", batch_size=8, max_new_tokens=64,
               max_rows=10**6, which="tuned")
 @flow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json, read_json
@@ -10,9 +11,13 @@ from compute.records import put_json, read_json
 FOLDER = "calls"
 
 
-def remember(compute: Compute, key: str, call_id: str, job: str) -> None:
-    """The call works on ``key`` from now on."""
+def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> tuple[str, bool]:
+    """(id of the call that works on ``key``, was it started now?)."""
+    if known := running_call(compute, key):
+        return known, False
+    call_id = compute.start(job, args)
     put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
+    return call_id, True
 
 
 def started(compute: Compute, key: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.predict import PredictArgs
 from sft.plan import predict_args
 from sft.volumes import run_place
-from tasks.following import attach_or_start, follow, run_job
+from tasks.calls import attach_or_start
+from tasks.following import follow, run_job
 from tasks.step import step
 from tasks.telling import pass_on, tell
 
+AT_ONCE = 16  # calls that are started side by side: each start asks Modal four times
 FILES = ("report.html", "report.json", "predictions.jsonl")
 
 
@@ -54,9 +57,17 @@ def evaluate(
 
 def share_out(compute: Compute, key: str, shares: Sequence[PredictArgs]) -> None:
     """Let several calls read the rows at the same time; what each has read is found by the evaluation."""
-    names = [f"predict-{key}-{s.which}-{s.shard}of{s.shards}" for s in shares]
-    calls = [attach_or_start(compute, name, "predict", share.model_dump()) for name, share in zip(names, shares)]
-    for call_id in calls:
+
+    def begin(share: PredictArgs) -> str:
+        name = f"predict-{key}-{share.which}-{share.shard}of{share.shards}"
+        return attach_or_start(compute, name, "predict", share.model_dump())[0]
+
+    if not shares:
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        started = list(pool.map(begin, shares))
+    tell(f"{len(started)} calls read the held-out rows, each its share")
+    for call_id in started:
         follow(compute, call_id, pass_on)
 
 

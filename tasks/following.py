@@ -17,7 +17,7 @@ from prefect.exceptions import TerminationSignal
 from compute.base import Compute
 from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
 from sft.jobs.base import read_event
-from tasks.calls import remember, running_call
+from tasks import calls
 from tasks.telling import pass_on, tell
 
 POLL = 0.5  # seconds between two looks at a job
@@ -86,12 +86,11 @@ _DETACH: list[bool] = []
 
 def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> str:
     """The id of the running call for ``key``, or of a new one."""
-    if known := running_call(compute, key):
-        tell(f"{job}: attached to call {known}, which is running ({compute.link(known)})")
-        return known
-    call_id = compute.start(job, args)
-    remember(compute, key, call_id, job)
+    call_id, new = calls.attach_or_start(compute, key, job, args)
     link = compute.link(call_id)
+    if not new:
+        tell(f"{job}: attached to call {call_id}, which is running ({link})")
+        return call_id
     tell(f"{job}: started call {call_id} ({link})")
     if link.startswith("http"):
         create_link_artifact(link, key="call", link_text=f"{job} at Modal")
