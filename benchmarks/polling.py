@@ -28,7 +28,7 @@ DEPLOY = "from modal_infra.app import app, setup; setup.deploy(); app.deploy()"
 BARE = """
 import modal
 from modal_infra.names import APP
-modal.Function.from_name(APP, "train").spawn({}).get()
+modal.Function.from_name(APP, "predict").spawn({}).get()
 """
 
 
