@@ -24,7 +24,7 @@ from sft.dataset import rows, texts
 from sft.dataset.columns import plain_rows
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
-from sft.dataset.rules import BYTES_PER_TOKEN, MAX_LINE, SHORT, TASKS
+from sft.dataset.rules import BYTES_PER_TOKEN, MAX_LINE, TASKS
 from sft.dataset.tokens import TEMPLATE, Limits
 
 DIGEST = 16  # bytes: identifies a row's content
@@ -89,7 +89,6 @@ class Part:
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 _FIRST_TURN = (0,)
-_ESCAPES = (b"\\u", b"\\b", b"\\f")  # of characters that a text may be searched for
 
 
 def scan(path: Path, start: int, end: int | None, options: Options) -> Part:
@@ -158,11 +157,8 @@ class Scanner:
             assert self._xxh is not None
             self.part.text_tokens += self._estimate(answers, sum(lengths))
             self.part.digests += b"".join(map(self._xxh, lines))
-        # Everything else that texts are checked for shows in the bytes, or in the prompts.
-        data, part = block.data, self.part
-        escapes = b"\\" in data and any(escape in data for escape in _ESCAPES)
-        odd = escapes or b"\x7f" in data or not data.isascii()
-        if odd or min(lengths) <= SHORT or not kinds.keys() <= {"OCR:"}:
+        part = self.part
+        if texts.may_breach(block.data, kinds.keys(), answers, min(lengths)):
             for number, (prompt, answer) in enumerate(zip(prompts, answers), block.first):
                 self._texts(number, rows.Sample((), ((prompt, answer),)))
         part.lines += len(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 
 from sft import otsl
 from sft.dataset.rows import Breach, Sample
@@ -19,6 +19,7 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
 _SIDE = re.compile(r"\\(left|right)(?![a-zA-Z])")
 _ESCAPED = re.compile(r"\\[\\{}]")
 _VISIBLE = re.compile(r"[^\W_]")
+_ESCAPES = (b"\\u", b"\\b", b"\\f")  # in JSON: of characters that a text may be searched for
 _RUNS = 40  # characters of a text that a finding shows
 
 
@@ -27,6 +28,21 @@ def is_clean(text: str) -> bool:
     if text.isascii():
         return text.isprintable() or not _CONTROL.search(text)
     return "\ufffd" not in text and not _CONTROL.search(text) and unicodedata.is_normalized("NFC", text)
+
+
+def may_breach(data: bytes, prompts: Set[str], answers: Sequence[str], shortest: int) -> bool:
+    """Can any of these rows break a rule of this module? One look at all of them together: most cannot.
+
+    Args:
+        data: the rows' bytes.
+        prompts: each prompt once.
+        answers: one for each row, of which the shortest has ``shortest`` characters.
+    """
+    if shortest <= SHORT or not prompts <= {"OCR:"}:
+        return True
+    if b"\\" in data and any(escape in data for escape in _ESCAPES):
+        return True
+    return b"\x7f" in data or not data.isascii()
 
 
 def hygiene(text: str, where: str) -> Iterator[Breach]:
