@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sft.dataset.rules import IMAGE_TYPES
 
-FIRST = 4096  # bytes read at first
+FIRST = 1 << 14  # bytes read at first: all of a small image, which saves a look at its end
 MORE = 1 << 18  # bytes read where that was not enough: room for an Exif thumbnail and a colour profile
 _PNG_END = b"IEND\xaeB`\x82"
 ORIENTATION = 0x0112  # Exif's tag
@@ -71,7 +71,8 @@ def _png(head: bytes, descriptor: int, size: int) -> Header | None:
     if not width or not height:
         return None
     mode = "16 bits" if head[24] == 16 else ""
-    before = head.partition(b"IDAT")[0]  # acTL and eXIf come before the pixels
+    end = head.find(b"IDAT")
+    before = head[: end if end >= 0 else len(head)]  # acTL and eXIf come before the pixels
     whole = _PNG_END in (head[-64:] if len(head) >= size else os.pread(descriptor, 64, max(0, size - 64)))
     exif = before.find(b"eXIf")
     orientation = _orientation(before[exif + 4 :]) if exif > 0 else 1
@@ -80,19 +81,19 @@ def _png(head: bytes, descriptor: int, size: int) -> Header | None:
 
 def _jpeg(head: bytes) -> Header | None:
     """Walk the segments to the frame header (SOFn); None where it lies further back."""
-    at, orientation = 2, 1
-    while at + 9 < len(head):
+    at, orientation, last = 2, 1, len(head) - 9
+    while at < last:
         if head[at] != 0xFF:
             return None
         marker = head[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
             continue
-        length = int.from_bytes(head[at + 2 : at + 4], "big")
+        length = head[at + 2] << 8 | head[at + 3]
         if marker == 0xE1 and head[at + 4 : at + 10] == b"Exif\0\0":
             orientation = _orientation(head[at + 10 : at + 2 + length])
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = (int.from_bytes(head[at + n : at + n + 2], "big") for n in (5, 7))
+            height, width = head[at + 5] << 8 | head[at + 6], head[at + 7] << 8 | head[at + 8]
             depth, components = head[at + 4], head[at + 9]
             mode = "CMYK" if components == 4 else f"{depth} bits" if depth != 8 else ""
             return Header(width, height, mode, False, orientation) if width and height else None

@@ -18,6 +18,7 @@ from sft.dataset.rules import IMAGE_TYPES
 from sft.dataset.tokens import MAX_RATIO
 
 CHUNK = 1 << 20  # bytes
+_NONE: tuple[Breach, ...] = ()
 
 
 class ImageFacts(NamedTuple):
@@ -59,7 +60,7 @@ class Folder:
             name: as it stands in the row: a path relative to the folder.
         Returns: the facts, or the rule that is broken and the value found.
         """
-        if "://" in name.split("?")[0]:
+        if ":" in name and "://" in name.split("?")[0]:
             return "image-remote", name
         path = self._path(name)
         if path is None:
@@ -122,7 +123,7 @@ class Folder:
             return "image-truncated", f"{name}: {problem}"
         digest = _hash(descriptor) if bounds.content else ""
         odd = header.mode or header.animated or header.orientation != 1
-        return ImageFacts(width, height, digest, tuple(_warnings(header, name)) if odd else ())
+        return ImageFacts(width, height, digest, tuple(_warnings(header, name)) if odd else _NONE)
 
 
 def _warnings(header: headers.Header, name: str) -> Iterator[Breach]:
