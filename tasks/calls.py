@@ -7,6 +7,7 @@ from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json, read_json
+from tasks.signals import held_back
 
 FOLDER = "calls"
 
@@ -15,8 +16,9 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
     """(id of the call that works on ``key``, was it started now?)."""
     if known := running_call(compute, key):
         return known, False
-    call_id = compute.start(job, args)
-    put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
+    with held_back():
+        call_id = compute.start(job, args)
+        put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
     return call_id, True
 
 

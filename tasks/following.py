@@ -48,17 +48,23 @@ def run_job(
         SftError: the job's own error.
         Detached: the run was asked to leave it to itself.
     """
-    call_id = attach_or_start(compute, key, job, args)
-    while True:
-        if long:
-            leave_running(call_id)
-        try:
-            return follow(compute, call_id, on_event)
-        except LeaseHeld as held:
-            if not held.value or held.value == call_id or compute.poll(held.value).state != "running":
-                raise
-            call_id = held.value
-            tell(f"{job}: call {call_id} works on the same; attached to it")
+    try:
+        call_id = attach_or_start(compute, key, job, args)
+        while True:
+            if long:
+                leave_running(call_id)
+            try:
+                return follow(compute, call_id, on_event)
+            except LeaseHeld as held:
+                if not held.value or held.value == call_id or compute.poll(held.value).state != "running":
+                    raise
+                call_id = held.value
+                tell(f"{job}: call {call_id} works on the same; attached to it")
+    except _SIGNALS as signal:
+        # Between the start and the following, or between two callers: the call is known by its key alone.
+        if running := calls.running_call(compute, key):
+            stop(compute, running)
+        raise _stopped(signal, key) from None
 
 
 def leave_running(call_id: str) -> None:
@@ -128,10 +134,17 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
     except (JobCancelled, BudgetExceeded):
         stop(compute, call_id)
         raise
-    except (KeyboardInterrupt, TerminationSignal) as signal:
+    except _SIGNALS as signal:
         stop(compute, call_id)
-        reason = "Ctrl-C" if isinstance(signal, KeyboardInterrupt) else "SIGTERM"
-        raise JobCancelled("the job was stopped", where=call_id, value=reason, remedy=RESUME) from None
+        raise _stopped(signal, call_id) from None
+
+
+_SIGNALS = (KeyboardInterrupt, TerminationSignal)
+
+
+def _stopped(signal: BaseException, where: str) -> JobCancelled:
+    reason = "Ctrl-C" if isinstance(signal, KeyboardInterrupt) else "SIGTERM"
+    return JobCancelled("the job was stopped", where=where, value=reason, remedy=RESUME)
 
 
 def stop(compute: Compute, call_id: str) -> None:

@@ -41,11 +41,11 @@ class Orchestrator:
             "PREFECT_API_URL": str(get_current_settings().api.url),
             "PYTHONWARNINGS": "ignore",
         }
-        settings = [part for s in [*SETTINGS, f"train.max_steps={steps}"] for part in ("--set", s)]
+        self.settings = [part for s in [*SETTINGS, f"train.max_steps={steps}"] for part in ("--set", s)]
         self.log = home / f"log-{time.monotonic_ns()}.txt"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [SFT, "run", "smoke", *settings], cwd=home, env=environment, stdout=log, stderr=log
+                [SFT, "run", "smoke", *self.settings], cwd=home, env=environment, stdout=log, stderr=log
             )
 
     def wait_for(self, text: str, seconds: float = 90) -> float:
@@ -150,6 +150,33 @@ def test_a_cancelled_run_kills_its_job_within_ten_seconds_and_ends_cancelled(
     orchestrator.process.wait(20)
     assert orchestrator.process.returncode == 130, orchestrator.log.read_text()
     assert state_of(run) == "Cancelled"
+
+
+def test_a_signal_between_the_start_of_a_job_and_its_following_stops_it(
+    home: Path, start: Callable[..., Orchestrator]
+) -> None:
+    """Sent as soon as the call's folder is there, then as soon as the rerun has told that it attached."""
+    first = start()
+    calls = home / "state" / "calls"
+    while not list(calls.glob("train-*/pid")):
+        assert first.process.poll() is None, first.log.read_text()
+        time.sleep(0.001)
+    first.process.terminate()
+    ends(first, home)
+    detached = sft(home, "run", "smoke", *first.settings, "--detach")
+    assert detached.returncode == 0, detached.stderr
+    second = start()
+    while "attached to call" not in second.log.read_text():
+        assert second.process.poll() is None, second.log.read_text()
+        time.sleep(0.001)
+    second.process.terminate()
+    ends(second, home)
+
+
+def ends(orchestrator: Orchestrator, home: Path) -> None:
+    """It ends as cancelled within ten seconds, and its job with it."""
+    assert orchestrator.process.wait(10) == 130, orchestrator.log.read_text()
+    assert processes(str(home / "state")) == []
 
 
 def sft(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
