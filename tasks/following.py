@@ -20,7 +20,7 @@ from sft.jobs.base import read_event
 from tasks import calls
 from tasks.telling import pass_on, tell
 
-POLL = 0.5  # seconds between two looks at a job
+POLL, LATER = 0.5, 2.0  # seconds between two looks at a job: in its first minute, and from then on
 ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in the UI?
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -112,7 +112,8 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
         SftError: the job's own error.
         JobCancelled: the job was stopped.
     """
-    cursor, asked = "", time.monotonic()
+    cursor, began = "", time.monotonic()
+    asked = began
     try:
         while True:
             status = compute.poll(call_id)
@@ -130,7 +131,7 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
                 if _run_is_cancelling():
                     raise JobCancelled("the run was cancelled in Prefect", where=call_id, remedy=RESUME)
             if not lines:
-                time.sleep(POLL)
+                time.sleep(POLL if time.monotonic() - began < 60 else LATER)
     except (JobCancelled, BudgetExceeded):
         stop(compute, call_id)
         raise
