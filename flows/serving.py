@@ -26,7 +26,7 @@ from sft.jobs.promote import PromoteArgs
 from sft.plan import download_args
 from sft.processes import die_with_parent
 from sft.publishing import model_card, publish
-from sft.volumes import run_place
+from sft.volumes import RUNS, run_place
 from tasks.promote import champion, point_locally
 from tasks.sync_checkpoint import mirror
 from tasks.train import finished_training
@@ -152,7 +152,7 @@ def tensorboard(config: RunConfig, port: int, say: Say) -> None:
         say("Modal-Key and Modal-Secret (a browser needs an extension that sets headers, or use curl).")
         return
     say(f"TensorBoard: http://127.0.0.1:{port}  (Ctrl-C ends it)")
-    runs = compute.volumes.outputs / "runs"
+    runs = compute.volumes.outputs / RUNS
     runs.mkdir(exist_ok=True)
     command = [*TENSORBOARD, "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, preexec_fn=die_with_parent)

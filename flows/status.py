@@ -11,6 +11,7 @@ from rich.table import Table
 from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
+from flows.history import TRAIN
 from sft import champions
 from sft.config import RunConfig
 from sft.volumes import RUNS, run_place
@@ -39,7 +40,7 @@ def _champions(compute: Compute) -> Iterator[champions.Champion]:
 
 def _row(compute: Compute, run: str, files: list[str], champion_of: str) -> tuple[str, ...]:
     record = read_json(compute, "outputs", f"{RUNS}/{run}/record.json")
-    running = running_call(compute, f"train-{run}")
+    running = running_call(compute, f"{TRAIN}{run}")
     state = f"running ({running})" if running else "finished" if record else "stopped: run again to resume"
     if champion_of:
         state += f", champion of {champion_of}"

@@ -13,7 +13,7 @@ from sft import champions, records
 from sft.errors import InputError, LeaseHeld
 from sft.jobs.base import Context, Job
 from sft.lease import holder
-from sft.volumes import SYNCED, run_place
+from sft.volumes import RUNS, SYNCED, run_place
 
 DAY = 86400  # seconds
 NEEDLESS = ("trainer", "best", "work", "logs")  # of a finished training: all but model, records, curve and evaluations
@@ -66,7 +66,7 @@ def cleanup(args: CleanupArgs, context: Context) -> dict[str, Any]:
 
     Returns: ``{"runs": [{run, name, finished, bytes, removed (bytes), kept (why; empty where it goes)}]}``.
     """
-    folder = context.volumes.outputs / "runs"
+    folder = context.volumes.outputs / RUNS
     runs = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     found = {run: records.read_record(run) or {} for run in runs}
     newest: dict[str, list[Path]] = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,6 +78,16 @@ def _plain(text: str) -> str:
     return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
 
 
+@cache
+def _white_space() -> NDArray[np.bool_]:
+    """Which code points up to _BEYOND are white space other than the space itself."""
+    import numpy as np
+
+    table = np.zeros(_BEYOND + 1, np.bool_)
+    table[list(map(ord, _WHITE))] = True
+    return table
+
+
 def _unusual(texts: Sequence[str]) -> Iterable[int]:
     """Numbers of the texts that plain normalisation may change."""
     import numpy as np
@@ -89,9 +100,7 @@ def _unusual(texts: Sequence[str]) -> Iterable[int]:
         unusual = (codes < ord(" ")) & (codes != 0)
     elif unicodedata.is_normalized("NFC", joined):
         codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-        table = np.zeros(_BEYOND + 1, np.bool_)
-        table[list(map(ord, _WHITE))] = True
-        unusual = table[np.minimum(codes, _BEYOND)]
+        unusual = _white_space()[np.minimum(codes, _BEYOND)]
     else:
         return range(len(texts))
     marks, spaces = codes == 0, codes == ord(" ")
