@@ -34,7 +34,7 @@ from modal_infra.app import app, setup
 from sft.config import load
 from sft.jobs.predict import PredictArgs
 from sft.jobs.train import DatasetPlace
-from tasks.evaluate import share_out
+from tasks.following import run_side_by_side
 setup.deploy(); app.deploy()
 compute = ModalCompute(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
 place = DatasetPlace(root="data", fingerprint="0" * 64, train="train.jsonl", train_format="erniekit",
@@ -43,9 +43,9 @@ common = dict(identity="0" * 64, base_model="base", dataset=place, device="gpu",
               max_rows=10**6, which="tuned")
 @flow
 def shared(count):
-    shares = [PredictArgs(**common, shard=i, shards=count) for i in range(count)]
+    shares = {f"{i}of{count}": PredictArgs(**common, shard=i, shards=count).model_dump() for i in range(count)}
     started = time.perf_counter()
-    share_out(compute, f"of{count}", shares)
+    run_side_by_side(compute, "predict", shares)
     return time.perf_counter() - started
 wait()
 print("OUT", json.dumps([shared(count) for count in map(int, sys.argv[1:])]))

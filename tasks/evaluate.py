@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,12 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from compute.base import Compute
 from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
-from sft.jobs.predict import PredictArgs
 from sft.plan import predict_args
 from sft.volumes import run_place
-from tasks.calls import attach_or_start
-from tasks.following import follow, run_job
+from tasks.following import run_job, run_side_by_side
 from tasks.step import step
-from tasks.telling import pass_on, tell
+from tasks.telling import tell
 
-AT_ONCE = 16  # calls that are started side by side: each start asks Modal four times
 FILES = ("report.html", "report.json", "predictions.jsonl")
 
 
@@ -37,7 +32,9 @@ def evaluate(
     place = f"{run_place(args.identity)}/{args.folder(training['model_identity'])}"
     record = read_json(compute, "outputs", f"{place}/record.json")
     if record is None:
-        share_out(compute, key, predict_args(args, shards))
+        # What each share has read is found by the evaluation.
+        shares = {f"predict-{key}-{s.which}-{s.shard}of{s.shards}": s.model_dump() for s in predict_args(args, shards)}
+        run_side_by_side(compute, "predict", shares)
         record = run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump())
     else:
         tell(f"evaluation {key} was done before")
@@ -53,22 +50,6 @@ def evaluate(
         f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
     )
     return record
-
-
-def share_out(compute: Compute, key: str, shares: Sequence[PredictArgs]) -> None:
-    """Let several calls read the rows at the same time; what each has read is found by the evaluation."""
-
-    def begin(share: PredictArgs) -> str:
-        name = f"predict-{key}-{share.which}-{share.shard}of{share.shards}"
-        return attach_or_start(compute, name, "predict", share.model_dump())[0]
-
-    if not shares:
-        return
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        started = list(pool.map(begin, shares))
-    tell(f"{len(started)} calls read the held-out rows, each its share")
-    for call_id in started:
-        follow(compute, call_id, pass_on)
 
 
 def markdown(record: dict[str, Any]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from prefect import get_run_logger
@@ -18,9 +20,11 @@ from compute.base import Compute
 from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
 from sft.jobs.base import read_event
 from tasks import calls
+from tasks.signals import held_back
 from tasks.telling import pass_on, tell
 
 POLL, LATER = 0.5, 2.0  # seconds between two looks at a job: in its first minute, and from then on
+AT_ONCE = 16  # calls that are started or stopped side by side: each start asks Modal four times
 ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in the UI?
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -65,6 +69,31 @@ def run_job(
         if running := calls.running_call(compute, key):
             stop(compute, running)
         raise _stopped(signal, key) from None
+
+
+def run_side_by_side(compute: Compute, job: str, args: Mapping[str, dict[str, Any]]) -> None:
+    """Run a job once for each key of ``args``, all at the same time, and follow them to their end.
+
+    A signal that comes while they are started acts when all are; what stops one stops all.
+
+    Raises:
+        SftError: the first job's own error; the others work on, and the next run attaches to them.
+        JobCancelled: the jobs were stopped.
+    """
+    if not args:
+        return
+    try:
+        with held_back(), ThreadPoolExecutor(AT_ONCE) as pool:
+            started = list(pool.map(lambda key: calls.attach_or_start(compute, key, job, args[key])[0], args))
+        tell(f"{job}: {len(started)} calls work side by side, each on its share")
+        for call_id in started:
+            follow(compute, call_id, pass_on)
+    except (*_SIGNALS, JobCancelled) as ended:
+        if others := list(filter(None, (calls.running_call(compute, key) for key in args))):
+            stop(compute, *others)
+        if isinstance(ended, JobCancelled):
+            raise
+        raise _stopped(ended, job) from None
 
 
 def leave_running(call_id: str) -> None:
@@ -148,13 +177,16 @@ def _stopped(signal: BaseException, where: str) -> JobCancelled:
     return JobCancelled("the job was stopped", where=where, value=reason, remedy=RESUME)
 
 
-def stop(compute: Compute, call_id: str) -> None:
-    """Cancel a call; it may save a checkpoint first, unless somebody presses Ctrl-C again."""
+def stop(compute: Compute, *call_ids: str) -> None:
+    """Cancel calls; they may save a checkpoint first, unless somebody presses Ctrl-C again."""
     tell("stopping the job, which saves what it can; Ctrl-C again stops it at once")
+    pool = ThreadPoolExecutor(2 * AT_ONCE)
     try:
-        compute.cancel(call_id)
+        list(pool.map(compute.cancel, call_ids))
     except KeyboardInterrupt:
-        compute.cancel(call_id, now=True)
+        list(pool.map(partial(compute.cancel, now=True), call_ids))
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _is_news(line: str) -> bool:

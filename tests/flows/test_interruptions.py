@@ -34,14 +34,15 @@ SETTINGS = [
 class Orchestrator:
     """``sft run smoke`` with a long training in a process of its own, with the test's Prefect server."""
 
-    def __init__(self, home: Path, steps: int = 100_000) -> None:
+    def __init__(self, home: Path, steps: int = 100_000, shards: int = 1) -> None:
         environment = {
             **os.environ,
             "SFT_HOME": str(home / "state"),
             "PREFECT_API_URL": str(get_current_settings().api.url),
             "PYTHONWARNINGS": "ignore",
         }
-        self.settings = [part for s in [*SETTINGS, f"train.max_steps={steps}"] for part in ("--set", s)]
+        own = [f"train.max_steps={steps}", f"evaluate.shards={shards}"]
+        self.settings = [part for s in [*SETTINGS, *own] for part in ("--set", s)]
         self.log = home / f"log-{time.monotonic_ns()}.txt"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -171,6 +172,22 @@ def test_a_signal_between_the_start_of_a_job_and_its_following_stops_it(
         time.sleep(0.001)
     second.process.terminate()
     ends(second, home)
+
+
+@pytest.mark.parametrize("moment", ["starting", "following"])
+def test_a_signal_while_shares_of_the_evaluation_work_stops_all_of_them(
+    home: Path, start: Callable[..., Orchestrator], moment: str
+) -> None:
+    """Sent when the first of six calls is there, and when they are followed."""
+    orchestrator = start(steps=4, shards=3)
+    if moment == "following":
+        orchestrator.wait_for("predict: 6 calls work side by side")
+    else:
+        while not list((home / "state" / "calls").glob("predict-*/pid")):
+            assert orchestrator.process.poll() is None, orchestrator.log.read_text()
+            time.sleep(0.001)
+    orchestrator.process.terminate()
+    ends(orchestrator, home)
 
 
 def ends(orchestrator: Orchestrator, home: Path) -> None:
