@@ -47,13 +47,16 @@ lock: .venv/ready
 	.venv/bin/uv pip compile --quiet requirements-310.in --python-version 3.10 --no-emit-index-url \
 	    --no-annotate --no-header --output-file requirements-310.txt
 
-# uv installs the locked versions in a fraction of pip's time; pip itself brings uv.
+# uv installs the locked versions in a fraction of pip's time; pip itself brings uv. Prefect's tables are made once.
 .venv/ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: install it, or run make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	.venv/bin/uv pip install --quiet --python .venv/bin/python -r requirements.lock
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+	mkdir -p .venv/share/prefect
+	PREFECT_API_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///$(CURDIR)/.venv/share/prefect/empty.db \
+	    .venv/bin/prefect server database upgrade -y >/dev/null
 	touch $@
 
 # Python 3.10 runs sft/ and modal_infra/ in the GPU image. Where this machine has none, its tests are skipped and say so.

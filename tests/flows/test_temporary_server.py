@@ -1,0 +1,48 @@
+"""The database of the temporary Prefect server: empty tables are laid where none are, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flows.temporary_server import TABLES, lay_tables
+
+
+def url(place: Path) -> str:
+    return f"sqlite+aiosqlite:///{place}"
+
+
+def test_the_environment_brings_prefects_empty_tables(tmp_path: Path) -> None:
+    place = tmp_path / "new home" / "prefect.db"
+    lay_tables(url(place))
+    with closing(sqlite3.connect(place)) as database:
+        assert database.execute("select count(*) from flow_run").fetchone() == (0,)
+        assert database.execute("select count(*) from alembic_version").fetchone() == (1,)
+    assert os.listdir(place.parent) == ["prefect.db"], "something was left behind"
+    assert os.access(TABLES, os.R_OK)
+
+
+def test_an_existing_database_stays_as_it_is(tmp_path: Path) -> None:
+    place = tmp_path / "prefect.db"
+    place.write_bytes(b"runs of the last years")
+    lay_tables(url(place))
+    assert place.read_bytes() == b"runs of the last years"
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["postgresql+asyncpg://user@host/db", "sqlite+aiosqlite:///file::memory:?cache=shared&uri=true&check_same=false"],
+)
+def test_other_databases_are_left_to_prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    lay_tables(elsewhere)
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_tables_the_server_makes_them_itself(tmp_path: Path) -> None:
+    lay_tables(url(tmp_path / "home" / "prefect.db"), tmp_path / "none.db")
+    assert os.listdir(tmp_path) == []
