@@ -24,6 +24,7 @@ from sft.dataset import rows, texts
 from sft.dataset.columns import plain_rows
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
+from sft.dataset.repeats import ordered
 from sft.dataset.rules import BYTES_PER_TOKEN, MAX_LINE, TASKS
 from sft.dataset.tokens import TEMPLATE, Limits
 
@@ -57,6 +58,7 @@ class Part:
     Attributes:
         lines: lines in the range, blank ones included.
         digests: DIGEST bytes (LINE_DIGEST without images) for each good row, in order; ``places`` has its line.
+        ordered: the keys of the digests (see :func:`sft.dataset.repeats.keys_of`) in ascending order.
         pictures: PICTURE bytes for each image; ``picture_places`` has its line.
         examples: the first few rows, as (line, sample).
     """
@@ -76,6 +78,7 @@ class Part:
     heights: Counter[int] = field(default_factory=Counter)
     tokens: Counter[int] = field(default_factory=Counter)
     digests: bytearray = field(default_factory=bytearray)
+    ordered: bytearray = field(default_factory=bytearray)
     places: array[int] = field(default_factory=lambda: array("Q"))
     pictures: bytearray = field(default_factory=bytearray)
     picture_places: array[int] = field(default_factory=lambda: array("Q"))
@@ -91,13 +94,26 @@ _ENCODE = msgspec.msgpack.Encoder().encode
 _FIRST_TURN = (0,)
 
 
-def scan(path: Path, start: int, end: int | None, options: Options) -> Part:
-    """Scan the lines that begin in [start, end)."""
-    scanner = Scanner(path, options)
-    with _no_garbage():
-        for block in blocks(path, start, end):
-            scanner.block(block)
-    return scanner.part
+class Reader:
+    """Scans ranges of one file, one after the other; the folders of its images are resolved once."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.path, self.options = path, options
+        self._folder = Folder(path.resolve().parent, options.bounds)
+
+    def scan(self, piece: tuple[int, int]) -> Part:
+        """What the lines that begin in [start, end) come to.
+
+        Raises:
+            DatasetError: the compressed file is damaged.
+        """
+        scanner = Scanner(self.options, self._folder)
+        with _no_garbage():
+            for block in blocks(self.path, *piece):
+                scanner.block(block)
+        part = scanner.part
+        part.ordered = ordered(part.digests, DIGEST if self.options.images else LINE_DIGEST)
+        return part
 
 
 @contextmanager
@@ -115,10 +131,10 @@ def _no_garbage() -> Iterator[None]:
 class Scanner:
     """Takes blocks and gathers what it finds in ``part``."""
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, options: Options, folder: Folder) -> None:
         self.options = options
         self.part = Part()
-        self._folder = Folder(path.resolve().parent, options.bounds)
+        self._folder = folder
         self._xxh = _line_hash() if not options.images else None
 
     def block(self, block: Block) -> None:

@@ -61,8 +61,8 @@ class Validator:
             stats.add(part)
             if images:
                 digest.update(part.digests)
-            spool.add(part.digests, scan.DIGEST if images else scan.LINE_DIGEST, part.places, lines)
-            pictures.add(part.pictures, scan.PICTURE, part.picture_places, lines)
+            spool.add(part.digests, scan.DIGEST if images else scan.LINE_DIGEST, part.places, lines, part.ordered)
+            pictures.add(part.pictures, scan.PICTURE, part.picture_places, lines, bytearray())
             lines += part.lines
             self.progress(split, end, total, stats.rows)
         stats.fingerprint = digest.hexdigest() if images and self.config.images != "headers" else ""

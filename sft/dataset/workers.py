@@ -14,11 +14,12 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from sft.dataset.scan import Options, Part, scan
+from sft.dataset.scan import Options, Part, Reader
 from sft.errors import SftError
 
 Piece = tuple[int, int]  # byte range
@@ -29,29 +30,42 @@ def scan_all(path: Path, pieces: Sequence[Piece], options: Options, workers: int
     """What each range came to, in order.
 
     Raises:
-        DatasetError: as :func:`sft.dataset.scan.scan`.
+        DatasetError: the compressed file is damaged.
         SftError: a worker was killed.
     """
     if workers == 1:
-        yield from (scan(path, *piece, options) for piece in pieces)
+        yield from map(Reader(path, options).scan, pieces)
     elif threading.active_count() == 1:
-        starts, ends = zip(*pieces)
-        count = len(pieces)
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-            yield from pool.map(scan, [path] * count, starts, ends, [options] * count)
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(workers, fork, initializer=_read, initargs=(path, options)) as pool:
+            yield from pool.map(_scan, pieces)
     else:
-        with _Interpreters(workers) as interpreters, ThreadPoolExecutor(workers) as threads:
-            yield from threads.map(lambda piece: interpreters.scan(path, piece, options), pieces)
+        with _Interpreters(workers, path, options) as interpreters, ThreadPoolExecutor(workers) as threads:
+            yield from threads.map(interpreters.scan, pieces)
+
+
+_READERS: list[Reader] = []  # of a forked worker: the one that it has
+
+
+def _read(path: Path, options: Options) -> None:
+    _READERS.append(Reader(path, options))
+
+
+def _scan(piece: Piece) -> Part:
+    return _READERS[-1].scan(piece)
 
 
 class _Interpreters:
     """Worker processes that are lent to one caller after the other."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, path: Path, options: Options) -> None:
+        self._path = path
         self._processes: list[subprocess.Popen[bytes]] = []
         self._free: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         self._all = [self._start() for _ in range(count)]
         for connection in self._all:
+            with suppress(OSError):  # it is told at the first range that the worker is gone
+                connection.send((path, options))
             self._free.put(connection)
 
     def _start(self) -> Connection:
@@ -71,14 +85,14 @@ class _Interpreters:
             process.kill()
             process.wait()
 
-    def scan(self, path: Path, piece: Piece, options: Options) -> Part:
+    def scan(self, piece: Piece) -> Part:
         connection = self._free.get()
         try:
-            connection.send((path, *piece, options))
+            connection.send(piece)
             answer = connection.recv()
         except (OSError, EOFError) as error:
             remedy = "run again; with less memory, set dataset.workers=1"
-            raise SftError("a process that validates was killed", where=str(path), remedy=remedy) from error
+            raise SftError("a process that validates was killed", where=str(self._path), remedy=remedy) from error
         finally:
             self._free.put(connection)
         if isinstance(answer, BaseException):
@@ -91,15 +105,19 @@ _BODY = "from sft.dataset.workers import serve; serve(int(sys.argv[1]))"
 
 
 def serve(descriptor: int) -> None:
-    """The body of a worker: answer each range that comes through the pipe until that is closed."""
+    """The body of a worker: answer each range that comes through the pipe, after the file, until that is closed."""
     connection = Connection(descriptor)
+    reader: Reader | None = None
     while True:
         try:
-            arguments = connection.recv()
+            told = connection.recv()
         except EOFError:
             return
         try:
-            answer: Part | Exception = scan(*arguments)
+            if reader is None:
+                reader = Reader(*told)
+                continue
+            answer: Part | Exception = reader.scan(told)
         except Exception as error:
             answer = error
         connection.send(answer)

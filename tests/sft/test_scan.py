@@ -19,7 +19,7 @@ from PIL import Image
 from sft.config.model import DatasetConfig
 from sft.dataset import rows, scan, validate, workers
 from sft.dataset.columns import plain_rows
-from sft.dataset.images import Bounds
+from sft.dataset.images import Bounds, Folder
 from sft.dataset.lines import Block
 from sft.dataset.rules import RULES
 from sft.dataset.tokens import Limits
@@ -99,9 +99,10 @@ def parts(
 ) -> tuple[scan.Part, scan.Part]:
     """The same bytes as one block, and line by line."""
     options = scan.Options(form, Bounds(10**6, 10**6), limits, images=images, shown=1000)
-    whole = scan.Scanner(path, options)
+    folder = Folder(path.parent, options.bounds)
+    whole = scan.Scanner(options, folder)
     whole.block(Block(data, 1))
-    single = scan.Scanner(path, options)
+    single = scan.Scanner(options, folder)
     block = Block(data, 1)
     for number, content in enumerate(block.lines(), 1):
         single._line(number, content, False)
