@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -38,10 +39,18 @@ def scan_all(path: Path, pieces: Sequence[Piece], options: Options, workers: int
     elif threading.active_count() == 1:
         fork = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(workers, fork, initializer=_read, initargs=(path, options)) as pool:
-            yield from pool.map(_scan, pieces)
+            try:
+                yield from pool.map(_scan, pieces)
+            except BrokenProcessPool as error:
+                raise _killed(path) from error
     else:
         with _Interpreters(workers, path, options) as interpreters, ThreadPoolExecutor(workers) as threads:
             yield from threads.map(interpreters.scan, pieces)
+
+
+def _killed(path: Path) -> SftError:
+    remedy = "run again; with less memory, set dataset.workers=1"
+    return SftError("a process that validates was killed", where=str(path), remedy=remedy)
 
 
 _READERS: list[Reader] = []  # of a forked worker: the one that it has
@@ -91,8 +100,7 @@ class _Interpreters:
             connection.send(piece)
             answer = connection.recv()
         except (OSError, EOFError) as error:
-            remedy = "run again; with less memory, set dataset.workers=1"
-            raise SftError("a process that validates was killed", where=str(self._path), remedy=remedy) from error
+            raise _killed(self._path) from error
         finally:
             self._free.put(connection)
         if isinstance(answer, BaseException):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -210,6 +211,20 @@ def test_a_worker_that_is_killed_is_one_clear_error(dataset: Dataset, monkeypatc
     path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"), str(i)) for i in range(9)])
     with with_a_thread(), pytest.raises(SftError, match="was killed"):
         validate_file(path, DatasetConfig(workers=2))
+
+
+def test_a_forked_worker_that_is_killed_is_the_same_error(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed as soon as the first range has come back."""
+    monkeypatch.setattr(validate, "IMAGE_RANGE", 200)
+    path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"), str(i)) for i in range(3000)])
+
+    def kill(*_: object) -> None:
+        for child in psutil.Process().children():
+            child.kill()
+
+    with pytest.raises(SftError, match="was killed") as caught:
+        validate_file(path, DatasetConfig(workers=2), progress=kill)
+    assert "dataset.workers=1" in str(caught.value)
 
 
 @contextmanager
