@@ -10,10 +10,8 @@ from rich.table import Table
 from compute.select import compute_for
 from sft.config import RunConfig
 from sft.errors import InputError
-from tasks.calls import running_calls
+from tasks.calls import TRAINING, running_calls
 from tasks.ledger import Entry, ledger_names, read_ledger
-
-TRAIN = "train-"  # the keys of trainings begin with it
 
 
 def history_table(config: RunConfig, last: int) -> Table:
@@ -60,7 +58,8 @@ def cancel_training(config: RunConfig, identity: str, *, now: bool) -> str:
         InputError: none runs, or several would be meant.
     """
     compute = compute_for(config)
-    running = {key.removeprefix(TRAIN): call for key, call in running_calls(compute).items() if key.startswith(TRAIN)}
+    found = running_calls(compute).items()
+    running = {key.removeprefix(TRAINING): call for key, call in found if key.startswith(TRAINING)}
     meant = {key: call for key, call in running.items() if key.startswith(identity[:16])}
     if len(meant) != 1:
         known = ", ".join(sorted(running)) or "none"

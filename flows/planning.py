@@ -17,12 +17,12 @@ from sft.jobs.train import DatasetPlace
 from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
 from sft.volumes import run_place
 from tasks.budget import gpu
-from tasks.calls import running_call
+from tasks.calls import running_call, training_key
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
 from tasks.ledger import read_ledger
 from tasks.stored_dataset import read_stored
-from tasks.train import call_key, finished_training
+from tasks.train import finished_training
 from tasks.validate_dataset import limits_for
 
 LOOKED = 200  # newest runs among which one like the planned one is looked for
@@ -101,7 +101,7 @@ def _add_training(
     args = train_args(config, place, rows, base)
     told += f"; {cost_estimate(config, compute, spec.max_steps)}"
     training = finished_training(compute, args.identity)
-    running = running_call(compute, call_key(args.identity))
+    running = running_call(compute, training_key(args.identity))
     table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training))
     folder = Path(config.output.folder) / f"{config.name}-{args.identity[:8]}"
     table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from compute.base import Compute
 from compute.local import LocalCompute
-from compute.records import read_json
 from compute.select import compute_for
+from flows.status import newest_evaluation
 from flows.waiting import run_job
 from sft.champions import Champion
 from sft.config import RunConfig
@@ -43,7 +43,7 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool) 
     """
     compute = compute_for(config)
     training = _training(compute, identity)
-    evaluation = newest_evaluation(compute, training["identity"])
+    evaluation = _evaluation(compute, training["identity"])
     folder, export = "", ""
     if not force:
         if evaluation is None:
@@ -81,12 +81,10 @@ def _served(config: RunConfig, compute: Compute, decision: dict[str, Any]) -> Ch
     return now
 
 
-def newest_evaluation(compute: Compute, identity: str) -> dict[str, Any] | None:
+def _evaluation(compute: Compute, identity: str) -> dict[str, Any] | None:
     """The record of the training's newest evaluation, or None."""
-    place = f"{run_place(identity)}/evaluation"
-    names = [file.path for file in compute.list("outputs", place) if file.path.endswith("/record.json")]
-    found = [record for name in names if (record := read_json(compute, "outputs", name)) and "args" in record]
-    return max(found, key=lambda record: record.get("finished", 0), default=None)
+    files = (file.path for file in compute.list("outputs", f"{run_place(identity)}/evaluation"))
+    return newest_evaluation(compute, files, identity)
 
 
 def _training(compute: Compute, identity: str) -> dict[str, Any]:
@@ -111,7 +109,7 @@ def publish_model(
     if model == "champion" and now is None:
         raise InputError("there is no champion yet", value=config.name, remedy="name a training: sft status lists them")
     training = _training(compute, now.identity if now and model == "champion" else model)
-    evaluation = newest_evaluation(compute, training["identity"])
+    evaluation = _evaluation(compute, training["identity"])
     if evaluation is None:
         raise InputError("the training was not evaluated", value=model, remedy="sft run evaluates it")
     card = model_card(training, evaluation, base_repo=download_args(config).repo, licence=licence)

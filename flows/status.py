@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rich.table import Table
 
 from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
-from flows.history import TRAIN
 from sft import champions
 from sft.config import RunConfig
 from sft.volumes import RUNS, run_place
-from tasks.calls import running_call
+from tasks.calls import running_call, training_key
 
 
 def status_table(config: RunConfig) -> Table:
@@ -40,7 +40,7 @@ def _champions(compute: Compute) -> Iterator[champions.Champion]:
 
 def _row(compute: Compute, run: str, files: list[str], champion_of: str) -> tuple[str, ...]:
     record = read_json(compute, "outputs", f"{RUNS}/{run}/record.json")
-    running = running_call(compute, f"{TRAIN}{run}")
+    running = running_call(compute, training_key(run))
     state = f"running ({running})" if running else "finished" if record else "stopped: run again to resume"
     if champion_of:
         state += f", champion of {champion_of}"
@@ -51,12 +51,16 @@ def _row(compute: Compute, run: str, files: list[str], champion_of: str) -> tupl
 
 def _scores(compute: Compute, run: str, files: list[str]) -> list[str]:
     """CER of the base and the tuned model by the newest evaluation; empty texts where there is none."""
-    places = [path for path in files if path.startswith(f"{RUNS}/{run}/evaluation/") and path.endswith("/record.json")]
-    found = [record for place in places if (record := read_json(compute, "outputs", place))]
-    if not found:
-        return ["", ""]
-    newest = max(found, key=lambda record: float(record["finished"]))
-    return [f"{newest[which]['all']['cer']:.3f}" for which in ("base", "tuned")]
+    newest = newest_evaluation(compute, files, run)
+    return [f"{newest[which]['all']['cer']:.3f}" if newest else "" for which in ("base", "tuned")]
+
+
+def newest_evaluation(compute: Compute, files: Iterable[str], identity: str) -> dict[str, Any] | None:
+    """The record of the training's newest evaluation, or None; ``files`` are paths on the outputs volume."""
+    folder = f"{run_place(identity)}/evaluation/"
+    places = [path for path in files if path.startswith(folder) and path.endswith("/record.json")]
+    found = [record for place in places if (record := read_json(compute, "outputs", place)) and "args" in record]
+    return max(found, key=lambda record: float(record.get("finished", 0)), default=None)
 
 
 def _last_step(compute: Compute, run: str) -> str:

@@ -29,7 +29,7 @@ from sft.errors import to_wire
 from sft.events import TENSORBOARD
 from sft.jobs.base import Context
 from sft.lease import Shared
-from sft.volumes import NAMES
+from sft.volumes import NAMES, RUNS
 
 MINUTES = 60  # seconds
 HOURS = 60 * MINUTES
@@ -134,7 +134,7 @@ def cleanup(args: dict[str, Any]) -> dict[str, Any]:
 @modal.web_server(PORT, startup_timeout=2 * MINUTES, requires_proxy_auth=True)  # only with a token of the workspace
 def tensorboard() -> None:
     """TensorBoard over all trainings of the outputs volume; what others commit is shown within half a minute."""
-    subprocess.Popen([*TENSORBOARD, "--logdir", str(MOUNTED.outputs / "runs"), "--bind_all", "--port", str(PORT)])
+    subprocess.Popen([*TENSORBOARD, "--logdir", str(MOUNTED.outputs / RUNS), "--bind_all", "--port", str(PORT)])
     threading.Thread(target=_keep_refreshing, daemon=True).start()
 
 

@@ -10,6 +10,12 @@ from compute.records import put_json, read_json
 from tasks.signals import held_back
 
 FOLDER = "calls"
+TRAINING = "train-"
+
+
+def training_key(identity: str) -> str:
+    """Under what key the call of a training is kept; ``identity`` is its fingerprint, or the start of it."""
+    return f"{TRAINING}{identity[:16]}"
 
 
 def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> tuple[str, bool]:

@@ -18,7 +18,7 @@ from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from sft.volumes import run_place
 from tasks.budget import Budget
-from tasks.calls import started
+from tasks.calls import started, training_key
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import pass_on, tell
@@ -46,7 +46,7 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
         tell(f"training {args.identity[:16]} has finished before ({known['steps']} steps); nothing is trained")
         _show_curve(compute, args.identity)
         return {**known, "reused": True}
-    key = call_key(args.identity)
+    key = training_key(args.identity)
     progress = _Progress(
         args, lambda: budget.check(time.time() - started(compute, key)) if budget and budget.bounded else None
     )
@@ -73,11 +73,6 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
             newest = progress.checkpoint
             tell(f"the training died and is resumed ({left} more times at most): {error.message.splitlines()[0]}")
     raise AssertionError("unreachable")
-
-
-def call_key(identity: str) -> str:
-    """Under what name the training's call is kept."""
-    return f"train-{identity[:16]}"
 
 
 def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:

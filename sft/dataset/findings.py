@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sft.dataset import rows
+from sft.dataset.facts import Facts, spread
 from sft.dataset.rules import RULES
-from sft.dataset.scan import Part
 from sft.errors import DatasetError
 
 
@@ -23,48 +23,18 @@ class Finding:
 
 
 @dataclass
-class SplitStats:
-    """Facts of one file. Lengths are counted in characters, sizes in px; a Counter is value → rows.
+class SplitStats(Facts):
+    """Facts of one file."""
 
-    ``text_tokens`` are estimated (one for three bytes), ``image_tokens`` follow from the sizes.
-    """
-
-    path: str
+    path: str = ""
     format: rows.Format = "erniekit"
-    rows: int = 0
-    images: int = 0
-    bytes: int = 0
-    text_tokens: int = 0
-    image_tokens: int = 0
-    tasks: Counter[str] = field(default_factory=Counter)
-    lengths: Counter[int] = field(default_factory=Counter)
-    widths: Counter[int] = field(default_factory=Counter)
-    heights: Counter[int] = field(default_factory=Counter)
-    tokens: Counter[int] = field(default_factory=Counter)
     fingerprint: str = ""
-
-    def add(self, part: Part) -> None:
-        """Add the facts of a range."""
-        for name in ("rows", "images", "bytes", "text_tokens", "image_tokens"):
-            setattr(self, name, getattr(self, name) + getattr(part, name))
-        for name in ("tasks", "lengths", "widths", "heights", "tokens"):
-            getattr(self, name).update(getattr(part, name))
 
     def summary(self) -> dict[str, Any]:
         """The facts as plain data; each Counter of numbers as its smallest, median and largest value."""
         plain = ("path", "format", "rows", "images", "bytes", "text_tokens", "image_tokens", "fingerprint")
         spreads = {key: spread(getattr(self, key)) for key in ("lengths", "widths", "heights", "tokens")}
         return {**{key: getattr(self, key) for key in plain}, "tasks": dict(self.tasks), **spreads}
-
-
-def spread(counts: Counter[int]) -> list[int]:
-    """[smallest, median, largest] of a Counter of numbers; zeros where it is empty."""
-    middle, seen = (counts.total() + 1) // 2, 0
-    for value in sorted(counts):
-        seen += counts[value]
-        if seen >= middle:
-            return [min(counts), value, max(counts)]
-    return [0, 0, 0]
 
 
 @dataclass

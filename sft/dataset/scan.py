@@ -22,6 +22,7 @@ import msgspec
 
 from sft.dataset import rows, texts
 from sft.dataset.columns import plain_rows
+from sft.dataset.facts import Facts
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
 from sft.dataset.repeats import ordered
@@ -52,7 +53,7 @@ class Options:
 
 
 @dataclass
-class Part:
+class Part(Facts):
     """What a range came to; line numbers count from 1 at its start.
 
     Attributes:
@@ -60,23 +61,11 @@ class Part:
         digests: DIGEST bytes (LINE_DIGEST without images) for each good row, in order; ``places`` has its line.
         ordered: the keys of the digests (see :func:`sft.dataset.repeats.keys_of`) in ascending order.
         pictures: PICTURE bytes for each image; ``picture_places`` has its line.
-        examples: the first few rows, as (line, sample).
     """
 
     lines: int = 0
-    bytes: int = 0
-    rows: int = 0
-    images: int = 0
-    characters: int = 0
-    text_tokens: int = 0
-    image_tokens: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     shown: list[tuple[str, int, str]] = field(default_factory=list)
-    tasks: Counter[str] = field(default_factory=Counter)
-    lengths: Counter[int] = field(default_factory=Counter)
-    widths: Counter[int] = field(default_factory=Counter)
-    heights: Counter[int] = field(default_factory=Counter)
-    tokens: Counter[int] = field(default_factory=Counter)
     digests: bytearray = field(default_factory=bytearray)
     ordered: bytearray = field(default_factory=bytearray)
     places: array[int] = field(default_factory=lambda: array("Q"))
@@ -180,7 +169,6 @@ class Scanner:
         part.lines += len(lines)
         part.rows += len(lines)
         part.images += len(lines)
-        part.characters += sum(lengths)
         part.lengths.update(lengths)
         for prompt, count in kinds.items():
             part.tasks[TASKS.get(prompt.strip(), "other")] += count
@@ -281,9 +269,7 @@ class Scanner:
         part.rows += 1
         part.images += len(sample.images)
         part.tasks[sample.task] += 1
-        length = len(sample.answer)
-        part.lengths[length] += 1
-        part.characters += length
+        part.lengths[len(sample.answer)] += 1
         part.places.append(number)
         if self._xxh is not None:
             part.digests += self._xxh(line)

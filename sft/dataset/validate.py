@@ -51,14 +51,14 @@ class Validator:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
         options = self._options(detect_file(path), images)
-        stats = SplitStats(str(path), options.form)
+        stats = SplitStats(path=str(path), format=options.form)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
         for end, part in self._parts(path, options):
             for rule, line, value in part.shown:
                 self._show(rule, f"{path}:{lines + line}", value)
             self.counts.update(part.counts)
-            stats.add(part)
+            stats.include(part)
             if images:
                 digest.update(part.digests)
             spool.add(part.digests, scan.DIGEST if images else scan.LINE_DIGEST, part.places, lines, part.ordered)
@@ -155,6 +155,6 @@ def validate_file(
     """Validate one file by itself; see :func:`validate`."""
     validator = Validator(config, limits, progress)
     try:
-        return validator.report(validator.read(path, "file", images=images), SplitStats(""))
+        return validator.report(validator.read(path, "file", images=images), SplitStats())
     finally:
         validator.close()

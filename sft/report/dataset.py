@@ -10,7 +10,8 @@ from typing import Any
 
 from sft import records
 from sft.dataset import rows
-from sft.dataset.findings import Report, SplitStats, spread
+from sft.dataset.facts import spread
+from sft.dataset.findings import Report, SplitStats
 from sft.dataset.lines import numbered
 from sft.dataset.rules import RULES
 from sft.report import picture, render
