@@ -80,8 +80,7 @@ class LocalCompute:
         if alive and result is None:
             beat = folder / "heartbeat"
             return Status("running", time.time() - beat.stat().st_mtime if beat.exists() else None)
-        if call_id in _CHILDREN:
-            _CHILDREN[call_id].poll()  # take leave of our own child, so that no zombie stays
+        _take_leave(call_id)
         if result is None:
             result = records.read_json(folder / "result.json")
         if result is None:
@@ -140,8 +139,7 @@ class LocalCompute:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if not _locked(self.calls / call_id / "lock"):
-                if call_id in _CHILDREN:
-                    _CHILDREN[call_id].poll()
+                _take_leave(call_id)
                 return True
             time.sleep(0.05)
         return False
@@ -221,6 +219,13 @@ def _files(folder: str) -> Iterator[tuple[str, int]]:
 
 # Processes that this interpreter started, so that they can be waited for when they end.
 _CHILDREN: dict[str, subprocess.Popen[bytes]] = {}
+
+
+def _take_leave(call_id: str) -> None:
+    """Wait for our own child, which has let go of its lock and is about to end: no zombie stays."""
+    with contextlib.suppress(KeyError, subprocess.TimeoutExpired):
+        _CHILDREN[call_id].wait(1)
+        _CHILDREN.pop(call_id, None)
 
 
 def _locked(path: Path) -> bool:

@@ -63,6 +63,8 @@ def test_a_job_runs_to_its_result_and_a_second_finds_it_done(compute: LocalCompu
     again = compute.start("download_model", TINY)
     wait(compute, again)
     assert compute.result(again)["fetched"] is False
+    ours = {int((compute.calls / name / "pid").read_text()) for name in (call, again)}
+    assert not ours & {child.pid for child in psutil.Process().children()}, "a zombie stays"
 
 
 def test_a_typed_error_comes_back_as_itself(compute: LocalCompute) -> None:
