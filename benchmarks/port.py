@@ -7,14 +7,12 @@ Modal's network or its containers' start. The reference is a bare interpreter th
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from benchmarks.harness import Figure, seconds
+from benchmarks.stand_in import mounts, stand_in
 
 BODY = """
 import json, time
@@ -40,19 +38,10 @@ print("OUT", json.dumps([first, cpu / wall]))
 
 def figures() -> Iterator[Figure]:
     """Nothing where mount namespaces are not permitted."""
-    from tests.support.modal_server import ModalServer
-
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+    if not mounts():
         return
-    with tempfile.TemporaryDirectory() as folder:
-        server = ModalServer(Path(folder))
-        server.start()
-        token = {"MODAL_SERVER_URL": server.url, "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
-        variables = {**os.environ, **token, "PYTHONWARNINGS": "ignore"}
-        try:
-            told = subprocess.check_output([sys.executable, "-c", BODY], env=variables, text=True)
-        finally:
-            server.stop()
+    with stand_in() as (_, environment, _):
+        told = subprocess.check_output([sys.executable, "-c", BODY], env=environment, text=True)
     first, share = json.loads(told.split("OUT", 1)[1])
     code = "import modal_infra.app, sft.jobs.inspect_environment"
     bare = seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True, capture_output=True))

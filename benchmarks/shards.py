@@ -7,15 +7,13 @@ tests answers each after the time that a container would take. So it shows what 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from benchmarks.harness import Figure
 from benchmarks.sizes import size
+from benchmarks.stand_in import stand_in
 
 CONTAINERS = (1, 4, 16, 64)
 ROWS = size(20_000, 2_000)
@@ -56,23 +54,14 @@ def figures() -> Iterator[Figure]:
     """Wall time for 1 to 64 containers, against the containers' own time."""
     from modal._serialization import deserialize_data_format
 
-    from tests.support.modal_server import ModalServer
-
     def simulated(item: object) -> float:
         (args, _) = deserialize_data_format(item.args, item.data_format, None)  # type: ignore[attr-defined]
         return START + A_ROW * ROWS / int(args[0]["shards"])
 
-    with tempfile.TemporaryDirectory() as folder:
-        server = ModalServer(Path(folder))
-        server.start()
+    with stand_in() as (server, environment, _):
         server.simulated = simulated
-        token = {"MODAL_SERVER_URL": server.url, "MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
-        places = {"SFT_HOME": f"{folder}/state", "PREFECT_HOME": f"{folder}/prefect", "PYTHONWARNINGS": "ignore"}
         command = [sys.executable, "-c", BODY, *map(str, CONTAINERS)]
-        try:
-            told = subprocess.check_output(command, env={**os.environ, **token, **places}, text=True)
-        finally:
-            server.stop()
+        told = subprocess.check_output(command, env=environment, text=True)
     for count, wall in zip(CONTAINERS, json.loads(told.split("OUT", 1)[1])):
         ideal = START + A_ROW * ROWS / count
         question = f"evaluation of {ROWS:,} rows over {count} containers (simulated)"
