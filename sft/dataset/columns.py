@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from sft.dataset import rows
+from sft.dataset.lines import count
 
 _QUIET_KEYS = 6  # keys of a row of one turn and one image, but for the image's own
 
@@ -43,7 +43,6 @@ class _MessagesRow(msgspec.Struct, gc=False):
     images: tuple[Annotated[str, msgspec.Meta(min_length=1)]]
 
 
-_FIRST, _LAST = itemgetter(0), itemgetter(-1)
 _ERNIEKIT = msgspec.json.Decoder(_ErnieRow)
 _MESSAGES = msgspec.json.Decoder(_MessagesRow)
 
@@ -94,8 +93,17 @@ def _is_plain(data: bytes, lines: list[bytes], found: Columns, keys: int) -> boo
     The decoder also takes rows over several lines, or several in one. Inside a row no line that ends with } is
     followed by one that starts with {. And a key is followed by a colon, as only texts may hold others.
     """
-    if len(found.prompts) != len(lines) or not all(lines):
+    if len(found.prompts) != len(lines) or not _begin_and_end(data):
         return False
-    if set(map(_FIRST, lines)) != {ord("{")} or set(map(_LAST, lines)) != {ord("}")}:
+    return count(data, ord(":")) == keys + sum("".join(column).count(":") for column in found)
+
+
+def _begin_and_end(data: bytes) -> bool:
+    """Does each line start with { and end with }?"""
+    import numpy as np
+
+    array = np.frombuffer(data.removesuffix(b"\n"), np.uint8)
+    inner = np.flatnonzero(array == ord("\n"))
+    if not len(array) or (array[0], array[-1]) != (ord("{"), ord("}")):
         return False
-    return data.count(b":") == keys + sum("".join(column).count(":") for column in found)
+    return bool((array[inner - 1] == ord("}")).all() and (array[inner + 1] == ord("{")).all())

@@ -17,6 +17,7 @@ from sft.errors import DatasetError
 BLOCK = 1 << 18  # bytes: some thousand rows; larger blocks leave the processor's cache
 MARK = b"\xef\xbb\xbf"
 COMPRESSED = (".gz", ".zst")
+_END = ord("\n")
 FAULTS = (OSError, EOFError, zstandard.ZstdError)
 
 
@@ -34,6 +35,13 @@ class Block:
     def lines(self) -> list[bytes]:
         """The lines without their ends."""
         return self.data.removesuffix(b"\n").split(b"\n")
+
+
+def count(data: bytes, byte: int) -> int:
+    """How often a byte occurs; where it does so often, several times as fast as ``bytes.count``."""
+    import numpy as np
+
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte))
 
 
 def is_compressed(path: Path) -> bool:
@@ -97,12 +105,12 @@ def _blocks(file: IO[bytes], start: int, end: int | None) -> Iterator[Block]:
             taken += _skip_line(file)
             if cut:
                 yield Block(data[:cut], number)
-                number += data.count(b"\n")
+                number += count(data, _END)
             yield Block(data[cut : cut + MAX_LINE], number, overlong=True)
             number += 1
             continue
         yield Block(data, number)
-        number += data.count(b"\n") or 1
+        number += count(data, _END) or 1
 
 
 def _skip_line(file: IO[bytes]) -> int:
