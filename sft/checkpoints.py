@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,22 +24,6 @@ def listed(folder: Path) -> list[tuple[int, Path]]:
         return []
     found = [(int(match[1]), path) for path in folder.iterdir() if path.is_dir() and (match := _NAME.match(path.name))]
     return sorted(found)
-
-
-def safetensors_problem(path: Path) -> str | None:
-    """Is the file as long as its header says? The format: 8 bytes little-endian header length, JSON header, data.
-
-    Source: https://github.com/huggingface/safetensors#format
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length)) if length < 100_000_000 else {}
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        expected, found = 8 + length + max(ends, default=0), path.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        return f"{path.name} cannot be read: {type(error).__name__}"
-    return None if expected == found else f"{path.name} is torn: {found} bytes instead of {expected}"
 
 
 def seal(folder: Path, identity: str, engine: str, step: int, loss: float | None) -> None:

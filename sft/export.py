@@ -8,9 +8,6 @@ Hub's names, and, with trust_remote_code, the base model's .py files.
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +15,13 @@ import yaml
 
 from sft import records
 from sft.errors import IntegrityError
+from sft.weights import BLOCK, encoded_header, header, not_finite, tensors
 
 ALWAYS = ("config.json", "preprocessor_config.json", "chat_template.jinja", "inference.yml", "tokenizer_config.json")
 BESIDE = (".safetensors", ".md", ".bin", ".pdparams", ".msgpack")  # of the base: not needed beside new weights
 UNTRAINED = ("visual.vision_model.head.",)  # what PaddleFormers' model class leaves out
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-BLOCK = 1 << 24  # bytes looked at together
 
 
 def companions(base: Path) -> list[str]:
@@ -136,60 +133,3 @@ def _weights(model: Path, base: Path) -> list[str]:
     if broken:
         found.append(f"{len(broken)} weights hold NaN or infinity, such as {broken[0]}")
     return found
-
-
-def header(path: Path) -> tuple[dict[str, Any], int]:
-    """(the header of a safetensors file, where its data begins in bytes).
-
-    Source: https://github.com/huggingface/safetensors#format
-    """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        entries: dict[str, Any] = json.loads(file.read(length))
-    entries.pop("__metadata__", None)
-    return entries, 8 + length
-
-
-def encoded_header(weights: dict[str, tuple[str, list[int], int]]) -> bytes:
-    """What stands before the data: header length, JSON header; the data starts at a multiple of 8.
-
-    Args:
-        weights: name → (dtype, shape, size in bytes), in the order of the data.
-    """
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, (dtype, shape, size) in weights.items():
-        start, end = end, end + size
-        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
-
-
-def tensors(folder: Path) -> dict[str, Any]:
-    """Name → dtype, shape and place of every weight of a model."""
-    found: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        found.update(header(path)[0])
-    return found
-
-
-def not_finite(path: Path) -> Iterator[str]:
-    """Names of the weights that hold NaN or infinity; bytes are looked at block by block."""
-    import numpy as np
-
-    # A number is not finite where its exponent has only ones.
-    masks = {"F32": (np.uint32, 0x7F800000), "BF16": (np.uint16, 0x7F80), "F16": (np.uint16, 0x7C00)}
-    entries, begin = header(path)
-    with path.open("rb") as file:
-        for name, entry in entries.items():
-            if entry["dtype"] not in masks:
-                continue
-            kind, mask = masks[entry["dtype"]]
-            start, end = entry["data_offsets"]
-            file.seek(begin + start)
-            for at in range(start, end, BLOCK):
-                bits = np.frombuffer(file.read(min(BLOCK, end - at)), kind)
-                if bool(((bits & mask) == mask).any()):
-                    yield name
-                    break

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft.errors import IntegrityError
-from sft.export import encoded_header
+from sft.weights import encoded_header
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from sft.checkpoints import safetensors_problem
 from sft.dataset.rows import Format
+from sft.weights import torn
 
 
 class TrainSpec(BaseModel):
@@ -130,4 +130,4 @@ def read_progress(line: str) -> Progress | None:
 def missing_files(folder: Path, needed: Sequence[str]) -> list[str]:
     """Patterns in ``needed`` that match no file, and safetensors files that are shorter than their header says."""
     problems = [f"{pattern} is missing" for pattern in needed if not any(folder.glob(pattern))]
-    return problems + [text for path in sorted(folder.glob("*.safetensors")) if (text := safetensors_problem(path))]
+    return problems + [text for path in sorted(folder.glob("*.safetensors")) if (text := torn(path))]

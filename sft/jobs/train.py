@@ -20,6 +20,7 @@ from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Context, Job
 from sft.trainer import Trainer
+from sft.weights import torn
 
 MINUTES = 60  # seconds
 
@@ -181,7 +182,7 @@ def _collect_model(args: TrainArgs, engine: Engine, folders: Folders, run: Path)
         if not (model / name).exists():
             shutil.copyfile(folders.base_model / name, model / name)
     weights = sorted(model.glob("*.safetensors"))
-    problems = [text for path in weights if (text := checkpoints.safetensors_problem(path))]
+    problems = [text for path in weights if (text := torn(path))]
     if problems or not weights or not (model / "config.json").exists():
         found = "; ".join(problems) or "no weights"
         remedy = "run again: the training resumes from its newest checkpoint"

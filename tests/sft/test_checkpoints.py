@@ -7,6 +7,7 @@ from safetensors.numpy import save_file
 from sft import checkpoints, records
 from sft.engines import ENGINES
 from sft.errors import InputError, IntegrityError
+from sft.weights import torn
 
 IDENTITY = "a" * 64
 CHECK = ENGINES["paddleformers"].checkpoint_problems
@@ -105,4 +106,4 @@ def test_the_best_has_the_lowest_loss(tmp_path: Path) -> None:
 def test_garbage_is_no_safetensors_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    assert checkpoints.safetensors_problem(path) is not None
+    assert torn(path) is not None

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from sft import export
 from sft.smoke import tiny
+from sft.weights import not_finite
 
 
 @pytest.fixture
@@ -88,4 +89,4 @@ def test_shards_become_one_file_as_the_base_has_it(base: Path, model: Path) -> N
 def test_half_precision_is_looked_at_too(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_file({"good": np.ones(4, np.float16), "bad": np.array([1, np.inf], np.float16)}, str(path))
-    assert list(export.not_finite(path)) == ["bad"]
+    assert list(not_finite(path)) == ["bad"]
