@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.temporary_server import lay_tables
 from tests.support.browser import CHROMIUM, MISSING, Looker, looking
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ class Server:
             "PREFECT_HOME": str(home / "prefect"),
             "PYTHONWARNINGS": "ignore",
         }
+        lay_tables(f"sqlite+aiosqlite:///{home}/prefect/prefect.db")  # the server would take nine seconds for them
         self.processes = [self.start("server", "start", "--port", str(port))]
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:

@@ -174,20 +174,20 @@ def test_a_signal_between_the_start_of_a_job_and_its_following_stops_it(
     ends(second, home)
 
 
-@pytest.mark.parametrize("moment", ["starting", "following"])
 def test_a_signal_while_shares_of_the_evaluation_work_stops_all_of_them(
-    home: Path, start: Callable[..., Orchestrator], moment: str
+    home: Path, start: Callable[..., Orchestrator]
 ) -> None:
-    """Sent when the first of six calls is there, and when they are followed."""
-    orchestrator = start(steps=4, shards=3)
-    if moment == "following":
-        orchestrator.wait_for("predict: 6 calls work side by side")
-    else:
-        while not list((home / "state" / "calls").glob("predict-*/pid")):
-            assert orchestrator.process.poll() is None, orchestrator.log.read_text()
-            time.sleep(0.001)
-    orchestrator.process.terminate()
-    ends(orchestrator, home)
+    """Sent when the first of six calls is there, then to the rerun when they are followed."""
+    first = start(steps=4, shards=3)
+    while not list((home / "state" / "calls").glob("predict-*/pid")):
+        assert first.process.poll() is None, first.log.read_text()
+        time.sleep(0.001)
+    first.process.terminate()
+    ends(first, home)
+    second = start(steps=4, shards=3)
+    second.wait_for("predict: 6 calls work side by side")
+    second.process.terminate()
+    ends(second, home)
 
 
 def ends(orchestrator: Orchestrator, home: Path) -> None:
