@@ -22,18 +22,20 @@ from sft.engines import ENGINES
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.volumes import run_place
-from tasks.budget import Budget, gpu, month_start
+from tasks.budget import Budget
+from tasks.calls import running_call, training_key
 from tasks.check_export import check_export
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.evaluate import evaluate
-from tasks.ledger import Entry, read_ledger, recorded
+from tasks.ledger import Entry, keep, read_ledger, recorded
 from tasks.notify import heard, notify
 from tasks.promote import champion, point_locally, promote, summary, to_beat
 from tasks.stored_dataset import stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.train import finished_training, train
 from tasks.upload_data import upload_data
+from tasks.usage import month_so_far, read_usage
 from tasks.validate_dataset import validate_dataset
 
 LOOKED = 200  # newest runs among which the last one of a name is looked for
@@ -120,11 +122,10 @@ def steps(config: RunConfig) -> RunResult:
         ensure_wheel(config, compute)
         base = ensure_base_model(config, compute)
         args = starting_from(config, compute, place, rows, base)
-        entry.identity, entry.base_model, entry.gpu = args.identity, args.base_model, gpu(config)
+        entry.identity, entry.base_model, entry.gpu = args.identity, args.base_model, config.billed_as
         entry.engine_version, entry.steps = ENGINES[config.engine].version, args.spec.max_steps
-        budget = Budget.of(
-            config, read_ledger(compute, since=month_start()) if config.budget.max_cost_per_month else []
-        )
+        keep(entry)
+        budget = Budget.of(config, _spent(config, compute, args) if config.budget.max_cost_per_month else 0.0)
         training = _train(config, args, compute, budget, entry)
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
         synced = sync_checkpoint(training, folder, compute)
@@ -211,25 +212,40 @@ def starting_from(
     return again if again.identity == now.identity else plan.train_args(config, place, rows, base, now)
 
 
+def _spent(config: RunConfig, compute: Compute, args: TrainArgs) -> float:
+    """What this month's other trainings cost; the call that this run would attach to is counted while it works."""
+    return month_so_far(config, compute, but=running_call(compute, training_key(args.identity)))[1]
+
+
 def _train(config: RunConfig, args: TrainArgs, compute: Compute, budget: Budget, entry: Entry) -> dict[str, Any]:
     """The training, with what it cost in the ledger's entry, whatever became of it."""
     before = time.time()
     try:
         training: dict[str, Any] = train(args, compute, budget, config.train.restarts)
     except BaseException:
-        entry.training_seconds = time.time() - before
-        entry.cost = budget.cost(entry.training_seconds)
+        _count(args, compute, budget, entry, before)
         raise
     if "detached" in training:
+        _count(args, compute, budget, entry, before)
         raise Detached(
             "the training runs on",
             value=f"call {training['detached']}",
             remedy="the same command without --detach attaches to it, sft cancel stops it",
         )
     entry.trained = not training["reused"]
-    entry.training_seconds = time.time() - before if entry.trained else 0.0
-    entry.cost = budget.cost(entry.training_seconds)
+    if entry.trained:
+        _count(args, compute, budget, entry, before)
     return training
+
+
+def _count(args: TrainArgs, compute: Compute, budget: Budget, entry: Entry, since: float) -> None:
+    """How long the training's calls have worked that this run has followed, and what they cost."""
+    try:
+        calls = [usage for usage in read_usage(compute, since) if usage.identity == args.identity]
+    except SftError:  # Modal does not answer; that is not what is to be told
+        return
+    entry.training_seconds = sum(usage.seconds() for usage in calls)
+    entry.cost = budget.cost(entry.training_seconds)
 
 
 def _judge(

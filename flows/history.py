@@ -12,13 +12,16 @@ from sft.config import RunConfig
 from sft.errors import InputError
 from tasks.calls import TRAINING, running_calls
 from tasks.ledger import Entry, ledger_names, read_ledger
+from tasks.usage import month_so_far
 
 
 def history_table(config: RunConfig, last: int) -> Table:
     """The newest ``last`` runs of the volumes that the configuration uses; 0: all."""
     compute = compute_for(config)
     names = ledger_names(compute)
-    title = f"{len(names)} runs in the ledger"
+    hours, cost = month_so_far(config, compute)
+    spent = f", {cost:.2f} {config.budget.currency}" if config.budget.prices else ""
+    title = f"{len(names)} runs in the ledger; this month {hours:.1f} h of training{spent}"
     columns = (
         "started",
         "name",

@@ -16,7 +16,6 @@ from sft.dataset.validate import validate
 from sft.jobs.train import DatasetPlace
 from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
 from sft.volumes import run_place
-from tasks.budget import gpu
 from tasks.calls import running_call, training_key
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
@@ -114,11 +113,11 @@ def _add_training(
 def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
     """Hours and cost of ``steps`` steps, by the newest training of the ledger with this engine on this GPU."""
     entries = read_ledger(compute, last=LOOKED)
-    like = [e for e in entries if e.trained and e.steps and (e.engine, e.gpu) == (config.engine, gpu(config))]
+    like = [e for e in entries if e.trained and e.steps and (e.engine, e.gpu) == (config.engine, config.billed_as)]
     if not like:
         return "hours unknown until a training like it is in the ledger"
     hours = steps * like[-1].training_seconds / like[-1].steps / 3600
-    price = config.budget.hourly(gpu(config))
+    price = config.budget.hourly(config.billed_as)
     dated = f", prices of {config.budget.prices_as_of}" if config.budget.prices_as_of else ""
     cost = f", {hours * price:.2f} {config.budget.currency}{dated}" if price is not None else ""
     return f"about {hours:.2g} h{cost}, as the run of {time.strftime('%Y-%m-%d', time.localtime(like[-1].started))}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,26 +15,18 @@ from prefect.states import Crashed
 
 from compute.select import state_folder
 from sft import records
+from sft.processes import here, is_gone
 
 
 def _folder() -> Path:
     return state_folder() / "presence"
 
 
-def _born(pid: int) -> str:
-    """When the process started (clock ticks since boot), so that a number used again is no sign of life."""
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
 @contextmanager
 def present() -> Iterator[None]:
     """Leave a note of this run's process while the block runs."""
     note = _folder() / f"{flow_run.id}.json"
-    here = {"pid": os.getpid(), "born": _born(os.getpid()), "host": socket.gethostname()}
-    records.write_json(note, here)
+    records.write_json(note, here())
     try:
         yield
     finally:
@@ -47,8 +37,7 @@ def sweep() -> int:
     """Mark the runs Crashed whose process is gone but whose note is still there; returns their number."""
     swept = 0
     for note in sorted(_folder().glob("*.json")):
-        said = records.read_json(note) or {}
-        if said.get("host") != socket.gethostname() or (said.get("born") and _born(said["pid"]) == said["born"]):
+        if not is_gone(records.read_json(note) or {}):
             continue
         swept += _mark(note.stem)
         note.unlink(missing_ok=True)

@@ -138,6 +138,7 @@ def train_args(
         base_model=base["name"],
         start_from=start.identity if start else "",
         resume=config.train.resume,
+        gpu=config.billed_as,
     )
 
 

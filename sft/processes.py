@@ -6,9 +6,11 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -33,6 +35,26 @@ def kill_tree(pid: int) -> None:
     for one in doomed:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(one, signal.SIGKILL)
+
+
+def here() -> dict[str, Any]:
+    """This process, as a note that :func:`is_gone` understands."""
+    return {"pid": os.getpid(), "born": _born(os.getpid()), "host": socket.gethostname()}
+
+
+def is_gone(noted: dict[str, Any]) -> bool:
+    """Is the process of the note one of this machine that does not live any more?"""
+    if noted.get("host") != socket.gethostname():
+        return False
+    return not noted.get("born") or _born(noted["pid"]) != noted["born"]
+
+
+def _born(pid: int) -> str:
+    """When the process started (clock ticks since boot), so that a number used again is no sign of life."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 @contextmanager

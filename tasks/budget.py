@@ -1,27 +1,19 @@
-"""What a training may cost, and what this month's trainings have cost by the ledger."""
+"""What a training may cost."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from sft.config import RunConfig
 from sft.errors import BudgetExceeded
-from tasks.ledger import Entry
 
 HOUR = 3600  # seconds
 RAISE = "raise the bound and run again: the training resumes from its newest checkpoint"
 
 
-def month_start() -> float:
-    """When this calendar month began here (Unix time in seconds)."""
-    now = time.localtime()
-    return time.mktime((now.tm_year, now.tm_mon, 1, 0, 0, 0, 0, 0, -1))
-
-
 @dataclass(frozen=True)
 class Budget:
-    """Bounds of one run: ``hourly`` is the price of an hour, ``spent`` the month's cost before this run."""
+    """Bounds of one run: ``hourly`` is the price of an hour, ``spent`` what the month's other trainings cost."""
 
     max_hours: float | None
     max_cost: float | None
@@ -31,11 +23,9 @@ class Budget:
     currency: str
 
     @classmethod
-    def of(cls, config: RunConfig, entries: list[Entry]) -> Budget:
-        """The configuration's bounds, with what ``entries`` of this month cost."""
-        budget, month = config.budget, time.strftime("%Y-%m")
-        spent = sum(e.cost or 0 for e in entries if time.strftime("%Y-%m", time.localtime(e.started)) == month)
-        hourly = budget.hourly(gpu(config))
+    def of(cls, config: RunConfig, spent: float = 0.0) -> Budget:
+        """The configuration's bounds."""
+        budget, hourly = config.budget, config.budget.hourly(config.billed_as)
         return cls(budget.max_hours, budget.max_cost, budget.max_cost_per_month, hourly, spent, budget.currency)
 
     @property
@@ -48,7 +38,7 @@ class Budget:
         return None if self.hourly is None else self.hourly * seconds / HOUR
 
     def check(self, seconds: float) -> None:
-        """Look at a training that has run for ``seconds``.
+        """Look at a run whose training has worked for ``seconds``.
 
         Raises:
             BudgetExceeded: it reached a bound.
@@ -65,8 +55,3 @@ class Budget:
             raise BudgetExceeded(
                 "the month reached its bound", where="budget.max_cost_per_month", value=value, remedy=RAISE
             )
-
-
-def gpu(config: RunConfig) -> str:
-    """What a training runs on, as the ledger and the prices name it."""
-    return config.modal.gpu if config.compute == "modal" and config.modal.gpu != "none" else "cpu"

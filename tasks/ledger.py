@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -22,17 +21,22 @@ from compute.select import state_folder
 from sft import records
 from sft.config import RunConfig
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
+from sft.processes import here, is_gone
+from tasks.kept import read_kept
 
-Outcome = Literal["running", "completed", "failed", "cancelled", "detached", "skipped"]
+Outcome = Literal["running", "completed", "failed", "cancelled", "detached", "skipped", "crashed"]
 FOLDER = "ledger"
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
 class Entry(BaseModel):
-    """One run. Times are Unix times in seconds; ``cost`` is an estimate from budget.prices, None without a price.
+    """One run. Times are Unix times in seconds.
 
-    ``settings`` is the fingerprint of what in the configuration changes a result.
+    ``training_seconds`` are those of all calls that the run followed, from their begin, also where another run had
+    started them; ``cost`` is an estimate from them and budget.prices, None without a price. What a month has cost is
+    not their sum: two runs may have followed the same call (see :mod:`sft.usage`). ``settings`` is the fingerprint of
+    what in the configuration changes a result.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -85,6 +89,8 @@ def recorded(config: RunConfig, compute: Compute) -> Iterator[Entry]:
         git=_commit(),
         prefect_run=str(flow_run.id or ""),
     )
+    _close_crashed(compute)
+    keep(entry)
     try:
         yield entry
         entry.outcome = "completed"
@@ -104,6 +110,29 @@ def recorded(config: RunConfig, compute: Compute) -> Iterator[Entry]:
     finally:
         entry.finished = time.time()
         _write(entry, compute)
+        _note(entry.id).unlink(missing_ok=True)
+
+
+def keep(entry: Entry) -> None:
+    """Note on this machine what is known of a run that works, in case that it is killed."""
+    records.write_json(_note(entry.id), {"process": here(), "entry": entry.model_dump()})
+
+
+def _note(name: str) -> Path:
+    return state_folder() / "working" / f"{name}.json"
+
+
+def _close_crashed(compute: Compute) -> None:
+    """Runs of this machine that were killed could not write their entries: they are written now."""
+    for note in sorted(_note("x").parent.glob("*.json")):
+        said = records.read_json(note) or {}
+        if not is_gone(said.get("process", {})) or said["entry"]["compute"] != compute.name:
+            continue
+        entry = Entry.model_validate(said["entry"])
+        entry.outcome, entry.finished = "crashed", time.time()
+        entry.error = "the run's process was killed; its training, if it still worked, was left to the next run"
+        _write(entry, compute)
+        note.unlink(missing_ok=True)
 
 
 def redacted(text: str) -> str:
@@ -151,21 +180,10 @@ def read_ledger(compute: Compute, *, last: int = 0, since: float = 0, names: lis
         since: only those that started at this time (Unix time in seconds) or later.
         names: what :func:`ledger_names` said, where it has been asked already.
     """
-    kept = state_folder() / "ledger" / compute.name
     start = time.strftime("%Y%m%d-%H%M%S", time.gmtime(since))
     names = [name for name in (ledger_names(compute) if names is None else names) if name >= start]
     found = []
-    for name in names[-last:] if last else names:
-        place = f"{FOLDER}/{name}"
-        content = records.read_json(kept / name) if compute.name != "local" else None
-        if content is None:
-            raw = compute.read("outputs", place)
-            try:
-                content = json.loads(raw or b"")
-            except ValueError:
-                continue  # torn: the machine went down while it was written
-            if compute.name != "local":
-                records.write_json(kept / name, content)
+    for content in read_kept(compute, FOLDER, names[-last:] if last else names):
         try:
             found.append(Entry.model_validate(content))
         except ValidationError:

@@ -47,9 +47,9 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
         _show_curve(compute, args.identity)
         return {**known, "reused": True}
     key = training_key(args.identity)
-    progress = _Progress(
-        args, lambda: budget.check(time.time() - started(compute, key)) if budget and budget.bounded else None
-    )
+    progress = _Progress(args)
+    if budget and budget.bounded:
+        progress.check = lambda: budget.check(progress.before + time.time() - started(compute, key))
     try:
         record = _until_it_ends(args, compute, key, progress, restarts)
     except Detached as left:  # no failure of this step
@@ -71,6 +71,7 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
             if not left or progress.checkpoint <= newest:
                 raise
             newest = progress.checkpoint
+            progress.before += time.time() - started(compute, key)
             tell(f"the training died and is resumed ({left} more times at most): {error.message.splitlines()[0]}")
     raise AssertionError("unreachable")
 
@@ -81,13 +82,19 @@ def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:
 
 
 class _Progress:
-    """Hears the job's events: keeps a progress artifact and says how it goes every ten seconds."""
+    """Hears the job's events: keeps a progress artifact and says how it goes every ten seconds.
 
-    def __init__(self, args: TrainArgs, check: Callable[[], None] = lambda: None) -> None:
+    Attributes:
+        before: how long the run's earlier calls worked, which died (s).
+        check: raises where the run is to be stopped.
+    """
+
+    def __init__(self, args: TrainArgs) -> None:
         self.steps = args.spec.max_steps
         self.said = 0.0
         self.checkpoint = 0
-        self._check = check
+        self.before = 0.0
+        self.check: Callable[[], None] = lambda: None
         self._checked = 0.0
         description = f"Training {args.name}: {self.steps} steps with {args.engine}"
         artifact = create_progress_artifact(0.0, key="training-progress", description=description)
@@ -98,7 +105,7 @@ class _Progress:
         pass_on({**event, "steps": self.steps})
         if time.monotonic() - self._checked > CHECKED:
             self._checked = time.monotonic()
-            self._check()
+            self.check()
         if event["event"] == "resume":
             tell(f"resuming from {event['checkpoint']}")
         elif event["event"] == "checkpoint":

@@ -231,7 +231,7 @@ class BudgetConfig(Section):
     max_hours: float | None = Field(None, gt=0, description="Longest training in one run (hours); empty: no bound")
     max_cost: float | None = Field(None, gt=0, description="Highest cost of one run's training (currency)")
     max_cost_per_month: float | None = Field(
-        None, gt=0, description="Highest cost of all trainings of a calendar month, by the ledger (currency)"
+        None, gt=0, description="Highest cost of all trainings of a calendar month, by their own notes (currency)"
     )
     prices: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="Price of each GPU (currency per hour), such as A100-80GB: 2.5"
@@ -345,6 +345,11 @@ class RunConfig(Section):
     def on_cpu(self) -> bool:
         """Does the training run without a GPU?"""
         return self.compute == "local" or self.modal.gpu == "none"
+
+    @property
+    def billed_as(self) -> str:
+        """What a training runs on, as the ledger and the prices name it."""
+        return "cpu" if self.on_cpu else self.modal.gpu
 
     @property
     def _cpu_reason(self) -> str:

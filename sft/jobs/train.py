@@ -20,6 +20,7 @@ from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Context, Job
 from sft.trainer import Trainer
+from sft.usage import metered
 from sft.weights import torn
 
 MINUTES = 60  # seconds
@@ -45,7 +46,8 @@ class DatasetPlace(BaseModel):
 class TrainArgs(BaseModel):
     """``identity`` is the fingerprint of all that changes the result; ``base_model`` a folder on the models volume.
 
-    ``start_from`` is the training (its identity) whose model is trained on; empty: the base model.
+    ``start_from`` is the training (its identity) whose model is trained on; empty: the base model. ``gpu`` is what the
+    call is billed as, for its note of what it has used.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +60,7 @@ class TrainArgs(BaseModel):
     base_model: str
     start_from: str = ""
     resume: str = "auto"
+    gpu: str = "cpu"
 
 
 def train(args: TrainArgs, context: Context) -> dict[str, Any]:
@@ -75,25 +78,30 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
     with context.lease(run) as lock:
         if (record := records.read_record(run)) is not None:  # finished while this call waited
             return record
-        started = time.time()
-        context.event("start", run=run.name, steps=args.spec.max_steps, engine=args.engine)
-        engine, folders = ENGINES[args.engine], _prepare(args, run, context)
-        resume_from = checkpoints.choose(folders.output, args.resume, args.identity, engine.checkpoint_problems)
-        if resume_from is not None:
-            context.event("resume", checkpoint=resume_from.name)
-        stall, smaller = args.spec.stall_minutes * MINUTES, _smaller(args.spec)
-        trainer = Trainer(context, engine, args.identity, run, lock, stall_seconds=stall, smaller=smaller)
-        command = engine.command(args.spec, folders, resume_from)
-        folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
-        trainer.run(command, folders.output, resume_from)
-        _check_last_step(args, folders, trainer)
-        engine.export(args.spec, folders)
-        model = _collect_model(args, engine, folders, run)
-        record = _record(args, engine, trainer, model, run, started, resume_from)
-        record["call_id"] = context.call_id
-        records.write_record(run, record)
-        context.commit()
-        return record
+        with metered(context.volumes.outputs, context.call_id, args.identity, args.gpu):
+            return _train(args, context, run, lock)
+
+
+def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> dict[str, Any]:
+    started = time.time()
+    context.event("start", run=run.name, steps=args.spec.max_steps, engine=args.engine)
+    engine, folders = ENGINES[args.engine], _prepare(args, run, context)
+    resume_from = checkpoints.choose(folders.output, args.resume, args.identity, engine.checkpoint_problems)
+    if resume_from is not None:
+        context.event("resume", checkpoint=resume_from.name)
+    stall, smaller = args.spec.stall_minutes * MINUTES, _smaller(args.spec)
+    trainer = Trainer(context, engine, args.identity, run, lock, stall_seconds=stall, smaller=smaller)
+    command = engine.command(args.spec, folders, resume_from)
+    folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
+    trainer.run(command, folders.output, resume_from)
+    _check_last_step(args, folders, trainer)
+    engine.export(args.spec, folders)
+    model = _collect_model(args, engine, folders, run)
+    record = _record(args, engine, trainer, model, run, started, resume_from)
+    record["call_id"] = context.call_id
+    records.write_record(run, record)
+    context.commit()
+    return record
 
 
 def _smaller(spec: TrainSpec) -> str:

@@ -25,6 +25,7 @@ from sft.errors import BudgetExceeded, DatasetError, JobDied
 from tasks.calls import running_calls
 from tasks.ledger import read_ledger
 from tasks.promote import champion
+from tasks.usage import read_usage
 from tests.conftest import Dataset
 from tests.support.inbox import inbox, mailbox
 from tests.support.killer import kill_training_after
@@ -240,6 +241,9 @@ def test_a_training_that_dies_resumes_by_itself_and_the_ledger_tells(home: Path)
     first, second = read_ledger(compute)
     assert (first.outcome, second.outcome) == ("completed", "completed")
     assert (first.trained, second.trained, second.training_seconds) == (True, False, 0)
+    calls = list(read_usage(compute, 0))
+    assert [call.ended for call in calls] == [False, True], "the first was killed"
+    assert first.training_seconds == pytest.approx(sum(call.seconds() for call in calls))
     assert first.identity == second.identity == result.identity
     assert first.metrics["tuned"] == result.tuned
     assert (first.steps, first.gpu, first.engine, first.error) == (18, "cpu", "paddleformers", "")

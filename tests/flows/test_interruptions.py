@@ -19,6 +19,7 @@ from prefect.states import Cancelling
 
 from compute.local import LocalCompute
 from sft import checkpoints
+from tasks.usage import read_usage
 from tests.compute.test_local import processes
 
 SFT = str(Path(sys.executable).with_name("sft"))
@@ -116,6 +117,12 @@ def test_a_rerun_after_sigkill_attaches_to_the_same_training_and_ctrl_c_ends_it(
     assert step == logged[-1], "the last step was not saved at the stop"
     assert (checkpoint / checkpoints.MANIFEST).exists()
     assert "run again to resume" in second.log.read_text()
+    told = [json.loads(line) for line in sft(home, "history", "--json").stdout.splitlines()]
+    assert [entry["outcome"] for entry in told] == ["crashed", "cancelled"]
+    assert told[0]["identity"] == told[1]["identity"]
+    (usage,) = read_usage(LocalCompute(home / "state"), 0)
+    assert usage.ended
+    assert told[1]["training_seconds"] == pytest.approx(usage.seconds()), "from the call's start, not the attaching"
 
 
 def test_two_triggers_at_the_same_moment_train_once_and_report_the_same(
@@ -130,6 +137,7 @@ def test_two_triggers_at_the_same_moment_train_once_and_report_the_same(
     (run,) = (home / "state" / "volumes" / "outputs" / "runs").iterdir()
     steps = [line.split('"step": ')[1].split(",")[0] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == [str(step) for step in range(1, 31)], "each step was trained once"
+    assert len(list(read_usage(LocalCompute(home / "state"), 0))) == 1, "it was counted twice"
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "Prefect"])

@@ -1,0 +1,75 @@
+"""What trainings have used: each call keeps one small file on the outputs volume, whoever follows it, or nobody.
+
+A run that is killed, detached or joined by another cannot tell what a training has cost; the training's own job can.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from sft import records
+
+FOLDER = "usage"
+NOTED = 5.0  # seconds between two notes: what a killed call has used is known so exactly
+
+
+class Usage(BaseModel):
+    """One call of a training. Times are Unix times in seconds by the clock of the machine that trains.
+
+    Attributes:
+        gpu: what it is billed as.
+        seen: when it was last known to work.
+        ended: it will not change any more.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    call_id: str
+    identity: str
+    gpu: str
+    began: float
+    seen: float
+    ended: bool = False
+
+    def seconds(self, since: float = 0.0) -> float:
+        """How long it has worked, from ``since`` on."""
+        return max(0.0, self.seen - max(self.began, since))
+
+
+def stamp(moment: float) -> str:
+    """What the name of the file of a call begins with, by when it began: names are in the order of time (UTC)."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(moment))
+
+
+@contextmanager
+def metered(outputs: Path, call_id: str, identity: str, gpu: str) -> Iterator[None]:
+    """Keep the call's file on the outputs volume while the block runs."""
+    began = time.time()
+    usage = Usage(call_id=call_id, identity=identity, gpu=gpu, began=began, seen=began)
+    place = outputs / FOLDER / f"{stamp(began)}-{call_id}.json"
+    stop = threading.Event()
+    _note(place, usage)
+    noting = threading.Thread(target=_keep_noting, args=(place, usage, stop), daemon=True)
+    noting.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        noting.join()
+        _note(place, usage, ended=True)
+
+
+def _keep_noting(place: Path, usage: Usage, stop: threading.Event) -> None:
+    while not stop.wait(NOTED):
+        _note(place, usage)
+
+
+def _note(place: Path, usage: Usage, *, ended: bool = False) -> None:
+    with suppress(OSError):  # the volume is full: the training itself says so, and better
+        records.write_json(place, usage.model_copy(update={"seen": time.time(), "ended": ended}).model_dump())

@@ -1,0 +1,47 @@
+"""What trainings have used, as their calls have noted it (see :mod:`sft.usage`). Nothing here needs Prefect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from compute.base import Compute
+from sft.config import RunConfig
+from sft.usage import FOLDER, Usage, stamp
+from tasks.kept import read_kept
+
+LONGEST = 2 * 86_400  # seconds: a call that began before the time that is asked for may reach into it
+
+
+def read_usage(compute: Compute, since: float) -> Iterator[Usage]:
+    """All calls that worked at or after ``since`` (Unix time in seconds), in the order of their begin."""
+    names = sorted(file.path.rpartition("/")[2] for file in compute.list("outputs", FOLDER))
+    names = [name for name in names if name.endswith(".json") and name >= stamp(since - LONGEST)]
+    for content in read_kept(compute, FOLDER, names, lambda content: bool(content.get("ended"))):
+        try:
+            usage = Usage.model_validate(content)
+        except ValidationError:
+            continue  # of a version that knew other fields
+        if usage.seen >= since:
+            yield usage
+
+
+def month_start() -> float:
+    """When this calendar month began here (Unix time in seconds)."""
+    now = time.localtime()
+    return time.mktime((now.tm_year, now.tm_mon, 1, 0, 0, 0, 0, 0, -1))
+
+
+def month_so_far(config: RunConfig, compute: Compute, but: str = "") -> tuple[float, float]:
+    """(hours, cost) of this month's trainings but the call ``but``, by the configuration's prices.
+
+    A call of a GPU without a price counts as free.
+    """
+    start, hours, cost = month_start(), 0.0, 0.0
+    for usage in read_usage(compute, start):
+        if usage.call_id != but:
+            took = usage.seconds(start) / 3600
+            hours, cost = hours + took, cost + took * (config.budget.hourly(usage.gpu) or 0.0)
+    return hours, cost
