@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.harness import Figure, seconds
 from compute.local import LocalCompute
+from sft import usage
 from tasks.ledger import FOLDER, Entry
 
 RUNS = 10_000
@@ -19,12 +21,18 @@ RUNS = 10_000
 def figures() -> Iterator[Figure]:
     """The newest twenty of 10,000 runs, against ``sft --help``."""
     command = str(Path(sys.executable).with_name("sft"))
+    now = time.time()
     with tempfile.TemporaryDirectory() as name:
-        ledger = LocalCompute(Path(name)).volumes.outputs / FOLDER
+        outputs = LocalCompute(Path(name)).volumes.outputs
+        ledger, used = outputs / FOLDER, outputs / usage.FOLDER
         ledger.mkdir()
+        used.mkdir()
         for number in range(RUNS):
             entry = Entry(id=f"2026{number:04d}-000000-{number:08x}", name="nightly", started=1.7e9 + number)
             (ledger / f"{entry.id}.json").write_text(entry.model_dump_json())
+            began = now - number * 8 * 3600  # three trainings a day: some ninety are of this month
+            call = usage.Usage(call_id=str(number), identity="x", gpu="cpu", began=began, seen=began + 3600, ended=True)
+            (used / f"{usage.stamp(began)}-{number}.json").write_text(call.model_dump_json())
         environment = {**os.environ, "SFT_HOME": name}
         ours = seconds(lambda: subprocess.run([command, "history"], env=environment, check=True, capture_output=True))
         helped = seconds(lambda: subprocess.run([command, "--help"], check=True, capture_output=True))
