@@ -22,6 +22,7 @@ from tasks.ensure_wheel import known_wheel
 from tasks.ledger import read_ledger
 from tasks.stored_dataset import read_stored
 from tasks.train import finished_training
+from tasks.usage import month_so_far
 from tasks.validate_dataset import limits_for
 
 LOOKED = 200  # newest runs among which one like the planned one is looked for
@@ -111,7 +112,20 @@ def _add_training(
 
 
 def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
-    """Hours and cost of ``steps`` steps, by the newest training of the ledger with this engine on this GPU."""
+    """Hours and cost of ``steps`` steps, by the newest training of the ledger with this engine on this GPU; and how
+    much of the month's bound is used.
+    """
+    return _estimate(config, compute, steps) + _month(config, compute)
+
+
+def _month(config: RunConfig, compute: Compute) -> str:
+    bound = config.budget.max_cost_per_month
+    if bound is None:
+        return ""
+    return f"; this month {month_so_far(config, compute)[1]:.2f} of {bound:g} {config.budget.currency}"
+
+
+def _estimate(config: RunConfig, compute: Compute, steps: int) -> str:
     entries = read_ledger(compute, last=LOOKED)
     like = [e for e in entries if e.trained and e.steps and (e.engine, e.gpu) == (config.engine, config.billed_as)]
     if not like:

@@ -112,5 +112,7 @@ def test_the_plan_says_what_a_training_like_the_last_one_would_cost(home: Path) 
     config = load("smoke", ["budget.prices={cpu: 2}", "budget.prices_as_of=2026-11-01"]).config
     told = cost_estimate(config, LocalCompute(home / "state"), 50_000)
     assert told.startswith("about 5 h, 10.00 USD, prices of 2026-11-01")
+    bounded = load("smoke", ["budget.prices={cpu: 2}", "budget.max_cost_per_month=30"]).config
+    assert cost_estimate(bounded, LocalCompute(home / "state"), 50_000).endswith("; this month 0.00 of 30 USD")
     other = load("smoke", ["engine=paddleformers"]).config
     assert "USD" not in cost_estimate(other, LocalCompute(home / "state"), 50_000)
