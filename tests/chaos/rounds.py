@@ -19,12 +19,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from sft import records
+from sft import records, usage
 from sft.checkpoints import listed
 from tests.support.modal_server import RPCS, ModalServer
 
@@ -345,6 +346,10 @@ class Round:
         steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
         if steps != list(range(1, STEPS + 1)):
             say(f"the curve is not each step once: {steps}")
+        notes = sorted((self.outputs() / usage.FOLDER).glob("*.json"))
+        calls = [usage.Usage.model_validate_json(note.read_text()) for note in notes]
+        if any(later.began < earlier.seen - 1 for earlier, later in pairwise(calls)) or not calls:
+            say(f"calls that were billed at the same time, or none: {calls}")
         for starts, resumed in trained(self._logs()):
             if starts != resumed + 1:
                 say(f"trained from step {starts}, although it resumed from {resumed}")
