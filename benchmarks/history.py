@@ -31,8 +31,9 @@ def figures() -> Iterator[Figure]:
             entry = Entry(id=f"2026{number:04d}-000000-{number:08x}", name="nightly", started=1.7e9 + number)
             (ledger / f"{entry.id}.json").write_text(entry.model_dump_json())
             began = now - number * 8 * 3600  # three trainings a day: some ninety are of this month
-            call = usage.Usage(call_id=str(number), identity="x", gpu="cpu", began=began, seen=began + 3600, ended=True)
-            (used / f"{usage.stamp(began)}-{number}.json").write_text(call.model_dump_json())
+            values = {"call_id": str(number), "job": "train", "identity": "x", "gpu": "cpu"}
+            call = usage.Usage.model_validate({**values, "began": began, "seen": began + 3600, "ended": True})
+            (used / call.file).write_text(call.model_dump_json())
         environment = {**os.environ, "SFT_HOME": name}
         ours = seconds(lambda: subprocess.run([command, "history"], env=environment, check=True, capture_output=True))
         helped = seconds(lambda: subprocess.run([command, "--help"], check=True, capture_output=True))

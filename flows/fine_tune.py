@@ -213,7 +213,7 @@ def starting_from(
 
 
 def _spent(config: RunConfig, compute: Compute, args: TrainArgs) -> float:
-    """What this month's other trainings cost; the call that this run would attach to is counted while it works."""
+    """What this month's other calls cost; the call that this run would attach to is counted while it works."""
     return month_so_far(config, compute, but=running_call(compute, training_key(args.identity)))[1]
 
 
@@ -241,7 +241,7 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, budget: Budget,
 def _count(args: TrainArgs, compute: Compute, budget: Budget, entry: Entry, since: float) -> None:
     """How long the training's calls have worked that this run has followed, and what they cost."""
     try:
-        calls = [usage for usage in read_usage(compute, since) if usage.identity == args.identity]
+        calls = [u for u in read_usage(compute, since) if (u.job, u.identity) == ("train", args.identity)]
     except SftError:  # Modal does not answer; that is not what is to be told
         return
     entry.training_seconds = sum(usage.seconds() for usage in calls)

@@ -62,18 +62,18 @@ def _read(
     config: RunConfig, compute: Compute, place: str, images: tuple[str, ...], task: str, said: Said
 ) -> list[tuple[str, dict[str, Any]]]:
     """(Markdown, further facts) of each image."""
-    device = "cpu" if config.on_cpu else "gpu"
+    where = {"device": "cpu" if config.on_cpu else "gpu", "gpu": config.billed_as}
     if task == WHOLE:
-        whole = ParsePagesArgs(model=place, images=images, device=device, layout=_layout(config, compute))
+        whole = ParsePagesArgs(model=place, images=images, layout=_layout(config, compute), **where)
         read = run_job(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
         return [(page["markdown"], {"layout": page["layout"]}) for page in read]
     args = InferArgs(
         model=place,
         images=images,
         prompt=PROMPTS[task],
-        device=device,
         batch_size=config.evaluate.batch_size,
         max_new_tokens=config.evaluate.max_new_tokens,
+        **where,
     )
     texts = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
     return [(pages.markdown(task, text), {"text": text}) for text in texts]

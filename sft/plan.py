@@ -154,6 +154,7 @@ def evaluate_args(config: RunConfig, training: TrainArgs, champion: str = "") ->
         base_model=training.base_model,
         dataset=training.dataset,
         device=training.spec.device,
+        gpu=training.gpu,
         **config.evaluate.model_dump(exclude={"shards"}),
     )
 

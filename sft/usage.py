@@ -1,4 +1,4 @@
-"""What trainings have used: each call keeps one small file on the outputs volume, whoever follows it, or nobody.
+"""What is paid for: each call of a GPU job keeps one small file on the outputs volume, whoever follows it, or nobody.
 
 A run that is killed, detached or joined by another cannot tell what a training has cost; the training's own job can.
 """
@@ -20,9 +20,10 @@ NOTED = 5.0  # seconds between two notes: what a killed call has used is known s
 
 
 class Usage(BaseModel):
-    """One call of a training. Times are Unix times in seconds by the clock of the machine that trains.
+    """One call. Times are Unix times in seconds by the clock of the machine that computes.
 
     Attributes:
+        identity: the training that it is about; empty where it is about none.
         gpu: what it is billed as.
         seen: when it was last known to work.
         ended: it will not change any more.
@@ -31,11 +32,23 @@ class Usage(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     call_id: str
+    job: str
     identity: str
     gpu: str
     began: float
     seen: float
     ended: bool = False
+
+    @classmethod
+    def now(cls, call_id: str, job: str, gpu: str, identity: str = "") -> Usage:
+        """Of a call that begins."""
+        began = time.time()
+        return cls(call_id=call_id, job=job, identity=identity, gpu=gpu, began=began, seen=began)
+
+    @property
+    def file(self) -> str:
+        """Its file's name. Names are in the order of time."""
+        return f"{stamp(self.began)}-{self.call_id}.json"
 
     def seconds(self, since: float = 0.0) -> float:
         """How long it has worked, from ``since`` on."""
@@ -43,16 +56,14 @@ class Usage(BaseModel):
 
 
 def stamp(moment: float) -> str:
-    """What the name of the file of a call begins with, by when it began: names are in the order of time (UTC)."""
+    """What the names of the files of calls begin with that began then (UTC)."""
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(moment))
 
 
 @contextmanager
-def metered(outputs: Path, call_id: str, identity: str, gpu: str) -> Iterator[None]:
+def metered(outputs: Path, usage: Usage) -> Iterator[None]:
     """Keep the call's file on the outputs volume while the block runs."""
-    began = time.time()
-    usage = Usage(call_id=call_id, identity=identity, gpu=gpu, began=began, seen=began)
-    place = outputs / FOLDER / f"{stamp(began)}-{call_id}.json"
+    place = outputs / FOLDER / usage.file
     stop = threading.Event()
     _note(place, usage)
     noting = threading.Thread(target=_keep_noting, args=(place, usage, stop), daemon=True)

@@ -13,7 +13,7 @@ RAISE = "raise the bound and run again: the training resumes from its newest che
 
 @dataclass(frozen=True)
 class Budget:
-    """Bounds of one run: ``hourly`` is the price of an hour, ``spent`` what the month's other trainings cost."""
+    """Bounds of one run: ``hourly`` is the price of an hour, ``spent`` what the month's other calls cost."""
 
     max_hours: float | None
     max_cost: float | None

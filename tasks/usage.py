@@ -1,4 +1,4 @@
-"""What trainings have used, as their calls have noted it (see :mod:`sft.usage`). Nothing here needs Prefect."""
+"""What was paid for, as the calls have noted it (see :mod:`sft.usage`). Nothing here needs Prefect."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def month_start() -> float:
 
 
 def month_so_far(config: RunConfig, compute: Compute, but: str = "") -> tuple[float, float]:
-    """(hours, cost) of this month's trainings but the call ``but``, by the configuration's prices.
+    """(hours, cost) of this month's calls but the call ``but``, by the configuration's prices.
 
     A call of a GPU without a price counts as free.
     """

@@ -231,7 +231,9 @@ class BudgetConfig(Section):
     max_hours: float | None = Field(None, gt=0, description="Longest training in one run (hours); empty: no bound")
     max_cost: float | None = Field(None, gt=0, description="Highest cost of one run's training (currency)")
     max_cost_per_month: float | None = Field(
-        None, gt=0, description="Highest cost of all trainings of a calendar month, by their own notes (currency)"
+        None,
+        gt=0,
+        description="Highest cost of a calendar month, all GPU jobs together; looked at while training (currency)",
     )
     prices: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="Price of each GPU (currency per hour), such as A100-80GB: 2.5"

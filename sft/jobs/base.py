@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from sft.lease import Shared, hold
+from sft.usage import Usage, metered
 from sft.volumes import Volumes
 
 EVENT = "@sft "  # a log line that starts with this is an event as JSON, for whoever follows the job
@@ -43,6 +44,10 @@ class Context:
         """Hold the lease of ``folder`` (see :func:`sft.lease.hold`)."""
         return hold(folder, self.call_id, self.shared)
 
+    def metered(self, job: str, gpu: str, identity: str = "") -> AbstractContextManager[None]:
+        """Note on the outputs volume what the call uses (see :func:`sft.usage.metered`)."""
+        return metered(self.volumes.outputs, Usage.now(self.call_id, job, gpu, identity))
+
     def event(self, kind: str, **values: Any) -> None:
         """Tell whoever follows the job."""
         self.say(EVENT + json.dumps({"event": kind, "time": round(time.time(), 3), **values}))
@@ -61,12 +66,21 @@ def read_event(line: str) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Job(Generic[Args]):
-    """A job's name, the model of its arguments and its body. The result is plain data (JSON types)."""
+    """A job's name, the model of its arguments and its body. The result is plain data (JSON types).
+
+    ``billed``: its calls note what they use, as what their argument ``gpu`` says.
+    """
 
     name: str
     args: type[Args]
     body: Callable[[Args, Context], dict[str, Any]]
+    billed: bool = False
 
     def run(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Check the arguments and run the body."""
-        return self.body(self.args.model_validate(args), context)
+        checked = self.args.model_validate(args)
+        if not self.billed:
+            return self.body(checked, context)
+        values = checked.model_dump(include={"gpu", "identity"})
+        with context.metered(self.name, values["gpu"], values.get("identity", "")):
+            return self.body(checked, context)

@@ -112,4 +112,4 @@ def _equal(texts: Sequence[str], evaluated: Sequence[str | None]) -> int:
     return sum(a == b for a, b in zip(texts, evaluated))
 
 
-CHECK_EXPORT = Job("check_export", CheckExportArgs, check_export)
+CHECK_EXPORT = Job("check_export", CheckExportArgs, check_export, billed=True)

@@ -113,4 +113,4 @@ def _differences(candidate: Judged, reference: Judged) -> dict[str, Any]:
     return {metric: asdict(found) for metric, found in metrics.differences(candidate, reference).items()}
 
 
-EVALUATE = Job("evaluate", EvaluateArgs, evaluate)
+EVALUATE = Job("evaluate", EvaluateArgs, evaluate, billed=True)

@@ -15,7 +15,7 @@ from sft.jobs.base import Context, Job
 class InferArgs(BaseModel):
     """``model`` is models/NAME or a folder on the outputs volume (outputs/runs/IDENTITY/model, …/checkpoint-N).
 
-    ``images`` are paths on the data volume, or absolute.
+    ``images`` are paths on the data volume, or absolute. ``gpu`` is what the call is billed as.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +26,7 @@ class InferArgs(BaseModel):
     device: str
     batch_size: int = 8
     max_new_tokens: int = 2048
+    gpu: str = "cpu"
 
 
 def infer(args: InferArgs, context: Context) -> dict[str, Any]:
@@ -65,4 +66,4 @@ def located(model: str, images: Sequence[str], context: Context) -> tuple[Path, 
     return folder, paths
 
 
-INFER = Job("infer", InferArgs, infer)
+INFER = Job("infer", InferArgs, infer, billed=True)

@@ -19,7 +19,7 @@ NAME = "PaddleOCR-VL-0.9B"  # what inference.yml calls the model
 
 
 class ParsePagesArgs(BaseModel):
-    """``model`` and ``images`` as in :class:`sft.jobs.infer.InferArgs`.
+    """``model``, ``images`` and ``gpu`` as in :class:`sft.jobs.infer.InferArgs`.
 
     ``layout`` is the layout model's folder on the models volume; empty: PaddleOCR fetches it.
     """
@@ -30,6 +30,7 @@ class ParsePagesArgs(BaseModel):
     images: tuple[str, ...]
     device: str
     layout: str = ""
+    gpu: str = "cpu"
 
 
 def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
@@ -68,4 +69,4 @@ def _pipeline(model: Path, device: str, layout: str | None) -> Any:
         raise IntegrityError(f"PaddleOCR cannot load the model: {error}", where=str(model), remedy=remedy) from error
 
 
-PARSE_PAGES = Job("parse_pages", ParsePagesArgs, parse_pages)
+PARSE_PAGES = Job("parse_pages", ParsePagesArgs, parse_pages, billed=True)

@@ -25,7 +25,8 @@ SAID = 64  # rows between two events
 class Comparison(BaseModel):
     """What is compared: ``identity`` is the candidate's training, ``base_model`` a folder on the models volume.
 
-    ``champion`` is the training that the candidate has to beat besides the base; empty where there is none.
+    ``champion`` is the training that the candidate has to beat besides the base; empty where there is none. ``gpu`` is
+    what the call is billed as.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class Comparison(BaseModel):
     batch_size: int
     max_new_tokens: int
     max_rows: int
+    gpu: str = "cpu"
 
     @property
     def models(self) -> tuple[Which, ...]:
@@ -182,4 +184,4 @@ def _read(
     return texts
 
 
-PREDICT = Job("predict", PredictArgs, predict)
+PREDICT = Job("predict", PredictArgs, predict, billed=True)

@@ -20,7 +20,6 @@ from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Context, Job
 from sft.trainer import Trainer
-from sft.usage import metered
 from sft.weights import torn
 
 MINUTES = 60  # seconds
@@ -78,7 +77,7 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
     with context.lease(run) as lock:
         if (record := records.read_record(run)) is not None:  # finished while this call waited
             return record
-        with metered(context.volumes.outputs, context.call_id, args.identity, args.gpu):
+        with context.metered("train", args.gpu, args.identity):
             return _train(args, context, run, lock)
 
 

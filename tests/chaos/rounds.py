@@ -347,7 +347,7 @@ class Round:
         if steps != list(range(1, STEPS + 1)):
             say(f"the curve is not each step once: {steps}")
         notes = sorted((self.outputs() / usage.FOLDER).glob("*.json"))
-        calls = [usage.Usage.model_validate_json(note.read_text()) for note in notes]
+        calls = [u for u in map(usage.Usage.model_validate_json, map(Path.read_text, notes)) if u.job == "train"]
         if any(later.began < earlier.seen - 1 for earlier, later in pairwise(calls)) or not calls:
             say(f"calls that were billed at the same time, or none: {calls}")
         for starts, resumed in trained(self._logs()):

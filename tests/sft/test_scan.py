@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import threading
 from collections import Counter
@@ -11,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -219,7 +219,7 @@ def test_a_forked_worker_that_is_killed_is_the_same_error(dataset: Dataset, monk
     path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"), str(i)) for i in range(3000)])
 
     def kill(*_: object) -> None:
-        for child in psutil.Process().children():
+        for child in multiprocessing.active_children():
             child.kill()
 
     with pytest.raises(SftError, match="was killed") as caught:

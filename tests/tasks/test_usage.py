@@ -17,8 +17,9 @@ CONFIG = load("smoke", ["budget.prices={cpu: 2, A100-80GB: 3}"]).config
 
 
 def noted(compute: LocalCompute, call: str, began: float, hours: float, gpu: str = "cpu") -> None:
-    usage = Usage(call_id=call, identity="i", gpu=gpu, began=began, seen=began + 3600 * hours, ended=True)
-    records.write_json(compute.volumes.outputs / FOLDER / f"{stamp(began)}-{call}.json", usage.model_dump())
+    end = began + 3600 * hours
+    usage = Usage(call_id=call, job="train", identity="i", gpu=gpu, began=began, seen=end, ended=True)
+    records.write_json(compute.volumes.outputs / FOLDER / usage.file, usage.model_dump())
 
 
 def test_the_month_is_the_sum_of_its_calls_each_by_its_own_price(home: Path) -> None:
@@ -40,7 +41,7 @@ def test_a_call_that_works_is_counted_and_one_that_is_killed_keeps_its_last_note
     monkeypatch.setattr("sft.usage.NOTED", 0.05)
     compute = LocalCompute(home / "state")
     before = time.time()
-    with metered(compute.volumes.outputs, "call", "identity", "cpu"):
+    with metered(compute.volumes.outputs, Usage.now("call", "train", "cpu")):
         time.sleep(0.3)
         (working,) = read_usage(compute, before)
         assert not working.ended
