@@ -33,6 +33,7 @@ def figures() -> Iterator[Figure]:
             began = now - number * 8 * 3600  # three trainings a day: some ninety are of this month
             values = {"call_id": str(number), "job": "train", "identity": "x", "gpu": "cpu"}
             call = usage.Usage.model_validate({**values, "began": began, "seen": began + 3600, "ended": True})
+            (used / call.file).parent.mkdir(exist_ok=True)
             (used / call.file).write_text(call.model_dump_json())
         environment = {**os.environ, "SFT_HOME": name}
         ours = seconds(lambda: subprocess.run([command, "history"], env=environment, check=True, capture_output=True))

@@ -47,12 +47,17 @@ class Usage(BaseModel):
 
     @property
     def file(self) -> str:
-        """Its file's name. Names are in the order of time."""
-        return f"{stamp(self.began)}-{self.call_id}.json"
+        """Its file, below FOLDER: a folder for each month, names in the order of time (UTC)."""
+        return f"{month(self.began)}/{stamp(self.began)}-{self.call_id}.json"
 
     def seconds(self, since: float = 0.0) -> float:
         """How long it has worked, from ``since`` on."""
         return max(0.0, self.seen - max(self.began, since))
+
+
+def month(moment: float) -> str:
+    """The name of the folder of calls that began then."""
+    return time.strftime("%Y-%m", time.gmtime(moment))
 
 
 def stamp(moment: float) -> str:

@@ -9,16 +9,18 @@ from pydantic import ValidationError
 
 from compute.base import Compute
 from sft.config import RunConfig
-from sft.usage import FOLDER, Usage, stamp
+from sft.usage import FOLDER, Usage, month, stamp
 from tasks.kept import read_kept
 
-LONGEST = 2 * 86_400  # seconds: a call that began before the time that is asked for may reach into it
+DAY = 86_400  # seconds
+LONGEST = 2 * DAY  # seconds: a call that began before the time that is asked for may reach into it
 
 
 def read_usage(compute: Compute, since: float) -> Iterator[Usage]:
     """All calls that worked at or after ``since`` (Unix time in seconds), in the order of their begin."""
-    names = sorted(file.path.rpartition("/")[2] for file in compute.list("outputs", FOLDER))
-    names = [name for name in names if name.endswith(".json") and name >= stamp(since - LONGEST)]
+    listed = [file.path for folder in _folders(since - LONGEST) for file in compute.list("outputs", folder)]
+    names = sorted(path.removeprefix(f"{FOLDER}/") for path in listed if path.endswith(".json"))
+    names = [name for name in names if name.rpartition("/")[2] >= stamp(since - LONGEST)]
     for content in read_kept(compute, FOLDER, names, lambda content: bool(content.get("ended"))):
         try:
             usage = Usage.model_validate(content)
@@ -26,6 +28,12 @@ def read_usage(compute: Compute, since: float) -> Iterator[Usage]:
             continue  # of a version that knew other fields
         if usage.seen >= since:
             yield usage
+
+
+def _folders(since: float) -> list[str]:
+    """Those of the months from ``since`` on; the one above them where that is long ago."""
+    days = range(int(since // DAY), int(time.time() // DAY) + 2)
+    return sorted({f"{FOLDER}/{month(day * DAY)}" for day in days}) if len(days) < 100 else [FOLDER]
 
 
 def month_start() -> float:

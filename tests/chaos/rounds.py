@@ -213,6 +213,9 @@ class Round:
         """As a power cut."""
         process, _ = self.trigger()
         self.wait(self.draw.uniform(0, 16), process)
+        self._cut_power(process)
+
+    def _cut_power(self, process: subprocess.Popen[bytes]) -> None:
         for victim in below(str(self.home)):
             with suppress(psutil.Error):
                 victim.kill()
@@ -220,14 +223,21 @@ class Round:
 
     def tear_checkpoint(self) -> None:
         """After a power cut the newest checkpoint has lost the end of one of its files."""
-        self.kill_everything()
-        folder = self.run_folder()
-        found = listed(folder / "trainer") if folder else []
-        if found:
+        process, _ = self.trigger()
+        end = time.monotonic() + LONGEST
+        while not self._checkpoints() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        self.wait(self.draw.uniform(0, 3), process)
+        self._cut_power(process)
+        if found := self._checkpoints():
             files = [p for p in sorted(found[-1][1].iterdir()) if p.is_file() and p.stat().st_size]
             torn = self.draw.choice(files)
             os.truncate(torn, self.draw.randrange(torn.stat().st_size))
             self.outcome.faults.append(f"torn {torn.name}")
+
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        folder = self.run_folder()
+        return listed(folder / "trainer") if folder else []
 
     def cancel(self) -> None:
         process, log = self.trigger()
@@ -346,7 +356,7 @@ class Round:
         steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
         if steps != list(range(1, STEPS + 1)):
             say(f"the curve is not each step once: {steps}")
-        notes = sorted((self.outputs() / usage.FOLDER).glob("*.json"))
+        notes = sorted((self.outputs() / usage.FOLDER).rglob("*.json"))
         calls = [u for u in map(usage.Usage.model_validate_json, map(Path.read_text, notes)) if u.job == "train"]
         if any(later.began < earlier.seen - 1 for earlier, later in pairwise(calls)) or not calls:
             say(f"calls that were billed at the same time, or none: {calls}")

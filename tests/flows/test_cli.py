@@ -85,7 +85,7 @@ def test_a_plan_changes_nothing_and_names_the_steps(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stderr
     for step in ("validate-dataset", "ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"):
         assert step in process.stdout
-    assert "700 steps" in process.stdout
+    assert "520 steps" in process.stdout
     assert not (tmp_path / "state" / "datasets").exists()
 
 

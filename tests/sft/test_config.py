@@ -93,7 +93,7 @@ def test_an_override_without_key_or_value_is_refused(setting: str) -> None:
 def test_every_value_tells_its_source() -> None:
     lines = {key: (value, source) for key, value, source in load("smoke", ["train.epochs=3"]).lines()}
     assert lines["train.epochs"] == ("3.0", "--set")
-    assert lines["train.max_steps"] == ("700", "smoke.yaml")
+    assert lines["train.max_steps"] == ("520", "smoke.yaml")
     assert lines["evaluate.examples"] == ("24", "default")
 
 

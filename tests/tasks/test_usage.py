@@ -10,7 +10,7 @@ import pytest
 from compute.local import LocalCompute
 from sft import records
 from sft.config import load
-from sft.usage import FOLDER, Usage, metered, stamp
+from sft.usage import FOLDER, Usage, metered, month, stamp
 from tasks.usage import month_so_far, month_start, read_usage
 
 CONFIG = load("smoke", ["budget.prices={cpu: 2, A100-80GB: 3}"]).config
@@ -54,9 +54,10 @@ def test_a_call_that_works_is_counted_and_one_that_is_killed_keeps_its_last_note
 
 def test_a_torn_note_and_one_of_another_version_are_left_out(home: Path) -> None:
     compute = LocalCompute(home / "state")
-    folder = compute.volumes.outputs / FOLDER
-    folder.mkdir()
+    folder = compute.volumes.outputs / FOLDER / month(time.time())
+    folder.mkdir(parents=True)
     (folder / f"{stamp(time.time())}-torn.json").write_text('{"call_id": "x", "beg')
     (folder / f"{stamp(time.time())}-strange.json").write_text('{"call": 1}')
     noted(compute, "good", time.time() - 10, 0.001)
-    assert [usage.call_id for usage in read_usage(compute, 0)] == ["good"]
+    for since in (0, time.time() - 60):
+        assert [usage.call_id for usage in read_usage(compute, since)] == ["good"]
