@@ -54,7 +54,7 @@ class LocalCompute:
         try:
             with (folder / "log.txt").open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "compute.local_process", str(folder)],
+                    [sys.executable, "-P", "-m", "compute.local_process", str(folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

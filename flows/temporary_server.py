@@ -1,7 +1,7 @@
 """A Prefect server for one command, started beside the imports.
 
 Prefect can start a temporary server itself, but it first imports the whole server into the flow's own process: five
-seconds and 100 MB more (measured). The command is the one that Prefect runs; runs are kept in the same database, so
+seconds and 100 MB more (measured). The server is the one that Prefect runs; runs are kept in the same database, so
 that ``prefect server start`` shows them later. Where there is no database yet, the one with empty tables that ``make``
 left in the environment is copied: to make the tables takes Prefect nine seconds.
 """
@@ -33,17 +33,26 @@ def prefect_api() -> Callable[[], None]:
 
     Returns: a function that waits until the API answers; call it before the first flow.
     """
-    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+    port = _free_port()
+    # Prefect's settings take two seconds to import, in which the server could be on its way.
+    early = None if _may_be_configured() else _start(port)
+    from prefect.settings import PREFECT_API_URL
 
     if PREFECT_API_URL.value():
+        if early is not None:
+            _stop(early)
         return lambda: None
-    lay_tables(PREFECT_API_DATABASE_CONNECTION_URL.value())
-    port = _free_port()
-    process = _start(port)
+    process = early or _start(port)
     # At exit, not before: Prefect sends its last log lines at exit, and what is registered first runs last.
     atexit.register(_stop, process)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     return lambda: _wait(process, port)
+
+
+def _may_be_configured() -> bool:
+    """Is there a sign of a Prefect server in the environment or in a profile? Prefect's settings know for sure."""
+    profiles = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser() / "profiles.toml"
+    return "PREFECT_API_URL" in os.environ or (profiles.exists() and "API_URL" in profiles.read_text())
 
 
 def lay_tables(url: str, tables: Path = TABLES) -> None:
@@ -71,16 +80,22 @@ def _free_port() -> int:
 
 
 def _start(port: int) -> subprocess.Popen[bytes]:
-    import prefect
-
-    application = ["--app-dir", str(Path(prefect.__file__).parent), "--factory", "prefect.server.api.server:create_app"]
-    place = ["--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"]
     return subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", *application, *place],
+        [sys.executable, "-P", "-m", "flows.temporary_server", str(port)],
         env={**os.environ, **ENVIRONMENT},
         start_new_session=True,  # Ctrl-C is for the run, which still has something to tell the server
         preexec_fn=die_with_parent,
     )
+
+
+def serve(port: int) -> None:
+    """The server's process: the tables, then the server until the end."""
+    import uvicorn
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    lay_tables(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    application = "prefect.server.api.server:create_app"
+    uvicorn.run(application, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:
@@ -101,3 +116,7 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
         value=f"exit code {process.poll()}",
         remedy="prefect server start, then prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api",
     )
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +36,17 @@ def handwritten(samples: slice) -> Glyphs:
     Args:
         samples: which of the 1,797 samples, in the order of scikit-learn's file.
     """
-    from sklearn.datasets import load_digits
+    import numpy as np
 
-    data = load_digits()
-    images: NDArray[np.float64] = data.images[samples]
+    # Its file, not load_digits: scikit-learn takes two seconds to import.
+    found = find_spec("sklearn")
+    assert found is not None
+    assert found.origin is not None
+    data: NDArray[np.float64] = np.loadtxt(Path(found.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
     glyphs: Glyphs = {str(digit): [] for digit in range(10)}
-    for image, target in zip(images, data.target[samples]):
-        grey = Image.fromarray((255 - image * (255 / 16)).astype("uint8"))
-        glyphs[str(target)].append(grey.resize((GLYPH, GLYPH), Image.Resampling.BICUBIC))
+    for row in data[samples]:
+        grey = Image.fromarray((255 - row[:-1].reshape(8, 8) * (255 / 16)).astype("uint8"))
+        glyphs[str(int(row[-1]))].append(grey.resize((GLYPH, GLYPH), Image.Resampling.BICUBIC))
     return glyphs
 
 
