@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -214,19 +214,27 @@ def test_a_worker_that_is_killed_is_one_clear_error(dataset: Dataset, monkeypatc
         validate_file(path, DatasetConfig(workers=2))
 
 
-def test_a_forked_worker_that_is_killed_is_the_same_error(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = os.getpid()
+FORKING = """
+import os, signal, sys
+from pathlib import Path
+from sft.config.model import DatasetConfig
+from sft.dataset import scan, validate
+from sft.errors import SftError
+validate.IMAGE_RANGE, ours = 200, os.getpid()
+scan.Reader.scan = lambda self, piece: os.kill(os.getpid(), signal.SIGKILL if os.getpid() != ours else 0)
+try:
+    validate.validate_file(Path(sys.argv[1]), DatasetConfig(workers=2))
+except SftError as error:
+    print(error)
+"""
 
-    def die(self: scan.Reader, piece: workers.Piece) -> None:
-        assert os.getpid() != ours
-        os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(validate, "IMAGE_RANGE", 200)
-    monkeypatch.setattr(scan.Reader, "scan", die)
+def test_a_forked_worker_that_is_killed_is_the_same_error(dataset: Dataset) -> None:
+    """In a process without threads, which a test's is not always."""
     path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"), str(i)) for i in range(9)])
-    with pytest.raises(SftError, match="was killed") as caught:
-        validate_file(path, DatasetConfig(workers=2))
-    assert "dataset.workers=1" in str(caught.value)
+    told = subprocess.run([sys.executable, "-c", FORKING, str(path)], capture_output=True, text=True)
+    assert "was killed" in told.stdout, told.stderr
+    assert "dataset.workers=1" in told.stdout
 
 
 @contextmanager
