@@ -222,19 +222,15 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, budget: Budget,
     before = time.time()
     try:
         training: dict[str, Any] = train(args, compute, budget, config.train.restarts)
-    except BaseException:
+    finally:  # of a training that had finished before no call is found
         _count(args, compute, budget, entry, before)
-        raise
     if "detached" in training:
-        _count(args, compute, budget, entry, before)
         raise Detached(
             "the training runs on",
             value=f"call {training['detached']}",
             remedy="the same command without --detach attaches to it, sft cancel stops it",
         )
     entry.trained = not training["reused"]
-    if entry.trained:
-        _count(args, compute, budget, entry, before)
     return training
 
 

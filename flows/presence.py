@@ -15,7 +15,7 @@ from prefect.states import Crashed
 
 from compute.select import state_folder
 from sft import records
-from sft.processes import here, is_gone
+from sft.processes import here, left_behind
 
 
 def _folder() -> Path:
@@ -36,9 +36,7 @@ def present() -> Iterator[None]:
 def sweep() -> int:
     """Mark the runs Crashed whose process is gone but whose note is still there; returns their number."""
     swept = 0
-    for note in sorted(_folder().glob("*.json")):
-        if not is_gone(records.read_json(note) or {}):
-            continue
+    for note, _ in left_behind(_folder()):
         swept += _mark(note.stem)
         note.unlink(missing_ok=True)
     return swept

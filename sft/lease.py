@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any
 
 from sft import records
 from sft.errors import LeaseHeld
+from sft.processes import repeating
 
 RENEWED = 5.0  # seconds between two heartbeats
 SETTLED = 2.0  # seconds after which a competitor's lease must be visible: his look and his publishing are ms apart
@@ -63,15 +63,11 @@ def hold(folder: Path, call_id: str, shared: Shared | None = None) -> Iterator[l
     try:
         if shared is not None:
             _agree(folder, call_id, shared)
-        stop = threading.Event()
         _renew(folder, call_id)
-        renewer = threading.Thread(target=_keep_renewing, args=(folder, call_id, stop), daemon=True)
-        renewer.start()
         try:
-            yield descriptors
+            with repeating(RENEWED, lambda: _renew(folder, call_id)):
+                yield descriptors
         finally:
-            stop.set()
-            renewer.join()
             (folder / FILE).unlink(missing_ok=True)
     finally:
         for descriptor in descriptors:
@@ -111,8 +107,3 @@ def _held(folder: Path) -> LeaseHeld:
 
 def _renew(folder: Path, call_id: str) -> None:
     records.write_json(folder / FILE, {"call_id": call_id, "heartbeat": time.time()})
-
-
-def _keep_renewing(folder: Path, call_id: str, stop: threading.Event) -> None:
-    while not stop.wait(RENEWED):
-        _renew(folder, call_id)

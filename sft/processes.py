@@ -7,10 +7,13 @@ import fcntl
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from sft import records
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -37,16 +40,35 @@ def kill_tree(pid: int) -> None:
             os.kill(one, signal.SIGKILL)
 
 
+@contextmanager
+def repeating(seconds: float, body: Callable[[], None]) -> Iterator[None]:
+    """Call ``body`` again and again, beside the block, with so many seconds between."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            body()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def here() -> dict[str, Any]:
-    """This process, as a note that :func:`is_gone` understands."""
+    """What a note says of the process that leaves it, for :func:`left_behind`."""
     return {"pid": os.getpid(), "born": _born(os.getpid()), "host": socket.gethostname()}
 
 
-def is_gone(noted: dict[str, Any]) -> bool:
-    """Is the process of the note one of this machine that does not live any more?"""
-    if noted.get("host") != socket.gethostname():
-        return False
-    return not noted.get("born") or _born(noted["pid"]) != noted["born"]
+def left_behind(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Notes (JSON files with what :func:`here` said) of processes of this machine that do not live any more."""
+    for note in sorted(folder.glob("*.json")):
+        said = records.read_json(note) or {}
+        if said.get("host") == socket.gethostname() and (not said.get("born") or _born(said["pid"]) != said["born"]):
+            yield note, said
 
 
 def _born(pid: int) -> str:

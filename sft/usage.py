@@ -5,7 +5,6 @@ A run that is killed, detached or joined by another cannot tell what a training 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from sft import records
+from sft.processes import repeating
 
 FOLDER = "usage"
 NOTED = 5.0  # seconds between two notes: what a killed call has used is known so exactly
@@ -69,21 +69,12 @@ def stamp(moment: float) -> str:
 def metered(outputs: Path, usage: Usage) -> Iterator[None]:
     """Keep the call's file on the outputs volume while the block runs."""
     place = outputs / FOLDER / usage.file
-    stop = threading.Event()
     _note(place, usage)
-    noting = threading.Thread(target=_keep_noting, args=(place, usage, stop), daemon=True)
-    noting.start()
     try:
-        yield
+        with repeating(NOTED, lambda: _note(place, usage)):
+            yield
     finally:
-        stop.set()
-        noting.join()
         _note(place, usage, ended=True)
-
-
-def _keep_noting(place: Path, usage: Usage, stop: threading.Event) -> None:
-    while not stop.wait(NOTED):
-        _note(place, usage)
 
 
 def _note(place: Path, usage: Usage, *, ended: bool = False) -> None:

@@ -21,7 +21,7 @@ from compute.select import state_folder
 from sft import records
 from sft.config import RunConfig
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
-from sft.processes import here, is_gone
+from sft.processes import here, left_behind
 from tasks.kept import read_kept
 
 Outcome = Literal["running", "completed", "failed", "cancelled", "detached", "skipped", "crashed"]
@@ -115,20 +115,23 @@ def recorded(config: RunConfig, compute: Compute) -> Iterator[Entry]:
 
 def keep(entry: Entry) -> None:
     """Note on this machine what is known of a run that works, in case that it is killed."""
-    records.write_json(_note(entry.id), {"process": here(), "entry": entry.model_dump()})
+    records.write_json(_note(entry.id), {**here(), "entry": entry.model_dump()})
+
+
+def _notes() -> Path:
+    return state_folder() / "working"
 
 
 def _note(name: str) -> Path:
-    return state_folder() / "working" / f"{name}.json"
+    return _notes() / f"{name}.json"
 
 
 def _close_crashed(compute: Compute) -> None:
     """Runs of this machine that were killed could not write their entries: they are written now."""
-    for note in sorted(_note("x").parent.glob("*.json")):
-        said = records.read_json(note) or {}
-        if not is_gone(said.get("process", {})) or said["entry"]["compute"] != compute.name:
-            continue
+    for note, said in left_behind(_notes()):
         entry = Entry.model_validate(said["entry"])
+        if entry.compute != compute.name:
+            continue
         entry.outcome, entry.finished = "crashed", time.time()
         entry.error = "the run's process was killed; its training, if it still worked, was left to the next run"
         _write(entry, compute)

@@ -102,7 +102,7 @@ def _begin_and_end(data: bytes) -> bool:
     """Does each line start with { and end with }?"""
     import numpy as np
 
-    array = np.frombuffer(data.removesuffix(b"\n"), np.uint8)
+    array = np.frombuffer(data, np.uint8, len(data) - data.endswith(b"\n"))
     inner = np.flatnonzero(array == ord("\n"))
     if not len(array) or (array[0], array[-1]) != (ord("{"), ord("}")):
         return False
