@@ -17,8 +17,9 @@ import psutil
 
 from benchmarks.harness import Figure, smoke_run
 from benchmarks.sizes import size
-from benchmarks.stand_in import mounts, stand_in
+from benchmarks.stand_in import stand_in
 from tests.support.modal_server import Call, ModalServer
+from tests.support.mounting import CAN_MOUNT
 
 STEPS = size(400, 100)
 SETTINGS = ["compute=modal", "modal.gpu=none", "dataset.digits.train_rows=1000", "dataset.digits.held_out_rows=24"]
@@ -35,7 +36,7 @@ modal.Function.from_name(APP, "predict").spawn({}).get()
 
 def figures() -> Iterator[Figure]:
     """Nothing where mount namespaces are not permitted."""
-    if not mounts():
+    if not CAN_MOUNT:
         return
     with stand_in() as (server, environment, folder):
         command, quiet = smoke_run(folder, SETTINGS)

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator
 
 from benchmarks.harness import Figure, seconds
-from benchmarks.stand_in import mounts, stand_in
+from benchmarks.stand_in import stand_in
+from tests.support.mounting import CAN_MOUNT
 
 BODY = """
 import json, time
@@ -38,7 +39,7 @@ print("OUT", json.dumps([first, cpu / wall]))
 
 def figures() -> Iterator[Figure]:
     """Nothing where mount namespaces are not permitted."""
-    if not mounts():
+    if not CAN_MOUNT:
         return
     with stand_in() as (_, environment, _):
         told = subprocess.check_output([sys.executable, "-c", BODY], env=environment, text=True)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.modal_server import ModalServer
-
-
-def mounts() -> bool:
-    """May containers of the stand-in mount their volumes here? Simulated ones need not."""
-    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from sft.wheels import WHEELS
 from tests.compute.test_local import processes
 from tests.support.modal_runs import SFT, environment, sft
 from tests.support.modal_server import RPCS, ModalServer
+from tests.support.mounting import CAN_MOUNT
 
-CAN_UNSHARE = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 pytestmark = [
-    pytest.mark.skipif(not CAN_UNSHARE, reason="unshare --mount is not permitted here: volumes cannot be mounted"),
+    pytest.mark.skipif(not CAN_MOUNT, reason="unshare --mount is not permitted here: volumes cannot be mounted"),
     pytest.mark.usefixtures("prefect_server"),
 ]
 SETTINGS = [

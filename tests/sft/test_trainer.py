@@ -16,10 +16,10 @@ from sft.errors import TrainingFailed
 from sft.jobs.base import Context
 from sft.trainer import Trainer
 from tests.compute.test_local import processes
+from tests.support.mounting import CAN_MOUNT
 
 SAY = "import time, sys, os, pathlib\ndef say(step, loss): print(%r.format(step=step, loss=loss), flush=True)\n"
 LINE = "loss: {loss}, learning_rate: 0.001, global_step: {step}, interval_steps_per_second: 5.0, ppl: 1"
-CAN_MOUNT = subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
 def trainer(home: Path, script: str, **options: float | str) -> tuple[Trainer, Command, Path]:
