@@ -35,17 +35,17 @@ class Unreadable(Exception):
     """No image of an allowed type."""
 
 
-def read(descriptor: int, size: int, path: str) -> Header:
+def read(head: bytes, descriptor: int, size: int, path: str) -> Header:
     """The header of an open file.
 
     Args:
+        head: the file's first FIRST bytes, all of them where it has fewer.
         size: of the file (bytes).
         path: for what only Pillow can read.
     Raises:
         Unreadable: not an image of an allowed type, or damaged.
         PIL.Image.DecompressionBombError: more pixels than Pillow is willing to handle.
     """
-    head = os.pread(descriptor, FIRST, 0)
     header = _parse(head, descriptor, size)
     if header is None and size > FIRST:
         header = _parse(os.pread(descriptor, MORE, 0), descriptor, size)

@@ -187,21 +187,27 @@ class Scanner:
                 return False
             found.append(result)
         part, limits = self.part, self.options.limits
-        pictures = [limits.image_tokens(fact.width, fact.height) for fact in found]
-        if longest + max(pictures) > limits.max_seq_len:
+        shapes = [fact[:2] for fact in found]
+        sizes = Counter(shapes)
+        cost = {shape: limits.image_tokens(*shape) for shape in sizes}
+        if longest + max(cost.values()) > limits.max_seq_len:
             return False
-        texts = [self._estimate(words, len(words[0]) + len(words[1])) + TEMPLATE for words in zip(prompts, answers)]
+        pictures = [cost[shape] for shape in shapes]
+        texts = self._estimates(prompts, answers)
         part.text_tokens += sum(texts)
         part.image_tokens += sum(pictures)
         part.tokens.update(map(add, texts, pictures))
-        part.widths.update(fact.width for fact in found)
-        part.heights.update(fact.height for fact in found)
-        digests = []
-        for number, (prompt, answer, fact) in enumerate(zip(prompts, answers, found), block.first):
-            digests.append(row_digest(((prompt, answer),), [fact.sha256], _FIRST_TURN))
-            self._odd(number, fact)
-            self._picture(number, fact)
-        part.digests += b"".join(digests)
+        for (width, height), count in sizes.items():
+            part.widths[width] += count
+            part.heights[height] += count
+        part.digests += b"".join(
+            row_digest((turn,), [fact.sha256], _FIRST_TURN) for turn, fact in zip(zip(prompts, answers), found)
+        )
+        plain = 0 if self._folder.bounds.content else 4 * limits.max_pixels
+        for number, fact in enumerate(found, block.first):
+            if fact.warnings or fact.width * fact.height > plain:
+                self._odd(number, fact)
+                self._picture(number, fact)
         return True
 
     def _odd(self, number: int, fact: ImageFacts) -> None:
@@ -210,17 +216,24 @@ class Scanner:
 
     def _picture(self, number: int, fact: ImageFacts) -> None:
         """Is much of an image lost; and its content's key."""
-        if 4 * self.options.limits.max_pixels < fact.width * fact.height:
-            kept = self.options.limits.max_pixels / (fact.width * fact.height)
-            self._add("image-shrunk", number, f"{fact.width} × {fact.height}: {100 * kept:.0f} % of the pixels")
-        if fact.sha256:
-            self.part.pictures += bytes.fromhex(fact.sha256[: 2 * PICTURE])
+        width, height, sha256, _ = fact
+        if 4 * self.options.limits.max_pixels < width * height:
+            kept = self.options.limits.max_pixels / (width * height)
+            self._add("image-shrunk", number, f"{width} × {height}: {100 * kept:.0f} % of the pixels")
+        if sha256:
+            self.part.pictures += bytes.fromhex(sha256[: 2 * PICTURE])
             self.part.picture_places.append(number)
 
     def _estimate(self, answers: Sequence[str], characters: int) -> int:
         """About as many tokens as the answers become, whatever the tokenizer: one for three bytes."""
         joined = "".join(answers)
         return (characters if joined.isascii() else len(joined.encode("utf-8", "surrogatepass"))) // BYTES_PER_TOKEN
+
+    def _estimates(self, prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
+        """The same for each row of one turn, with the template's tokens."""
+        if "".join(answers).isascii() and all(map(str.isascii, set(prompts))):
+            return [(len(prompt) + len(answer)) // BYTES_PER_TOKEN + TEMPLATE for prompt, answer in zip(prompts, answers)]
+        return [self._estimate(words, len(words[0]) + len(words[1])) + TEMPLATE for words in zip(prompts, answers)]
 
     def _line(self, number: int, line: bytes, overlong: bool) -> None:
         if overlong or len(line) > MAX_LINE:

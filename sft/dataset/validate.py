@@ -92,7 +92,7 @@ class Validator:
         """(end of the range, what it came to), in the order of the file."""
         workers = self.config.workers or os.cpu_count() or 1
         # Several pieces for each worker, so that none waits long for the last.
-        share = max(LEAST_RANGE, path.stat().st_size // (4 * workers))
+        share = max(LEAST_RANGE, path.stat().st_size // (16 * workers))
         pieces = ranges(path, min(share, IMAGE_RANGE if options.images else TEXT_RANGE))
         workers = min(workers, len(pieces))
         results = scan_all(path, pieces, options, workers)

@@ -29,7 +29,7 @@ CASES = [(kind, mode) for kind, modes in KINDS.items() for mode in modes]
 def read(path: Path) -> headers.Header:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return headers.read(descriptor, path.stat().st_size, str(path))
+        return headers.read(os.pread(descriptor, headers.FIRST, 0), descriptor, path.stat().st_size, str(path))
     finally:
         os.close(descriptor)
 
