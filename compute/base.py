@@ -32,9 +32,14 @@ class RemoteFile:
 
 
 class Compute(Protocol):
-    """Where jobs run. Whoever has a call id can attach, also after the starter was killed."""
+    """Where jobs run. Whoever has a call id can attach, also after the starter was killed.
+
+    Attributes:
+        pace: seconds between two looks at a call that works for long: as many as a look is dear.
+    """
 
     name: str
+    pace: float
 
     def start(self, job: str, args: dict[str, Any]) -> str:
         """Start a job and return its call id at once.

@@ -33,6 +33,7 @@ class LocalCompute:
     """See :class:`compute.base.Compute`. ``state`` is the folder of all calls and of the three volumes."""
 
     name = "local"
+    pace = 0.5
 
     def __init__(self, state: Path) -> None:
         self.state = state.resolve()

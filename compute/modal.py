@@ -65,6 +65,7 @@ class ModalCompute:
     """See :class:`compute.base.Compute`. The configuration says on which GPU, for how long and with which engine."""
 
     name = "modal"
+    pace = 2.0
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config

@@ -23,7 +23,7 @@ from tasks import calls
 from tasks.signals import held_back
 from tasks.telling import pass_on, tell
 
-POLL, LATER = 0.5, 2.0  # seconds between two looks at a job: in its first minute, and from then on
+SOON, SHARE = 0.1, 0.02  # the wait between two looks at a job: seconds at least, and of the time that it has worked
 AT_ONCE = 16  # calls that are started or stopped side by side: each start asks Modal four times
 ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in the UI?
 
@@ -160,7 +160,7 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
                 if _run_is_cancelling():
                     raise JobCancelled("the run was cancelled in Prefect", where=call_id, remedy=RESUME)
             if not lines:
-                time.sleep(POLL if time.monotonic() - began < 60 else LATER)
+                time.sleep(min(compute.pace, max(SOON, SHARE * (time.monotonic() - began))))
     except (JobCancelled, BudgetExceeded):
         stop(compute, call_id)
         raise

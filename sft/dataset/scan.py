@@ -232,7 +232,8 @@ class Scanner:
     def _estimates(self, prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
         """The same for each row of one turn, with the template's tokens."""
         if "".join(answers).isascii() and all(map(str.isascii, set(prompts))):
-            return [(len(prompt) + len(answer)) // BYTES_PER_TOKEN + TEMPLATE for prompt, answer in zip(prompts, answers)]
+            characters = map(add, map(len, prompts), map(len, answers))
+            return [count // BYTES_PER_TOKEN + TEMPLATE for count in characters]
         return [self._estimate(words, len(words[0]) + len(words[1])) + TEMPLATE for words in zip(prompts, answers)]
 
     def _line(self, number: int, line: bytes, overlong: bool) -> None:
