@@ -6,14 +6,16 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from sft.processes import repeating
 
 REPEATS = 3
 LOOK = 0.5  # seconds between two looks at memory: twenty a second took 40 % of a core from what was measured
@@ -119,15 +121,13 @@ def run(command: Sequence[str], environment: dict[str, str], folder: Path) -> Ra
         subprocess.CalledProcessError: it failed.
     """
     started, peak = time.perf_counter(), [0.0]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        ended = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(process.pid, ended, peak), daemon=True)
-        watcher.start()
+    with (
+        subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+        repeating(LOOK, lambda: _look(process.pid, peak)),
+    ):
         output = process.communicate()[0]
-        ended.set()
-        watcher.join()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output)
     return Ran(time.perf_counter() - started, output, peak[0])
@@ -142,12 +142,9 @@ def smoke_run(folder: Path, settings: Sequence[str]) -> tuple[list[str], dict[st
     return command, {**os.environ, **places, **quiet}
 
 
-def _watch(pid: int, ended: threading.Event, peak: list[float]) -> None:
-    while not ended.wait(LOOK):
-        try:
-            first = psutil.Process(pid)
-            family = [first, *first.children(recursive=True)]
-            sizes = [process.memory_info().rss for process in family if process.is_running()]
-        except psutil.Error:
-            continue
+def _look(pid: int, peak: list[float]) -> None:
+    with suppress(psutil.Error):
+        first = psutil.Process(pid)
+        family = [first, *first.children(recursive=True)]
+        sizes = [process.memory_info().rss for process in family if process.is_running()]
         peak[0] = max(peak[0], sum(sizes) / 1e6)

@@ -13,20 +13,10 @@ from prefect.settings import get_current_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from benchmarks.harness import REPEATS, Figure, Times, run, seconds, smoke_run
+from tests.support.prefect_server import EMPTY_FLOW
 
 SMALL = ["dataset.digits.train_rows=64", "dataset.digits.held_out_rows=24", "train.max_steps=10", "train.save_steps=5"]
 LONG = [*SMALL[:2], "train.max_steps=2000", "train.save_steps=500"]
-EMPTY = """
-from flows.cli import prefect_defaults
-prefect_defaults()
-from flows.temporary_server import prefect_api
-wait = prefect_api()
-from prefect import flow
-@flow
-def nothing(): pass
-wait()
-nothing()
-"""
 
 
 def figures() -> Iterator[Figure]:
@@ -37,7 +27,7 @@ def figures() -> Iterator[Figure]:
         first = run(command, environment, folder)
         again = min((run(command, environment, folder) for _ in range(3)), key=lambda ran: ran.seconds)
         empty = min(
-            (run([sys.executable, "-c", EMPTY], environment, folder) for _ in range(3)), key=lambda r: r.seconds
+            (run([sys.executable, "-c", EMPTY_FLOW], environment, folder) for _ in range(3)), key=lambda r: r.seconds
         )
     beyond = again.seconds - empty.seconds
     yield Figure("unchanged rerun", again.seconds, empty.seconds, "s (empty flow)", "≤ 5 s beyond", beyond <= 5)

@@ -35,7 +35,7 @@ class Compute(Protocol):
     """Where jobs run. Whoever has a call id can attach, also after the starter was killed.
 
     Attributes:
-        pace: seconds between two looks at a call that works for long: as many as a look is dear.
+        pace: seconds between two looks at a call that works for long: the dearer a look, the more.
     """
 
     name: str

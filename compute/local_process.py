@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -14,6 +13,7 @@ from typing import Any
 from sft import jobs, records
 from sft.errors import JobCancelled, SftError, to_wire
 from sft.jobs.base import Context
+from sft.processes import repeating
 from sft.volumes import Volumes
 
 BEAT = 1.0  # seconds
@@ -34,13 +34,6 @@ def run(folder: Path) -> dict[str, Any]:
         return {"ok": False, "error": to_wire(error)}
 
 
-def _beat(folder: Path, stop: threading.Event) -> None:
-    while True:
-        (folder / "heartbeat").touch()
-        if stop.wait(BEAT):
-            return
-
-
 def _cancel(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise JobCancelled("the job was cancelled", value=signal.Signals(number).name)
@@ -51,15 +44,13 @@ def main() -> None:
     folder = Path(sys.argv[1])
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _cancel)
-    stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(folder, stop), daemon=True)
-    beat.start()
+    heart = folder / "heartbeat"
+    heart.touch()
     try:
-        outcome = run(folder)
+        with repeating(BEAT, heart.touch):
+            outcome = run(folder)
     except JobCancelled as error:
         outcome = {"ok": False, "error": to_wire(error)}
-    finally:
-        stop.set()
     records.write_json(folder / "result.json", outcome)
     sys.stdout.flush()
     sys.stderr.flush()

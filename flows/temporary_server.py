@@ -42,7 +42,7 @@ def prefect_api() -> Callable[[], None]:
 
     Returns: a function that waits until the API answers; call it before the first flow.
     """
-    port = _free_port()
+    port = free_port()
     # Prefect's settings take two seconds to import, in which the server could be on its way.
     early = None if _may_be_configured() else _start(port)
     from prefect.settings import PREFECT_API_URL
@@ -82,7 +82,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -203,9 +203,9 @@ class Scanner:
         part.digests += b"".join(
             row_digest((turn,), [fact.sha256], _FIRST_TURN) for turn, fact in zip(zip(prompts, answers), found)
         )
-        plain = 0 if self._folder.bounds.content else 4 * limits.max_pixels
+        shrunk = limits.shrunk
         for number, fact in enumerate(found, block.first):
-            if fact.warnings or fact.width * fact.height > plain:
+            if fact.sha256 or fact.warnings or fact.width * fact.height > shrunk:  # else the two have nothing to say
                 self._odd(number, fact)
                 self._picture(number, fact)
         return True
@@ -217,8 +217,9 @@ class Scanner:
     def _picture(self, number: int, fact: ImageFacts) -> None:
         """Is much of an image lost; and its content's key."""
         width, height, sha256, _ = fact
-        if 4 * self.options.limits.max_pixels < width * height:
-            kept = self.options.limits.max_pixels / (width * height)
+        limits = self.options.limits
+        if width * height > limits.shrunk:
+            kept = limits.max_pixels / (width * height)
             self._add("image-shrunk", number, f"{width} × {height}: {100 * kept:.0f} % of the pixels")
         if sha256:
             self.part.pictures += bytes.fromhex(sha256[: 2 * PICTURE])

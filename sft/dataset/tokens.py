@@ -69,6 +69,11 @@ class Limits:
         return cls(max_seq_len=max_seq_len, tokenizer=str(tokenizer) if tokenizer.is_file() else "", **values)
 
     @property
+    def shrunk(self) -> int:
+        """Of an image with more pixels than these, more than three quarters are lost."""
+        return 4 * self.max_pixels
+
+    @property
     def exact(self) -> bool:
         """Is text counted, not estimated?"""
         return bool(self.tokenizer)

@@ -13,7 +13,6 @@ import pytest
 from tests.support.browser import CHROMIUM, MISSING, Looker, looking
 from tests.support.prefect_server import Server
 
-ROOT = Path(__file__).parents[2]
 ENDED = {"Promoted", "Refused", "Finished", "Completed", "Failed", "Crashed", "Cancelled"}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.temporary_server import TABLES, lay_tables
-from tests.support.prefect_server import ROOT, Server
+from tests.support.prefect_server import EMPTY_FLOW, Server
 
 
 def url(place: Path) -> str:
@@ -51,24 +51,11 @@ def test_without_tables_the_server_makes_them_itself(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-USED = """
-from flows.cli import prefect_defaults
-prefect_defaults()
-from flows.temporary_server import prefect_api
-wait = prefect_api()
-from prefect import flow
-@flow
-def nothing(): return 1
-wait()
-assert nothing() == 1
-"""
-
-
 def test_a_real_server_offers_all_blocks_after_a_temporary_one(home: Path) -> None:
     """The temporary server writes no kinds of blocks down, and must not note that it has: notifications need them."""
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {"PREFECT_HOME": str(home / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    subprocess.run([sys.executable, "-P", "-c", USED], cwd=ROOT, env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", EMPTY_FLOW], env=environment, check=True, timeout=120)
     with Server(home) as server:
         server.wait()
         assert server.ask("POST", "/flow_runs/count") == 1

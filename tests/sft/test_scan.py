@@ -6,10 +6,8 @@ import json
 import random
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from sft.dataset.rules import RULES
 from sft.dataset.tokens import Limits
 from sft.dataset.validate import validate_file
 from sft.errors import SftError
+from sft.processes import repeating
 from tests.conftest import Dataset
 
 TEXTS = st.sampled_from(
@@ -237,17 +236,9 @@ def test_a_forked_worker_that_is_killed_is_the_same_error(dataset: Dataset) -> N
     assert "dataset.workers=1" in told.stdout
 
 
-@contextmanager
-def with_a_thread() -> Iterator[None]:
+def with_a_thread() -> AbstractContextManager[None]:
     """A process with threads, such as a flow's, must not fork."""
-    stop = threading.Event()
-    thread = threading.Thread(target=stop.wait)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return repeating(60, lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import http.server
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import policy
@@ -15,6 +14,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from flows.temporary_server import free_port
 from tests.support.web_server import listening
 
 
@@ -66,9 +66,7 @@ class Mailbox:
 def mailbox() -> Iterator[Mailbox]:
     """Serve a mailbox while the block runs."""
     box = Mailbox()
-    with socket.socket() as probe:  # the controller wants to know its port beforehand
-        probe.bind(("127.0.0.1", 0))
-        box.port = probe.getsockname()[1]
+    box.port = free_port()  # the controller wants to know it beforehand
     controller = Controller(box, hostname="127.0.0.1", port=box.port)
     controller.start()
     try:

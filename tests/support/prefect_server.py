@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,19 +11,29 @@ from typing import Any
 
 import httpx
 
-from flows.temporary_server import lay_tables
+from flows.temporary_server import free_port, lay_tables
 
 ROOT = Path(__file__).parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
+# A program: an empty flow with the temporary server, as ``sft run`` starts them.
+EMPTY_FLOW = """
+from flows.cli import prefect_defaults
+prefect_defaults()
+from flows.temporary_server import prefect_api
+wait = prefect_api()
+from prefect import flow
+@flow
+def nothing(): return 1
+wait()
+assert nothing() == 1
+"""
 
 
 class Server:
     """A Prefect server with its UI, a database and a worker of its own, as the README sets them up."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.home, self.root = home, f"http://127.0.0.1:{port}"
         self.variables = {
             **os.environ,
