@@ -49,7 +49,8 @@ def infer(
             bar = progress.add_task("read", total=None)
             said = lambda done, total: progress.update(bar, completed=done, total=total)  # noqa: E731
             for page, text in read_sources(config, sources, model, task, out, said):
-                say(console, f"{out / page.name}.md: {text.splitlines()[0][:100] if text.strip() else '(empty)'}")
+                done = f" ({', '.join(page.done)})" if page.done else ""
+                say(console, f"{out / page.name}.md: {text.splitlines()[0][:100] if text.strip() else '(empty)'}{done}")
 
     guarded(body)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +16,10 @@ from sft import pages, records
 from sft.config import RunConfig
 from sft.dataset.rules import TASKS
 from sft.download import download
-from sft.errors import InputError
+from sft.errors import InputError, JobError, listed
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
-from sft.pages import Page
+from sft.pages import Found, Page
 from sft.plan import download_args
 from sft.volumes import run_place
 from tasks.ensure_base_model import known_base_model
@@ -28,6 +29,7 @@ from tasks.train import finished_training
 PROMPTS = {task: prompt for prompt, task in TASKS.items()}
 WHOLE = "page"  # the task that reads a page with its layout
 MAX_DOWNLOAD = 500_000_000  # bytes
+SHOWN = 20  # files that a message names
 Said = Callable[[int, int], None]
 
 
@@ -43,19 +45,58 @@ def read_sources(
         task: ocr, table, formula or chart for single elements; page for whole pages through PaddleOCR's parser.
         said: hears how many of how many pages are read.
     Raises:
-        InputError: no such task, model or source.
+        InputError: no such task, model or source, or none of them can be read.
+        JobError: the rest is read, but these files cannot.
     """
     if task != WHOLE and task not in PROMPTS:
         raise InputError("no such task", value=task, remedy=f"use {', '.join((*PROMPTS, WHOLE))}")
     compute = compute_for(config)
     place = model_place(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
-        found = [page for source in sources for page in _pages(source, Path(folder))]
+        found = found_in(sources, Path(folder))
+        if model == "base":
+            _ensure_base(config, compute)
         images = tuple(_on_volume(compute, page.image) for page in found)
         facts = {"task": task, "model": model, "place": place}
         for page, (content, more) in zip(found, _read(config, compute, place, images, task, said)):
             pages.write(out, page, content, {**facts, **more})
             yield page, content
+    if found.broken:
+        text = listed([str(error) for error in found.broken], SHOWN)
+        count = f"{len(found.broken)} file{'s' if len(found.broken) > 1 else ''}"
+        raise JobError(f"{len(found)} pages are read, but {count} could not be:{text}", remedy="see each line's advice")
+
+
+def _ensure_base(config: RunConfig, compute: Compute) -> None:
+    """Fetch the base model, if it is not on the volume yet."""
+    args = download_args(config)
+    if known_base_model(compute, args.folder) is None:
+        run_job(compute, "download_model", args.model_dump())
+
+
+def found_in(sources: Sequence[str], work: Path) -> Found:
+    """The pages of all sources. What one source cannot give is among the broken, if another can.
+
+    Raises:
+        InputError: a source does not exist, or nothing can be read at all.
+    """
+    if missing := [source for source in sources if not _is_address(source) and not Path(source).exists()]:
+        raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
+    found = Found()
+    for source in sources:
+        try:
+            more = _pages(source, work)
+        except InputError as error:
+            found.broken.append(error)
+        else:
+            found += more
+            found.broken += more.broken
+    if not found:
+        if len(found.broken) == 1:
+            raise found.broken[0]
+        text = listed([str(error) for error in found.broken], SHOWN)
+        raise InputError(f"none of the files can be read:{text}", remedy="see each line's advice")
+    return found
 
 
 def _read(
@@ -97,10 +138,7 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
         InputError: there is no such model.
     """
     if model == "base":
-        folder = download_args(config).folder
-        if known_base_model(compute, folder) is None:
-            raise InputError("the base model is not on the volume yet", value=folder, remedy="sft run fetches it")
-        return f"models/{folder}"
+        return f"models/{download_args(config).folder}"
     if model == "champion":
         now = champion(compute, config.name)
         if now is None:
@@ -118,18 +156,21 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
     return f"outputs/{run_place(identity)}/model"
 
 
-def _pages(source: str, work: Path) -> list[Page]:
-    if not source.startswith(("http://", "https://")):
+def _is_address(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _pages(source: str, work: Path) -> Found:
+    if not _is_address(source):
         return pages.pages(Path(source), work)
     name = PurePosixPath(urlsplit(source).path).name or "page"
-    work = work / records.fingerprint(source)[:12]
-    work.mkdir()
-    path = work / name
+    place = work / ".fetched" / records.fingerprint(source)[:12]
+    place.mkdir(parents=True)
+    path = place / name
     download(source, path, max_bytes=MAX_DOWNLOAD)
     if not path.suffix:  # the content says what it is
         path = path.rename(path.with_suffix(".pdf" if path.read_bytes()[:5] == b"%PDF-" else ".png"))
-    found = pages.pages(path, work)
-    return [Page(page.name, page.image, source, page.number) for page in found]
+    return Found(replace(page, source=source) for page in pages.pages(path, work))
 
 
 def _on_volume(compute: Compute, image: Path) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+import os
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,106 +14,163 @@ from typing import Any
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from sft import otsl, records
+from sft.dataset.tokens import MAX_RATIO
 from sft.errors import InputError
+from sft.pictures import as_seen, saved_as_seen
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 DPI = 200  # of a rendered PDF page
 MAX_PAGES = 2000  # of one file
-MAX_PIXELS = 100_000_000  # of one page
+MAX_PIXELS = 100_000_000  # of one image
+DRAWN = 50_000_000  # px of one drawn page: twenty times what the model looks at
+LONGEST = 200  # bytes of a result's name
+ANEW = "open it in a viewer and save it anew"
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page: ``name`` is that of its results, ``image`` the file that is read, ``number`` counts from 1."""
+    """One page: ``name`` is that of its results, ``image`` the file that is read, ``number`` counts from 1.
+
+    ``done``: what was done to it so that the model sees it as a person does (see :mod:`sft.pictures`).
+    """
 
     name: str
     image: Path
     source: str
     number: int = 1
+    done: tuple[str, ...] = ()
 
 
-def pages(source: Path, work: Path) -> list[Page]:
-    """The pages of a file or of all files in a folder; what has to be rendered comes into ``work``.
+class Found(list[Page]):
+    """Pages in order; ``broken`` says which files cannot be read, each with the reason and what to do."""
+
+    def __init__(self, pages: Iterable[Page] = ()) -> None:
+        super().__init__(pages)
+        self.broken: list[InputError] = []
+
+
+def pages(source: Path, work: Path) -> Found:
+    """The pages of a file or of all files in a folder; what has to be rendered or converted comes into ``work``.
+
+    No two pages that were found with the same ``work`` have one name. A file in a folder that cannot be read is among
+    the broken ones; the others are read.
 
     Raises:
-        InputError: there is no such file, it is neither image nor PDF, damaged, protected, or far too large.
+        InputError: there is no such file, it is neither image nor PDF, damaged, protected, or far too large; or there
+            is none to read in the folder.
     """
     if not source.exists():
         raise InputError("no such file or folder", value=str(source), remedy="correct the path")
     if not source.is_dir():
-        return list(_of_file(source, source.stem, work))
+        return Found(_of_file(source, source.stem, work))
+    found = Found()
     files = [p for p in sorted(source.rglob("*")) if p.is_file() and p.suffix.lower() in (*IMAGES, ".pdf")]
-    if not files:
+    for path in files:
+        if path.name.startswith("._"):  # macOS keeps a file's attributes in these
+            continue
+        name = path.relative_to(source).with_suffix("").as_posix().replace("/", "__")
+        try:
+            found += list(_of_file(path, name, work))
+        except InputError as error:
+            found.broken.append(error)
+    if not found and not found.broken:
         raise InputError(
             "no image and no PDF in the folder", value=str(source), remedy=f"known: {', '.join(IMAGES)}, .pdf"
         )
-    found: list[Page] = []
-    for path in files:
-        name = path.relative_to(source).with_suffix("").as_posix().replace("/", "__")
-        found += _of_file(path, name, work)
-    return _distinct(found)
+    return found
 
 
-def _distinct(found: list[Page]) -> list[Page]:
-    """Names of results that would meet (a.png, a.jpg) get their number behind."""
-    seen: dict[str, int] = {}
-    out = []
-    for page in found:
-        seen[page.name] = seen.get(page.name, 0) + 1
-        name = page.name if seen[page.name] == 1 else f"{page.name}-{seen[page.name]}"
-        out.append(Page(name, page.image, page.source, page.number))
-    return out
+def _claimed(work: Path, name: str) -> Path:
+    """A folder in ``work`` of that name, or of the next free one (a, a-2, …): nothing else is called so."""
+    if len(os.fsencode(name)) > LONGEST:
+        name = f"{name[: LONGEST // 4]}-{records.fingerprint(name)[:8]}"
+    for number in itertools.count(1):
+        place = work / (name if number == 1 else f"{name}-{number}")
+        mark = work / ".names" / place.name.casefold()  # disks that ignore case keep both, too
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            mark.mkdir()
+        except FileExistsError:
+            continue
+        return place
+    raise AssertionError("numbers do not end")
 
 
 def _of_file(path: Path, name: str, work: Path) -> Iterator[Page]:
+    place = _claimed(work, name)
     if path.suffix.lower() == ".pdf":
-        yield from _of_pdf(path, name, work)
+        yield from _of_pdf(path, place, work)
         return
     try:
-        with Image.open(path) as image:
-            count = getattr(image, "n_frames", 1)
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError("the image is too large", where=str(path), value=f"{image.width} × {image.height} px")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound follows
+            image = Image.open(path)
+        with image:
+            count, size = getattr(image, "n_frames", 1), image.size
+            _shaped(path, size)
             if count == 1 or image.format != "TIFF":  # an animation is one picture
-                yield Page(name, path, str(path))
+                seen, done = saved_as_seen(path, place)
+                yield Page(place.name, seen, str(path), done=done)
                 return
             _bounded(path, count)
             for number, frame in enumerate(ImageSequence.Iterator(image), 1):
-                yield _saved(frame.convert("RGB"), path, name, number, work)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        remedy = f"known: {', '.join(IMAGES)}, .pdf"
+                upright, done = as_seen(frame)
+                yield _saved(upright, path, place, number, work, done)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        remedy = f"replace the damaged file, or convert it: known are {', '.join(IMAGES)}, .pdf"
         raise InputError(f"it cannot be read as an image: {error}", where=str(path), remedy=remedy) from error
 
 
-def _of_pdf(path: Path, name: str, work: Path) -> Iterator[Page]:
+def _shaped(path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        remedy = f"scale it down: at most {MAX_PIXELS // 10**6} million pixels"
+        raise InputError("the image is too large", where=str(path), value=f"{width} × {height} px", remedy=remedy)
+    if max(size) > MAX_RATIO * min(size):
+        remedy = f"cut it: the model reads images at most {MAX_RATIO} times as long as wide"
+        raise InputError("the image is a ribbon", where=str(path), value=f"{width} × {height} px", remedy=remedy)
+
+
+def _of_pdf(path: Path, place: Path, work: Path) -> Iterator[Page]:
     import pypdfium2
 
     try:
         document = pypdfium2.PdfDocument(path)
-    except pypdfium2.PdfiumError as error:
-        remedy = "open it in a viewer and save it anew, without a password"
-        raise InputError(f"the PDF cannot be opened: {error}", where=str(path), remedy=remedy) from error
+    except (pypdfium2.PdfiumError, OSError) as error:
+        locked = "assword" in str(error)
+        remedy = "save a copy without its password (qpdf --decrypt --password=… IN OUT)" if locked else ANEW
+        raise InputError(
+            f"the PDF cannot be opened: {str(error).rstrip('.')}", where=str(path), remedy=remedy
+        ) from error
     try:
         _bounded(path, len(document))
-        for number, page in enumerate(document, 1):
+        document.init_forms()  # what is filled into a form's fields is drawn, too
+        for number in range(len(document)):
+            page = document[number]
             width, height = page.get_size()  # points, 72 to the inch
-            scale = min(DPI / 72, (MAX_PIXELS / max(width * height, 1)) ** 0.5)
-            yield _saved(page.render(scale=scale).to_pil().convert("RGB"), path, name, number, work)
+            scale = min(DPI / 72, (DRAWN / max(width * height, 1)) ** 0.5)
+            image = page.render(scale=scale).to_pil().convert("RGB")
+            page.close()
+            yield _saved(image, path, place, number + 1, work)
+    except pypdfium2.PdfiumError as error:
+        raise InputError(f"a page of the PDF cannot be drawn: {error}", where=str(path), remedy=ANEW) from error
     finally:
         document.close()
 
 
 def _bounded(path: Path, count: int) -> None:
+    if not count:
+        raise InputError("the file has no pages", where=str(path), remedy=ANEW)
     if count > MAX_PAGES:
         remedy = f"split it: at most {MAX_PAGES} pages a file"
         raise InputError("the file has too many pages", where=str(path), value=str(count), remedy=remedy)
 
 
-def _saved(image: Image.Image, path: Path, name: str, number: int, work: Path) -> Page:
-    work.mkdir(parents=True, exist_ok=True)
-    target = work / f"{name}-p{number:04d}.png"
-    image.save(target)
-    return Page(target.stem, target, str(path), number)
+def _saved(image: Image.Image, path: Path, place: Path, number: int, work: Path, done: tuple[str, ...] = ()) -> Page:
+    target = _claimed(work, f"{place.name}-p{number:04d}")
+    _shaped(path, image.size)
+    image.save(target.with_name(f"{target.name}.png"))
+    return Page(target.name, target.with_name(f"{target.name}.png"), str(path), number, done)
 
 
 def markdown(task: str, text: str) -> str:
@@ -132,5 +192,7 @@ def write(folder: Path, page: Page, content: str, facts: dict[str, Any]) -> tupl
     md, js = folder / f"{page.name}.md", folder / f"{page.name}.json"
     records.write_text(md, content.rstrip() + "\n")
     facts = {"source": page.source, "page": page.number, "markdown": content, **facts}
+    if page.done:
+        facts["picture"] = list(page.done)
     records.write_text(js, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return md, js

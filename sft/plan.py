@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft import metrics, records
+from sft import metrics, pictures, records
 from sft.champions import Champion
 from sft.config import RunConfig
 from sft.dataset.findings import Report
@@ -108,6 +108,7 @@ def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlac
         train_format=report.train.format,
         held_out_format=report.held_out.format,
         fingerprint=report.fingerprint,
+        odd=report.train.odd,
     )
 
 
@@ -121,14 +122,13 @@ def train_args(
         start: the champion whose model is trained on, instead of the base.
     """
     spec, engine = train_spec(config, rows), ENGINES[config.engine]
-    identity = records.fingerprint(
-        {
-            "dataset": place.fingerprint,
-            "base_model": start.model_identity if start else base["identity"],
-            "engine": [engine.name, engine.version],
-            "spec": spec.identity(),
-        }
-    )
+    parts = {
+        "dataset": place.fingerprint,
+        "base_model": start.model_identity if start else base["identity"],
+        "engine": [engine.name, engine.version],
+        "spec": spec.identity(),
+    }
+    identity = records.fingerprint({**parts, "pictures": pictures.VERSION} if place.odd else parts)
     return TrainArgs(
         identity=identity,
         name=config.name,

@@ -12,6 +12,7 @@ from PIL import Image
 from sft.dataset.tokens import Limits
 from sft.engines.cpu_launcher import stub_triton
 from sft.errors import IntegrityError
+from sft.pictures import open_as_seen
 
 END = "<|end_of_sentence|>"  # what the training template puts behind an answer
 
@@ -92,10 +93,7 @@ class Recogniser:
             yield from zip(batch, self._decode([rows[i] for i in batch], max_new_tokens))
 
     def _decode(self, rows: Sequence[tuple[Path, str]], max_new_tokens: int) -> list[str]:
-        images = []
-        for path, _ in rows:
-            with Image.open(path) as image:
-                images.append(image.convert("RGB"))
+        images = [open_as_seen(path) for path, _ in rows]
         texts = [self.prompt(text) for _, text in rows]
         inputs: Any = self._processor(images=images, text=texts, padding=True, return_tensors="pd")
         with self._paddle.no_grad():

@@ -42,5 +42,6 @@ def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
         train_format=record["train"]["format"],
         held_out_format=record["held_out"]["format"],
         fingerprint=record["fingerprint"],
+        odd=record["train"].get("odd"),
     )
     return place, int(record["train"]["rows"])

@@ -11,10 +11,12 @@ class Facts:
     """Lengths are of answers, in characters; widths and heights in px; a Counter is value → rows.
 
     ``text_tokens`` are estimated (one for three bytes), ``image_tokens`` follow from the sizes; ``tokens`` are both.
+    ``odd`` images are those that trainers may see otherwise than a person (see :mod:`sft.pictures`).
     """
 
     rows: int = 0
     images: int = 0
+    odd: int = 0
     bytes: int = 0
     text_tokens: int = 0
     image_tokens: int = 0

@@ -32,7 +32,7 @@ class SplitStats(Facts):
 
     def summary(self) -> dict[str, Any]:
         """The facts as plain data; each Counter of numbers as its smallest, median and largest value."""
-        plain = ("path", "format", "rows", "images", "bytes", "text_tokens", "image_tokens", "fingerprint")
+        plain = ("path", "format", "rows", "images", "odd", "bytes", "text_tokens", "image_tokens", "fingerprint")
         spreads = {key: spread(getattr(self, key)) for key in ("lengths", "widths", "heights", "tokens")}
         return {**{key: getattr(self, key) for key in plain}, "tasks": dict(self.tasks), **spreads}
 

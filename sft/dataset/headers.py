@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
@@ -18,17 +19,24 @@ FIRST = 1 << 14  # bytes read at first: all of a small image, which saves a look
 MORE = 1 << 18  # bytes read where that was not enough: room for an Exif thumbnail and a colour profile
 _PNG_END = b"IEND\xaeB`\x82"
 ORIENTATION = 0x0112  # Exif's tag
+_MODES = {"1": "1 bit", "L": "", "RGB": "", "RGBA": "", "LA": "", "P": "palette", "PA": "palette", "YCbCr": ""}
 
 
 class Header(NamedTuple):
-    """``width`` and ``height`` in px, as stored. ``problem`` is why the pixels may come out otherwise than expected."""
+    """``width`` and ``height`` in px, as stored."""
 
     width: int
     height: int
-    mode: str = ""  # what is unusual about the pixels: "CMYK", "16 bits"
+    mode: str = ""  # what is unusual about the pixels: "CMYK", "16 bits", "palette", …
     animated: bool = False
     orientation: int = 1  # Exif: 1 is upright
     truncated: bool = False
+    alpha: bool = False  # there is transparency, or room for it: only the pixels tell whether any is used
+
+    @property
+    def odd(self) -> bool:
+        """May a trainer see it otherwise than a person? Then :mod:`sft.pictures` looks at its pixels."""
+        return bool(self.mode) or self.orientation != 1 or self.alpha
 
 
 class Unreadable(Exception):
@@ -52,6 +60,20 @@ def read(head: bytes, descriptor: int, size: int, path: str) -> Header:
     return header or _with_pillow(path)
 
 
+def of_file(path: Path) -> Header:
+    """The same of a file that is not open.
+
+    Raises:
+        OSError: it cannot be read.
+        Unreadable, PIL.Image.DecompressionBombError: as :func:`read`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read(os.pread(descriptor, FIRST, 0), descriptor, os.fstat(descriptor).st_size, str(path))
+    finally:
+        os.close(descriptor)
+
+
 def _parse(head: bytes, descriptor: int, size: int) -> Header | None:
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png(head, descriptor, size)
@@ -70,13 +92,14 @@ def _png(head: bytes, descriptor: int, size: int) -> Header | None:
     width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
     if not width or not height:
         return None
-    mode = "16 bits" if head[24] == 16 else ""
+    depth, colour = head[24], head[25]
+    mode = "16 bits" if depth == 16 else "palette" if colour == 3 else "1 bit" if depth == 1 else ""
     end = head.find(b"IDAT")
     before = head[: end if end >= 0 else len(head)]  # acTL and eXIf come before the pixels
     whole = _PNG_END in (head[-64:] if len(head) >= size else os.pread(descriptor, 64, max(0, size - 64)))
     exif = before.find(b"eXIf")
     orientation = _orientation(before[exif + 4 :]) if exif > 0 else 1
-    return Header(width, height, mode, b"acTL" in before, orientation, not whole)
+    return Header(width, height, mode, b"acTL" in before, orientation, not whole, colour >= 4 or b"tRNS" in before)
 
 
 def _jpeg(head: bytes) -> Header | None:
@@ -126,10 +149,11 @@ def _webp(head: bytes, size: int) -> Header | None:
         if head[20] & 0x08:  # Exif comes at the end of the file: Pillow looks for it
             return None
         width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
-        return Header(width, height, "", bool(head[20] & 0x02), 1, truncated)
+        return Header(width, height, "", bool(head[20] & 0x02), 1, truncated, bool(head[20] & 0x10))
     if kind == b"VP8L" and len(head) >= 25 and head[20] == 0x2F:
         bits = int.from_bytes(head[21:25], "little")
-        return Header(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), truncated=truncated)
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        return Header(width, height, truncated=truncated, alpha=bool(bits >> 28 & 1))
     if kind == b"VP8 " and len(head) >= 30 and head[23:26] == b"\x9d\x01\x2a":
         width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
         return Header(width, height, truncated=truncated) if width and height else None
@@ -139,8 +163,11 @@ def _webp(head: bytes, size: int) -> Header | None:
 def _bmp(head: bytes) -> Header | None:
     if int.from_bytes(head[14:18], "little") < 40:
         return None  # the header of OS/2
+    bits = int.from_bytes(head[28:30], "little")
+    if bits <= 8:
+        return None  # a palette: of greys, or of colours
     width, height = (int.from_bytes(head[at : at + 4], "little", signed=True) for at in (18, 22))
-    return Header(width, abs(height)) if width > 0 and height else None
+    return Header(width, abs(height), alpha=bits == 32) if width > 0 and height else None
 
 
 def _with_pillow(path: str) -> Header:
@@ -149,7 +176,8 @@ def _with_pillow(path: str) -> Header:
         try:
             with Image.open(path, formats=IMAGE_TYPES) as image:
                 width, height = image.size
-                mode = "CMYK" if image.mode == "CMYK" else "16 bits" if image.mode.startswith(("I", "F")) else ""
+                mode = "16 bits" if image.mode.startswith(("I", "F")) else _MODES.get(image.mode, image.mode)
+                alpha = image.has_transparency_data
                 orientation = image.getexif().get(ORIENTATION, 1)
                 animated = getattr(image, "n_frames", 1) > 1
         except Image.DecompressionBombError:
@@ -158,7 +186,8 @@ def _with_pillow(path: str) -> Header:
             raise Unreadable(str(error)) from error
         except Exception as error:  # Pillow's plugins raise what they like at hostile bytes (struct.error, EOFError)
             raise Unreadable(f"{type(error).__name__}: {error}") from error
-    return Header(width, height, mode, animated, orientation if isinstance(orientation, int) else 1)
+    turned = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+    return Header(width, height, mode, animated, turned, alpha=alpha)
 
 
 def decode(path: str) -> str:

@@ -26,12 +26,16 @@ _NONE: tuple[Breach, ...] = ()
 
 
 class ImageFacts(NamedTuple):
-    """``width`` and ``height`` in px; ``sha256`` of the file's bytes, empty where nobody asked for it."""
+    """``width`` and ``height`` in px, upright; ``sha256`` of the file's bytes, empty where nobody asked for it.
+
+    ``odd``: trainers may see it otherwise than a person, so that :mod:`sft.pictures` has to look at it.
+    """
 
     width: int
     height: int
     sha256: str
     warnings: tuple[Breach, ...] = ()
+    odd: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,11 @@ class Folder:
         if bounds.decode and (problem := headers.decode(path)):
             return "image-truncated", f"{name}: {problem}"
         digest = _hash(descriptor, head) if bounds.content else ""
-        odd = header.mode or header.animated or header.orientation != 1
-        return ImageFacts(width, height, digest, tuple(_warnings(header, name)) if odd else _NONE)
+        if header.orientation >= 5:  # turned by a quarter
+            width, height = height, width
+        odd = header.odd
+        said = tuple(_warnings(header, name)) if odd or header.animated else _NONE
+        return ImageFacts(width, height, digest, said, odd)
 
 
 def _warnings(header: headers.Header, name: str) -> Iterator[Breach]:

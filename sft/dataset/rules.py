@@ -78,10 +78,18 @@ _RULES = (
         False,
     ),
     Rule("image-shrunk", "the processor keeps a quarter of an image's pixels", "cut it into parts, or scale it", False),
-    Rule("image-mode", "an image is grey or RGB with 8 bits", "convert it: CMYK and 16 bits lose their tones", False),
+    Rule(
+        "image-mode",
+        "an image is grey or RGB with 8 bits",
+        "nothing, where a viewer shows it as it should be: trainer and reader get it as RGB with 8 bits",
+        False,
+    ),
     Rule("image-animated", "an image has one frame", "keep the frame that is meant: only the first is read", False),
     Rule(
-        "image-rotated", "an image lies as it is stored", "rotate the pixels: trainers ignore EXIF orientation", False
+        "image-rotated",
+        "an image lies as it is stored",
+        "nothing, where a viewer shows it upright: it is turned as its Exif says, for trainer and reader",
+        False,
     ),
     Rule("control", "texts have no control or invisible format characters", "remove them", False),
     Rule("replacement", "texts have no U+FFFD", "read the source with its right encoding", False),

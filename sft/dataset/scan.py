@@ -205,18 +205,19 @@ class Scanner:
         )
         shrunk = limits.shrunk
         for number, fact in enumerate(found, block.first):
-            if fact.sha256 or fact.warnings or fact.width * fact.height > shrunk:  # else the two have nothing to say
+            if fact.sha256 or fact.odd or fact.warnings or fact.width * fact.height > shrunk:  # else nothing to say
                 self._odd(number, fact)
                 self._picture(number, fact)
         return True
 
     def _odd(self, number: int, fact: ImageFacts) -> None:
+        self.part.odd += fact.odd
         for rule, value in fact.warnings:
             self._add(rule, number, value)
 
     def _picture(self, number: int, fact: ImageFacts) -> None:
         """Is much of an image lost; and its content's key."""
-        width, height, sha256, _ = fact
+        width, height, sha256 = fact[:3]
         limits = self.options.limits
         if width * height > limits.shrunk:
             kept = limits.max_pixels / (width * height)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -47,6 +49,13 @@ class Context:
     def metered(self, job: str, gpu: str, identity: str = "") -> AbstractContextManager[None]:
         """Note on the outputs volume what the call uses (see :func:`sft.usage.metered`)."""
         return metered(self.volumes.outputs, Usage.now(self.call_id, job, gpu, identity))
+
+    def scratch(self, folder: Path) -> Path:
+        """An empty folder for what only this call needs: ``folder``, or one on a container's own disk instead."""
+        place = folder if self.shared is None else Path(tempfile.gettempdir()) / "sft" / folder.name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        return place
 
     def event(self, kind: str, **values: Any) -> None:
         """Tell whoever follows the job."""

@@ -18,7 +18,7 @@ from sft.jobs.train import DatasetPlace
 from sft.volumes import run_place
 
 Which = Literal["base", "champion", "tuned"]
-DECODING = 2  # how answers are decoded; another version reads again
+DECODING = 3  # how answers are decoded; another version reads again
 SAID = 64  # rows between two events
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,19 @@ from sft.engines import ENGINES
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Context, Job
+from sft.pictures import Converter
 from sft.trainer import Trainer
 from sft.weights import torn
 
 MINUTES = 60  # seconds
+TOGETHER = 1000  # rows whose images are looked at together
 
 
 class DatasetPlace(BaseModel):
-    """``root`` is a folder: absolute on one machine, or a name on the data volume. ``train`` lies in it."""
+    """``root`` is a folder: absolute on one machine, or a name on the data volume. ``train`` lies in it.
+
+    ``odd`` are the training images that :mod:`sft.pictures` has to look at; None where nobody has counted them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,6 +42,7 @@ class DatasetPlace(BaseModel):
     train_format: Format
     held_out_format: Format
     fingerprint: str
+    odd: int | None = None
 
     def folder(self, context: Context) -> Path:
         """The folder as the job sees it."""
@@ -84,7 +91,8 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
 def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> dict[str, Any]:
     started = time.time()
     context.event("start", run=run.name, steps=args.spec.max_steps, engine=args.engine)
-    engine, folders = ENGINES[args.engine], _prepare(args, run, context)
+    engine, converter = ENGINES[args.engine], Converter(context.scratch(run / "work" / "pictures"))
+    folders = _prepare(args, run, context, converter)
     resume_from = checkpoints.choose(folders.output, args.resume, args.identity, engine.checkpoint_problems)
     if resume_from is not None:
         context.event("resume", checkpoint=resume_from.name)
@@ -97,7 +105,8 @@ def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> dic
     engine.export(args.spec, folders)
     model = _collect_model(args, engine, folders, run)
     record = _record(args, engine, trainer, model, run, started, resume_from)
-    record["call_id"] = context.call_id
+    record["call_id"], record["pictures"] = context.call_id, dict(converter.done)
+    converter.remove()
     records.write_record(run, record)
     context.commit()
     return record
@@ -112,7 +121,7 @@ def _smaller(spec: TrainSpec) -> str:
     return f"--set train.max_seq_len={max(64, spec.max_seq_len // 2)} (sft validate --max-seq-len says which rows fit)"
 
 
-def _prepare(args: TrainArgs, run: Path, context: Context) -> Folders:
+def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter) -> Folders:
     """Check the base model and write the training set in the engine's format, with absolute image paths."""
     base = _starting_point(args, context)
     work = run / "work"
@@ -120,9 +129,12 @@ def _prepare(args: TrainArgs, run: Path, context: Context) -> Folders:
     form = ENGINES[args.engine].dataset_format
     train_file = work / f"train.{form}.jsonl"
     root = args.dataset.folder(context)
+    seen = list if args.dataset.odd == 0 else converter.paths
     with train_file.open("wb") as file:
-        for row in engine_rows(root / args.dataset.train, args.dataset.train_format, form):
+        for row in engine_rows(root / args.dataset.train, args.dataset.train_format, form, seen):
             file.write(row + b"\n")
+    if converter.done:
+        context.event("pictures", **converter.done)
     return Folders(base, train_file, run / "trainer", run / "logs", work / "train.yaml")
 
 
@@ -146,13 +158,22 @@ def _starting_point(args: TrainArgs, context: Context) -> Path:
     return base
 
 
-def engine_rows(path: Path, form: Format, target: Format) -> Iterator[bytes]:
-    """The rows of ``path`` as JSON in the ``target`` format; image paths become absolute."""
+def engine_rows(
+    path: Path, form: Format, target: Format, seen: Callable[[list[str]], list[str]] = list
+) -> Iterator[bytes]:
+    """The rows of ``path`` as JSON in the ``target`` format; image paths become absolute.
+
+    Args:
+        seen: the files that a trainer may read instead of the images, many at a time.
+    """
     folder = path.resolve().parent
     write = to_messages if target == "messages" else to_erniekit
-    for sample in read_samples(path, form):
-        images = tuple((str(folder / name), turn) for name, turn in sample.images)
-        yield msgspec.json.encode(write(Sample(images, sample.turns)))
+    samples = read_samples(path, form)
+    while block := list(islice(samples, TOGETHER)):
+        names = iter(seen([str(folder / name) for sample in block for name, _ in sample.images]))
+        for sample in block:
+            images = tuple((next(names), turn) for _, turn in sample.images)
+            yield msgspec.json.encode(write(Sample(images, sample.turns)))
 
 
 def _check_last_step(args: TrainArgs, folders: Folders, trainer: Trainer) -> None:

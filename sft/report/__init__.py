@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from sft import metrics, records
+from sft.pictures import open_as_seen
 from sft.report.curve import loss_curve
 
 if TYPE_CHECKING:
@@ -76,9 +76,8 @@ def render(template: str, *, escape: bool = True, **values: Any) -> str:
 
 def picture(path: Path) -> str:
     """A data URI of the image, scaled down to at most 480 px."""
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-        buffer = io.BytesIO()
-        small.save(buffer, "PNG")
+    small = open_as_seen(path)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -114,7 +114,7 @@ def test_promoted_by_hand_it_reads_pages_and_goes_to_the_hub(home: Path, monkeyp
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("infer", "none.png", "--model", "base"), "the base model is not on the volume yet"),
+        (("infer", "none.png", "--model", "base"), "no such file or folder"),
         (("infer", "none.png"), "there is no champion yet"),
         (("infer", "none.png", "--model", "feed"), "no finished training of that identity"),
         (("infer", "none.png", "--model", "feed/checkpoint-2"), "no such checkpoint"),
