@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,6 +118,11 @@ def saved_as_seen(path: Path, target: Path) -> tuple[Path, tuple[str, ...]]:
         target = target.with_name(f"{target.name}.png")
         seen.save(target, compress_level=1)
     return target, done
+
+
+def told(done: Mapping[str, int]) -> str:
+    """What was done to how many pictures, in words."""
+    return ", ".join(f"{count} × {what}" for what, count in done.items())
 
 
 class Converter:

@@ -15,6 +15,7 @@ from compute.base import Compute
 from compute.records import read_json
 from sft.errors import Detached, JobDied
 from sft.jobs.train import TrainArgs
+from sft.pictures import told
 from sft.report import loss_curve
 from sft.volumes import run_place
 from tasks.budget import Budget
@@ -108,6 +109,8 @@ class _Progress:
             self.check()
         if event["event"] == "resume":
             tell(f"resuming from {event['checkpoint']}")
+        elif event["event"] == "pictures":
+            tell(f"pictures are converted, so that the trainer sees them as a person does: {told(event['done'])}")
         elif event["event"] == "checkpoint":
             self.checkpoint = event["step"]
             tell(f"checkpoint-{event['step']} is complete and verified")

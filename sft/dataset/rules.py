@@ -95,6 +95,19 @@ _RULES = (
     Rule("replacement", "texts have no U+FFFD", "read the source with its right encoding", False),
     Rule("normal-form", "texts are in Unicode's form NFC", "unicodedata.normalize('NFC', text)", False),
     Rule(
+        "placeholder",
+        "texts have no <image>, <video> or <audio> of their own",
+        "write it otherwise, such as [image]: trainers count pictures by it, and drop the row or train on another",
+    ),
+    Rule(
+        "special-token",
+        "texts have none of the model's special tokens, such as </s> or <|end_of_sentence|>",
+        "write it otherwise, such as &lt;/s&gt;: the tokenizer makes it one token, which ends the answer or breaks it",
+    ),
+    Rule(
+        "table-token", "only tables have OTSL's tokens", "use the prompt Table Recognition:, or write them out", False
+    ),
+    Rule(
         "near-empty",
         f"an answer of up to {SHORT} characters has a letter, digit or symbol",
         "write the whole text, or leave the row out",
@@ -109,5 +122,5 @@ _RULES = (
     Rule("leak-row", "no row is in both the training and the held-out set", "take it out of one of them", False),
 )
 # An error that a trainer survives, and every warning, can be raised, lowered or switched off (dataset.rules).
-_FREE = ("tokens",)
+_FREE = ("tokens", "special-token")
 RULES = {rule.id: replace(rule, fixed=rule.error and rule.id not in _FREE) for rule in _RULES}

@@ -163,7 +163,8 @@ class Scanner:
             self.part.text_tokens += self._estimate(answers, sum(lengths))
             self.part.digests += b"".join(map(self._xxh, lines))
         part = self.part
-        if texts.may_breach(block.data, kinds.keys(), answers, min(lengths)):
+        images = len(lines) if self.options.form == "messages" else 0
+        if texts.may_breach(block.data, kinds.keys(), answers, min(lengths), images):
             for number, (prompt, answer) in enumerate(zip(prompts, answers), block.first):
                 self._texts(number, rows.Sample((), ((prompt, answer),)))
         part.lines += len(lines)

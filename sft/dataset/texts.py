@@ -19,6 +19,12 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
 _SIDE = re.compile(r"\\(left|right)(?![a-zA-Z])")
 _ESCAPED = re.compile(r"\\[\\{}]")
 _VISIBLE = re.compile(r"[^\W_]")
+# What trainers count pictures by, what the tokenizer makes one token of, and the tokens of tables. Tokens
+# of places, <|LOC_0|> to <|LOC_1000|>, are answers.
+_PLACEHOLDER = re.compile("<(?:image|video|audio)>")
+_SPECIAL = re.compile(r"<\|(?!LOC_)[^|<>\s]{1,60}\|>|</?s>|<unk>|<pad>|<mask:\d+>")
+_TABLE = re.compile("<(?:[felux]cel|nl)>")
+_MARKS = re.compile(rb"<(?:\||/?s>|unk>|pad>|mask:|video>|audio>|[felux]cel>|nl>)")
 _ESCAPES = (b"\\u", b"\\b", b"\\f")  # in JSON: of characters that a text may be searched for
 _RUNS = 40  # characters of a text that a finding shows
 
@@ -30,17 +36,20 @@ def is_clean(text: str) -> bool:
     return "\ufffd" not in text and not _CONTROL.search(text) and unicodedata.is_normalized("NFC", text)
 
 
-def may_breach(data: bytes, prompts: Set[str], answers: Sequence[str], shortest: int) -> bool:
+def may_breach(data: bytes, prompts: Set[str], answers: Sequence[str], shortest: int, images: int) -> bool:
     """Can any of these rows break a rule of this module? One look at all of them together: most cannot.
 
     Args:
         data: the rows' bytes.
-        prompts: each prompt once.
+        prompts: each prompt once, without the marks of images.
         answers: one for each row, of which the shortest has ``shortest`` characters.
+        images: how many <image> the format asks for.
     """
     if shortest <= SHORT or not prompts <= {"OCR:"}:
         return True
     if b"\\" in data and any(escape in data for escape in _ESCAPES):
+        return True
+    if b"<" in data and (data.count(b"<image>") != images or _MARKS.search(data)):
         return True
     return b"\x7f" in data or not data.isascii()
 
@@ -56,6 +65,13 @@ def hygiene(text: str, where: str) -> Iterator[Breach]:
         composed = unicodedata.normalize("NFC", text)
         at = next((i for i, (a, b) in enumerate(zip(text, composed)) if a != b), 0)
         yield "normal-form", f"{where}: {_around(text, at)}"
+
+
+def marks(text: str, where: str, *, table: bool) -> Iterator[Breach]:
+    """What the trainer's template or the model's tokenizer would not take for text."""
+    for rule, pattern in (("placeholder", _PLACEHOLDER), ("special-token", _SPECIAL), ("table-token", _TABLE)):
+        if (found := pattern.search(text)) and not (table and rule == "table-token"):
+            yield rule, f"{where}: {found[0]}"
 
 
 def _around(text: str, at: int) -> str:
@@ -75,6 +91,8 @@ def breaches(sample: Sample) -> Iterator[Breach]:
         for text, name in ((prompt, f"prompt {number + 1}"), (answer, f"answer {number + 1}")):
             if not is_clean(text):
                 yield from hygiene(text, name)
+            if "<" in text:
+                yield from marks(text, name, table=prompt.strip() == "Table Recognition:")
         if is_near_empty(answer):
             yield "near-empty", repr(answer)
         check = _SYNTAX.get(prompt.strip())

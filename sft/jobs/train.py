@@ -134,7 +134,7 @@ def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter)
         for row in engine_rows(root / args.dataset.train, args.dataset.train_format, form, seen):
             file.write(row + b"\n")
     if converter.done:
-        context.event("pictures", **converter.done)
+        context.event("pictures", done=dict(converter.done))
     return Folders(base, train_file, run / "trainer", run / "logs", work / "train.yaml")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +158,39 @@ def test_a_torn_picture_is_our_error(dataset: Dataset, tmp_path: Path) -> None:
     path = dataset.write("t.jsonl", [dataset.row("torn.png")])
     with pytest.raises(DatasetError, match=r"torn\.png.*--images decode"):
         list(engine_rows(path, "erniekit", "messages", Converter(tmp_path / "pictures").paths))
+
+
+BODY = """
+import json, random, sys
+from sft.engines.cpu_launcher import stub_triton
+stub_triton()
+from paddleformers.datasets.template.mm_plugin import PaddleOCRVLPlugin
+from paddleformers.transformers.paddleocr_vl.image_processor import PaddleOCRVLImageProcessor
+plugin = PaddleOCRVLPlugin("<|IMAGE_PLACEHOLDER|>", None, None)
+processor = PaddleOCRVLImageProcessor(min_pixels=784, max_pixels=18816)
+random.seed(1)
+def trains(path):
+    try:
+        for _ in range(30):  # the augmentation draws lots
+            images = plugin._regularize_images([path], image_max_pixels=18816, image_min_pixels=784,
+                                               image_processor=processor)["images"]
+            processor(images, return_tensors="np")
+    except Exception as error:
+        return str(error) or type(error).__name__
+    return ""
+print("OUT", json.dumps([trains(path) for path in sys.argv[1:]]))
+"""
+
+
+def test_paddleformers_takes_every_converted_picture_and_would_not_take_them_all_as_they_are(tmp_path: Path) -> None:
+    paths = [written(tmp_path, name) for name in CASES]
+    converted = [saved_as_seen(path, tmp_path / "out" / path.name)[0] for path in paths]
+    command = [sys.executable, "-c", BODY, *map(str, [*paths, *converted])]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "OUT" in process.stdout, process.stderr[-3000:]
+    said = json.loads(process.stdout.split("OUT", 1)[1])
+    assert said[len(CASES) :] == [""] * len(CASES)
+    refused = {name for name, error in zip(CASES, said) if error}
+    assert refused >= {"bilevel.png", "palette.png"}, (
+        "PaddleFormers takes them by now: look whether converting is needed"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sft.config.model import DatasetConfig
@@ -39,15 +41,55 @@ def found(dataset: Dataset, answer: str, task: str = "ocr", config: DatasetConfi
         ("cafe\u0301", "normal-form"),
         ("---", "near-empty"),
         ("…", "near-empty"),
+        ("see ![figure 3](<image>) below", "placeholder"),
+        ("press play: <video>", "placeholder"),
+        ("the end</s> and more", "special-token"),
+        ("<s>struck out</s>", "special-token"),
+        ("<|end_of_sentence|>tail", "special-token"),
+        ("<|IMAGE_PLACEHOLDER|>", "special-token"),
+        ("left <fcel> right", "table-token"),
     ],
 )
 def test_bad_texts(dataset: Dataset, answer: str, rule: str) -> None:
     assert found(dataset, answer) == {rule: 1}
 
 
+def test_a_token_is_found_however_json_writes_it(dataset: Dataset) -> None:
+    row = json.dumps(dataset.row(dataset.image("a.png"), "the end</s> and more")).replace("<", "\\u003c")
+    report = validate_file(dataset.write("t.jsonl", [row.encode()]), DatasetConfig())
+    assert report.counts == {"special-token": 1}
+
+
+def test_an_image_mark_in_an_answer_is_found_in_the_messages_format_too(dataset: Dataset) -> None:
+    name = dataset.image("a.png")
+    turn = [{"role": "user", "content": "<image>OCR:"}, {"role": "assistant", "content": "a picture <image> of it"}]
+    good = [turn[0], {"role": "assistant", "content": "nothing but words"}]
+    rows = [{"messages": each, "images": [name]} for each in (good, turn, good)]
+    for images in (True, False):
+        report = validate_file(dataset.write("t.jsonl", rows), DatasetConfig(), images=images)
+        assert [(f.rule, f.where.rsplit(":", 1)[1]) for f in report.shown if f.rule != "duplicate"] == [
+            ("placeholder", "2")
+        ]
+
+
 @pytest.mark.parametrize(
     "answer",
-    ["বাংলা লেখা", "日本語\tです", "نص عربي", "می\u200cخواهم", "क्\u200dष", "line\nline", "+", "€", "½", "7", "-" * 20],
+    [
+        "বাংলা লেখা",
+        "日本語\tです",
+        "نص عربي",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "line\nline",
+        "+",
+        "€",
+        "½",
+        "7",
+        "-" * 20,
+        "a < b",
+        "<b>bold</b>",
+        "<|LOC_12|>",
+    ],
 )
 def test_good_texts(dataset: Dataset, answer: str) -> None:
     assert found(dataset, answer) == {}
