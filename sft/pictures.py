@@ -54,7 +54,7 @@ def as_seen(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         done.append(DEEP)
     if upright.has_transparency_data:
         clear = upright.convert("RGBA")
-        if clear.getextrema()[3][0] < 255:
+        if clear.getchannel("A").histogram()[255] < clear.width * clear.height:
             done.append(CLEAR)
             paper = Image.new("RGBA", clear.size, "white")
             return Image.alpha_composite(paper, clear).convert("RGB"), tuple(done)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ CASES = {
 
 def written(folder: Path, name: str) -> Path:
     image = CASES[name][0]()
-    options = {"exif": image.getexif()} if name.startswith("rotated") else {}
+    options: dict[str, Any] = {"exif": image.getexif()} if name.startswith("rotated") else {}
     options |= {"lossless": True} if name.endswith("webp") else {}
     image.save(folder / name, **options)
     return folder / name
