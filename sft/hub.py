@@ -14,11 +14,13 @@ from sft.errors import InputError, IntegrityError, TransientError
 TOKEN = "modal secret create huggingface HF_TOKEN=hf_… (on one machine: export HF_TOKEN=hf_…)"
 
 
-def fetch_snapshot(repo: str, revision: str, folder: Path) -> str:
-    """Fetch all files of ``repo`` at ``revision`` into ``folder``; returns the commit (40 hex digits).
+def fetch_snapshot(repo: str, revision: str, folder: Path, only: list[str] | None = None) -> str:
+    """Fetch the files of ``repo`` at ``revision`` into ``folder``; returns the commit (40 hex digits).
 
     Files that have arrived whole before are not fetched again. The token is read from HF_TOKEN by the library.
 
+    Args:
+        only: names of files, where not all are wanted.
     Raises:
         InputError: no such repository or revision, or it is gated and the token is missing or not allowed.
         IntegrityError: a file does not have the hash that the Hub names; it is removed.
@@ -29,8 +31,10 @@ def fetch_snapshot(repo: str, revision: str, folder: Path) -> str:
     with translated(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
         commit = str(info.sha)
-        snapshot_download(repo, revision=commit, local_dir=folder)
+        snapshot_download(repo, revision=commit, local_dir=folder, allow_patterns=only)
     for file in info.siblings or []:
+        if only is not None and file.rfilename not in only:
+            continue
         path = folder / file.rfilename
         expected = file.lfs.sha256 if file.lfs else file.blob_id
         found = records.hash_file(path) if file.lfs else git_blob_hash(path)

@@ -10,6 +10,7 @@ from sft import metrics, pictures, records
 from sft.champions import Champion
 from sft.config import RunConfig
 from sft.dataset.findings import Report
+from sft.dataset.packing import Amount, packs
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError
@@ -59,13 +60,20 @@ class DatasetFiles:
         return cls(root, train, held_out)
 
 
-def train_spec(config: RunConfig, rows: int) -> TrainSpec:
+def passes(config: RunConfig, amount: Amount) -> float:
+    """Forward passes in which the engine sees each row once."""
+    if ENGINES[config.engine].packs:
+        return packs(amount, config.train.batch_size, config.train.max_seq_len)
+    return amount.rows / config.train.batch_size
+
+
+def train_spec(config: RunConfig, amount: Amount) -> TrainSpec:
     """The resolved hyperparameters: ``auto`` becomes numbers.
 
     Args:
-        rows: rows of the training set.
+        amount: what the training set amounts to.
     """
-    steps = config.train.steps(rows)
+    steps = config.train.steps(passes(config, amount))
     same = config.train.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume", "restarts"})
     return TrainSpec(
         **same,
@@ -113,7 +121,7 @@ def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlac
 
 
 def train_args(
-    config: RunConfig, place: DatasetPlace, rows: int, base: dict[str, Any], start: Champion | None = None
+    config: RunConfig, place: DatasetPlace, amount: Amount, base: dict[str, Any], start: Champion | None = None
 ) -> TrainArgs:
     """Arguments of the job train, with the run's identity.
 
@@ -121,7 +129,7 @@ def train_args(
         base: the base model's record.
         start: the champion whose model is trained on, instead of the base.
     """
-    spec, engine = train_spec(config, rows), ENGINES[config.engine]
+    spec, engine = train_spec(config, amount), ENGINES[config.engine]
     parts = {
         "dataset": place.fingerprint,
         "base_model": start.model_identity if start else base["identity"],

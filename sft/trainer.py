@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from sft import checkpoints
+from sft import checkpoints, failures
+from sft.dropped import LeftOut
 from sft.engines.base import Command, Engine, Progress
 from sft.errors import TrainingFailed
 from sft.events import EVENTS, Board
@@ -25,18 +26,12 @@ from sft.jobs.base import Context
 from sft.processes import die_with_parent, kill_tree
 
 TAIL = 15  # lines of the trainer's output that an error shows
+SEARCHED = 60  # lines that are searched for what they mean: a launcher adds its own at the end
 GRACE = 4.5  # seconds between SIGTERM and SIGKILL: the trainer may save a checkpoint in them
 DIVERGED = 20  # progress lines whose mean loss is compared with the best mean of as many
 TIMES = 2.0  # how much worse that may be
 ROOM = 1.5  # checkpoints that must have room on the volume
 METRICS = "metrics.jsonl"
-
-# What the trainer's last words mean, and what to change.
-_MEMORY = ("out of memory", "resourceexhausted", "cannot allocate memory")
-_REMEDIES = (
-    ("no space left", "free room on the outputs volume, or lower train.save_total_limit"),
-    ("modulenotfounderror", "the environment of the engine is incomplete: make it anew"),
-)
 
 
 class Trainer:
@@ -52,6 +47,7 @@ class Trainer:
         *,
         stall_seconds: float = math.inf,
         smaller: str = "",
+        left_out: LeftOut | None = None,
     ) -> None:
         self.context = context
         self.engine = engine
@@ -62,6 +58,7 @@ class Trainer:
         self.tail: deque[str] = deque(maxlen=200)
         self.stall_seconds = stall_seconds
         self.smaller = smaller or "train in smaller batches"
+        self.left_out = left_out or LeftOut(engine.left_out, rows=1, bound=math.inf)
         self.ended_by_itself = False
         self.watch_progress: Callable[[], None] = lambda: None
         self._losses: list[tuple[int, float]] = []
@@ -141,7 +138,11 @@ class Trainer:
     def _read(self, line: str, metrics: IO[str], output: Path, sealer: ThreadPoolExecutor) -> None:
         progress = self.engine.progress(line)
         if progress is None:
+            step = self.last.step if self.last else 0
+            if self.left_out.read(line, step) and self.left_out.times.bit_count() == 1:  # told at 1, 2, 4, 8, …
+                self.context.event("left-out", **self.left_out.as_dict(step))
             return
+        self.left_out.packed(line)
         self.last = progress
         self.watch_progress()
         if not math.isfinite(progress.loss):
@@ -149,7 +150,7 @@ class Trainer:
                 "the loss is no longer a number",
                 where=f"step {progress.step}",
                 value=str(progress.loss),
-                remedy="lower train.learning_rate or raise train.warmup_steps, then run again",
+                remedy=failures.LEARNING_RATE,
             )
         self._losses.append((progress.step, progress.loss))
         self._check_divergence(progress.step)
@@ -202,7 +203,7 @@ class Trainer:
                 "the loss diverges",
                 where=f"step {step}",
                 value=f"mean {means[-1]:.3f} of the last {DIVERGED} lines, {min(means):.3f} at best",
-                remedy="lower train.learning_rate or raise train.warmup_steps, then run again",
+                remedy=failures.LEARNING_RATE,
             )
 
     def _stalled(self) -> TrainingFailed:
@@ -215,17 +216,16 @@ class Trainer:
         )
 
     def _failure(self, code: int) -> TrainingFailed:
-        told = [line for line in self.tail if "DEBUG" not in line and line.strip()][-TAIL:]
-        text = "\n".join(told)
+        told = [line for line in self.tail if "DEBUG" not in line and line.strip()]
         found = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        remedy = next((advice for words, advice in _REMEDIES if words in text.lower()), "see the last lines above")
-        if code == -signal.SIGKILL or any(words in text.lower() for words in _MEMORY):
-            remedy = (
-                f"it ran out of memory: {self.smaller}"
-                if code != -signal.SIGKILL
-                else f"if memory ran out, {self.smaller}"
-            )
-        return TrainingFailed(f"the trainer ended with an error; its last lines:\n{text}\n", value=found, remedy=remedy)
+        meaning, remedy = failures.explain("\n".join(told[-SEARCHED:]), code, self.smaller)
+        text = "\n".join(told[-TAIL:])
+        return TrainingFailed(
+            f"{meaning or 'the trainer ended with an error'}; its last lines:\n{text}\n",
+            where=f"step {self.last.step}" if self.last else "no step",
+            value=found,
+            remedy=remedy,
+        )
 
 
 class Watch:

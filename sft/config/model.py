@@ -135,6 +135,13 @@ class TrainConfig(Section):
     stall_minutes: float = Field(
         60, gt=0, le=1440, description="A training without a progress line for so long is stopped (minutes; beside)"
     )
+    dropped_rows: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Share of the rows that the trainer may leave out (too long, unreadable); above it the training "
+        "stops (beside)",
+    )
     restarts: int = Field(
         2, ge=0, le=20, description="How often a training that died or ran into its time limit resumes by itself"
     )
@@ -150,16 +157,18 @@ class TrainConfig(Section):
             raise ValueError(f"min_learning_rate {self.min_learning_rate} exceeds learning_rate {self.learning_rate}")
         return self
 
-    def steps(self, rows: int, gpus: int = 1) -> int:
-        """Optimiser steps: ``max_steps``, or D·E / (G·B·A) rounded up (the formula of ERNIEKit's OCR-VL guide).
+    def steps(self, passes: float, gpus: int = 1) -> int:
+        """Optimiser steps: ``max_steps``, or P·E / (G·A) rounded up: with P = D / B rows the formula of ERNIEKit's
+        OCR-VL guide.
 
         Args:
-            rows: rows of the training set (D).
+            passes: forward passes that are one epoch (P): packs, or rows by batch_size.
             gpus: number of devices (G).
         """
         if self.max_steps != "auto":
             return self.max_steps
-        return max(1, math.ceil(rows * self.epochs / (gpus * self.batch_size * self.gradient_accumulation_steps)))
+        # What the estimate of packs leaves behind the point is no step more.
+        return max(1, math.ceil(round(passes * self.epochs / (gpus * self.gradient_accumulation_steps), 6)))
 
     def warmup(self, steps: int) -> int:
         """Warm-up steps: as given, or 1 % of ``steps`` rounded up."""

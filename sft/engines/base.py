@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from sft.dataset.rows import Format
+from sft.paths import told
 from sft.weights import torn
 
 
@@ -40,10 +41,11 @@ class TrainSpec(BaseModel):
     save_total_limit: int
     logging_steps: int
     stall_minutes: float = 60
+    dropped_rows: float = 0.005
 
     def identity(self) -> dict[str, Any]:
         """What changes the result: everything but the device and how often is logged and saved."""
-        beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes"}
+        beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes", "dropped_rows"}
         return {key: value for key, value in self.model_dump().items() if key not in beside}
 
 
@@ -56,6 +58,11 @@ class Folders:
     output: Path  # checkpoint-N folders and, at the end, the model
     logs: Path  # TensorBoard or VisualDL event files
     config: Path  # the file that the engine's command reads
+
+    def told(self, work: Path) -> Folders:
+        """The same as a trainer whose working folder is ``work`` is told them (see :func:`sft.paths.told`)."""
+        given = (self.base_model, self.train_file, self.output, self.logs, self.config)
+        return Folders(*(told(path, work) for path in given))
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,9 @@ class Engine(Protocol):
     name: str
     version: str  # of the trainer's package or commit: part of the run's identity
     dataset_format: Format
+    packs: bool  # a forward pass holds rows up to max_seq_len tokens, batch_size at most; else batch_size whole rows
+    enlarges: float  # by how much its augmentation may lengthen an image's sides; 1: not at all
+    left_out: re.Pattern[str]  # in its output: a row that it leaves out; the group ``why`` says the reason
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """The training's command, its environment and its config file."""

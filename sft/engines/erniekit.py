@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sft import dropped
 from sft.dataset.rows import Format
 from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
 
@@ -21,6 +22,9 @@ class ErnieKit:
     name = "erniekit"
     version = ERNIE_COMMIT
     dataset_format: Format = "erniekit"
+    packs = True
+    enlarges = 1.0
+    left_out = dropped.ERNIEKIT
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """``erniekit train CONFIG``; everything stands in the config file, nothing is overridden behind it."""

@@ -23,16 +23,16 @@ def test_each_profile_loads(profile: str) -> None:
 
 def test_the_full_profile_has_the_figures_of_erniekits_guide() -> None:
     train = load("full").config.train
-    assert train.steps(rows=29_632) == 926  # the Bengali set
+    assert train.steps(29_632 / 8) == 926  # the Bengali set
     assert train.warmup(926) == 10
     assert (train.learning_rate, train.min_learning_rate, train.batch_size) == (5e-6, 5e-7, 8)
     assert (train.gradient_accumulation_steps, train.max_seq_len, train.save_steps) == (8, 16384, 200)
 
 
 def test_steps_given_are_taken_and_a_tiny_set_trains_at_least_one() -> None:
-    assert TrainConfig(max_steps=7).steps(rows=10**6) == 7
-    assert TrainConfig().steps(rows=1) == 1
-    assert TrainConfig(epochs=3).steps(rows=640, gpus=2) == 15
+    assert TrainConfig(max_steps=7).steps(10**6) == 7
+    assert TrainConfig().steps(1 / 8) == 1
+    assert TrainConfig(epochs=3).steps(640 / 8, gpus=2) == 15
 
 
 def test_all_errors_are_reported_at_once_with_key_value_and_what_is_allowed() -> None:

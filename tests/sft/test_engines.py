@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sft.config import load
+from sft.dataset.packing import Amount
 from sft.engines import ENGINES
 from sft.engines.base import Folders, TrainSpec
 from sft.plan import train_spec
@@ -20,7 +21,7 @@ LINE = (
 
 
 def spec(profile: str, *settings: str) -> TrainSpec:
-    return train_spec(load(profile, settings).config, rows=29_632)
+    return train_spec(load(profile, settings).config, Amount(29_632))
 
 
 @pytest.mark.parametrize("name", ENGINES)
