@@ -25,6 +25,7 @@ from sft.plan import DatasetFiles, wheel_args
 from sft.wheels import CUDNN95, WHEELS
 from tasks.ensure_wheel import known_wheel
 from tasks.upload_data import upload as send
+from tasks.validate_dataset import limits_for
 
 Say = Callable[[str], None]
 
@@ -111,9 +112,9 @@ def put_dataset(train: Path, held_out: Path, say: Say) -> str:
         DatasetError: the dataset is broken; nothing was sent.
     """
     config = _config("erniekit")
-    report = validate(train, held_out, config.dataset)
-    report.check()
     compute, files = ModalCompute(config), DatasetFiles.of(train, held_out)
+    report = validate(train, held_out, config.dataset, limits_for(config, compute, say))
+    report.check()
     count = send(files, report, compute, say)
     place = compute.dataset_root(files.root, report.fingerprint)
     return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"

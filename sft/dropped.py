@@ -21,22 +21,25 @@ PADDLEFORMERS = re.compile(
     r"|Warning: Error processing example(?: in worker)?, skipping\. Error: (?P<error>.*)"
     r"|preprocess data error: (?P<unread>.*?), data: "
 )
-# ERNIEKit, ernie/dataset/vl_sft_reader/vl_sft_dataset_json.py: whatever a row raises is logged with its traceback, in
-# which this frame comes once; then the row is left out. A row of several turns is cut at a turn's end instead.
+# ERNIEKit, ernie/dataset/vl_sft_reader/vl_sft_dataset_json.py: whatever a row raises is logged with a traceback, in
+# which this frame comes once; then the row is left out. What was wrong with it says the error before, if there is one.
+# A row of several turns is cut at a turn's end instead.
 ERNIEKIT = re.compile(
-    r"vl_sft_dataset_json\.py\", line \d+, in (?P<why>example_to_feature_stage3)"
+    r"vl_sft_dataset_json\.py\", line \d+, in (?P<frame>example_to_feature_stage3)"
     r"|(?P<cut>truncate data from) \d+ to \d+"
 )
 _WORDS = {
     "data is deleted by truncation strategy": "longer than max_seq_len",
+    "The data is too long": "longer than max_seq_len",
     "This data is too long": "longer than max_seq_len",
     "truncate data from": "longer than max_seq_len and cut",
     "all labels set to": "no answer left to learn",
     "The length of encoded assistant tokens is 0": "an empty answer",
-    "example_to_feature_stage3": "too long, or not to be read: the log has the trainer's error",
+    "example_to_feature_stage3": "not to be read: the log has the trainer's error",
 }
 SHOWN = 80  # characters of a trainer's own words
 # ERNIEKit's progress line names the rows of the step's last pack.
+_ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): (.*)")
 _PACK = re.compile(r"\bdata_id: (\d+(?:-\d+)*)")
 
 
@@ -61,6 +64,7 @@ class LeftOut:
         """
         self.times = 0
         self._packs = self._packed = 0
+        self._error = ""  # the last one whose traceback was seen
         self.why: Counter[str] = Counter()
         self._words, self._rows, self._bound = words, rows, bound
         self._rows_per_pack, self._rows_per_step = rows_per_pass, rows_per_pass * passes_per_step
@@ -71,11 +75,15 @@ class LeftOut:
         Raises:
             TrainingFailed: more rows are left out than may be.
         """
+        if error := _ERROR.match(line):
+            self._error = error[1]
         found = self._words.search(line)
         if found is None:
             return False
         self.times += 1
         said = next(text for text in found.groups() if text is not None)
+        if "frame" in found.groupdict() and found["frame"]:
+            said, self._error = self._error or said, ""
         self.why[next((ours for theirs, ours in _WORDS.items() if said.startswith(theirs)), said[:SHOWN])] += 1
         if self.times > self._bound * self._rows * self._passes(step):
             raise self._too_many(step)

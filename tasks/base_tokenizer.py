@@ -5,6 +5,7 @@ with them.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from compute.base import Compute
@@ -14,15 +15,15 @@ from sft.config import RunConfig
 from sft.errors import SftError
 from sft.plan import download_args
 from sft.processes import alone_at
-from tasks.telling import tell
 
 FILES = ["tokenizer.json", "preprocessor_config.json"]  # 11 MB for PaddleOCR-VL
 
 
-def base_tokenizer(config: RunConfig, compute: Compute) -> Path | None:
+def base_tokenizer(config: RunConfig, compute: Compute, say: Callable[[str], None]) -> Path | None:
     """A folder with :data:`FILES` of the base model, fetched once: from the models volume, else from the Hub.
 
-    None where neither can be reached: rows are then counted by their bytes, which are never fewer than tokens.
+    None where neither can be reached, which is said: rows are then counted by their bytes, which are never fewer than
+    tokens.
     """
     args = download_args(config)
     folder = state_folder() / "volumes" / "models" / args.folder
@@ -38,7 +39,7 @@ def base_tokenizer(config: RunConfig, compute: Compute) -> Path | None:
         try:
             _fetch(config, compute, arriving)
         except SftError as error:
-            tell(f"the base model's tokenizer cannot be fetched, rows are counted by their bytes: {error.message}")
+            say(f"the base model's tokenizer cannot be fetched, rows are counted by their bytes: {error.message}")
             return None
         arriving.rename(folder)
     return folder

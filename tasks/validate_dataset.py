@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
         DatasetError: with every error found; nothing was changed.
     """
     files = dataset_files(config)
-    report = validate(files.train, files.held_out, config.dataset, limits_for(config, compute))
+    report = validate(files.train, files.held_out, config.dataset, limits_for(config, compute, tell))
     rows = [_row("train", report.train), _row("held-out", report.held_out)]
     create_table_artifact(rows, key="dataset", description=_findings(report))
     page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
@@ -51,9 +52,9 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     return files, report
 
 
-def limits_for(config: RunConfig, compute: Compute) -> Limits:
+def limits_for(config: RunConfig, compute: Compute, say: Callable[[str], None] = lambda _: None) -> Limits:
     """What a row may become: by the base model's own tokenizer and image bounds, in the engine's hands."""
-    folder, room = base_tokenizer(config, compute), config.train.max_seq_len
+    folder, room = base_tokenizer(config, compute, say), config.train.max_seq_len
     limits = Limits.of_model(folder, room) if folder else Limits(room)
     return replace(limits, enlarges=ENGINES[config.engine].enlarges)
 

@@ -96,7 +96,7 @@ class Engine(Protocol):
     dataset_format: Format
     packs: bool  # a forward pass holds rows up to max_seq_len tokens, batch_size at most; else batch_size whole rows
     enlarges: float  # by how much its augmentation may lengthen an image's sides; 1: not at all
-    left_out: re.Pattern[str]  # in its output: a row that it leaves out; the group ``why`` says the reason
+    left_out: re.Pattern[str]  # in its output: a row that it leaves out; the first group that is there says why
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """The training's command, its environment and its config file."""
