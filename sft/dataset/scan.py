@@ -11,7 +11,7 @@ import hashlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import add
@@ -152,16 +152,19 @@ class Scanner:
         if not all(answers) or any(map(str.isspace, answers)) or not all(prompt.strip() for prompt in kinds):
             return False
         lengths = list(map(len, answers))
-        # At most four tokens a character.
-        longest = 4 * (max(lengths) + max(map(len, kinds))) + TEMPLATE_MOST + MARKS
-        if longest > self.options.limits.max_seq_len:
+        # A token is at least one byte, and a character four at most.
+        characters, spare, limits = max(lengths) + max(map(len, kinds)), TEMPLATE_MOST + MARKS, self.options.limits
+        longest = 4 * characters + spare
+        if longest + limits.largest_image > limits.max_seq_len and "".join((*answers, *kinds)).isascii():
+            longest = characters + spare
+        if longest > limits.max_seq_len:
             return False  # only then can a row be too long
         if self.options.images:
             if not self._pictures(block, prompts, answers, names, longest):
                 return False
         else:
             assert self._xxh is not None
-            self.part.text_tokens += self._estimate(answers, sum(lengths))
+            self.part.text_tokens += self._tokens(_size(answers))
             self.part.digests += b"".join(map(self._xxh, lines))
         part = self.part
         images = len(lines) if self.options.form == "messages" else 0
@@ -230,19 +233,18 @@ class Scanner:
             self.part.pictures += bytes.fromhex(sha256[: 2 * PICTURE])
             self.part.picture_places.append(number)
 
-    def _estimate(self, answers: Sequence[str], characters: int) -> int:
-        """About as many tokens as the answers become, by their bytes (see ``Limits.text_bytes``)."""
-        joined = "".join(answers)
-        size = characters if joined.isascii() else len(joined.encode("utf-8", "surrogatepass"))
+    def _tokens(self, size: int) -> int:
+        """About as many tokens as ``size`` bytes of text become (see ``Limits.text_bytes``)."""
         return 100 * size // self.options.limits.text_bytes
 
     def _estimates(self, prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
         """The same for each row of one turn, with the template's tokens."""
         if "".join(answers).isascii() and all(map(str.isascii, set(prompts))):
-            characters = map(add, map(len, prompts), map(len, answers))
-            text_bytes = self.options.limits.text_bytes
-            return [100 * count // text_bytes + TEMPLATE for count in characters]
-        return [self._estimate(words, len(words[0]) + len(words[1])) + TEMPLATE for words in zip(prompts, answers)]
+            sizes = map(add, map(len, prompts), map(len, answers))
+        else:
+            sizes = map(_size, zip(prompts, answers))
+        text_bytes = self.options.limits.text_bytes
+        return [100 * size // text_bytes + TEMPLATE for size in sizes]
 
     def _line(self, number: int, line: bytes, overlong: bool) -> None:
         if overlong or len(line) > MAX_LINE:
@@ -304,16 +306,15 @@ class Scanner:
             part.heights[fact.height] += 1
             pictures += limits.image_tokens(fact.width, fact.height)
             self._picture(number, fact)
-        words = [text for turn in sample.turns for text in turn]
-        characters = sum(map(len, words))
-        estimate = self._estimate(words, characters) + TEMPLATE * len(sample.turns)
+        size = _size([text for turn in sample.turns for text in turn])
+        estimate = self._tokens(size) + TEMPLATE * len(sample.turns)
         part.text_tokens += estimate
         part.image_tokens += pictures
         part.tokens[estimate + pictures] += 1
         spare = TEMPLATE_MOST * len(sample.turns) + MARKS * len(facts)
-        if 4 * characters + spare + limits.largest_image * len(facts) > limits.max_seq_len:
+        if size + spare + limits.largest_image * len(facts) > limits.max_seq_len:  # a token is at least one byte
             most = sum(limits.most_image_tokens(fact.width, fact.height) for fact in facts)
-            if 4 * characters + spare + most > limits.max_seq_len:
+            if size + spare + most > limits.max_seq_len:
                 self._check_length(number, sample, facts, pictures, most)
 
     def _check_length(
@@ -340,6 +341,12 @@ class Scanner:
     def _add(self, rule: str, number: int, value: str) -> None:
         if rule not in self.options.off:
             self.part.add(rule, number, value, self.options.shown)
+
+
+def _size(texts: Iterable[str]) -> int:
+    """Bytes of UTF-8."""
+    joined = "".join(texts)
+    return len(joined) if joined.isascii() else len(joined.encode("utf-8", "surrogatepass"))
 
 
 def _keys(sample: rows.Sample, form: rows.Format, line: bytes) -> int:
