@@ -1,7 +1,7 @@
 """Rows that a trainer leaves out: read from its output, counted, and too many of them stop the training.
 
-A trainer says of a row that is too long or that it cannot read one line, leaves it out and goes on; where all rows are
-so, it goes round for ever. Each line is one row in one pass, so that the rows of a pass are what counts.
+A trainer says that a row is too long, or what it could not read of it, leaves it out and goes on; where all rows are so,
+it goes round for ever. It says so again in each pass over the rows, so that the bound is one for each pass.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _WORDS = {
     "example_to_feature_stage3": "not to be read: the log has the trainer's error",
 }
 SHOWN = 80  # characters of a trainer's own words
+_ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): (.*)")  # the last line of a traceback
 # ERNIEKit's progress line names the rows of the step's last pack.
-_ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): (.*)")
 _PACK = re.compile(r"\bdata_id: (\d+(?:-\d+)*)")
 
 
