@@ -1,7 +1,7 @@
 """Rows that a trainer leaves out: read from its output, counted, and too many of them stop the training.
 
-A trainer says that a row is too long, or what it could not read of it, leaves it out and goes on; where all rows are so,
-it goes round for ever. It says so again in each pass over the rows, so that the bound is one for each pass.
+A trainer says that a row is too long, or what it could not read of it, leaves it out and goes on; where all rows are
+so, it goes round for ever. It says so again in each pass over the rows, so that the bound is one for each pass.
 """
 
 from __future__ import annotations
