@@ -160,6 +160,7 @@ def _summary(config: RunConfig, compute: Compute, result: RunResult) -> str:
     record = read_json(compute, "outputs", f"{run_place(result.identity)}/record.json") or {}
     call, used = record.get("call_id", ""), record.get("left_out", {})  # earlier records do not know what was used
     rows = f"{used['passes']:g} passes over {used['rows']} rows; {describe(used) or 'none left out'}" if used else ""
+    rows = rows.replace("|", "\\|")  # a trainer's own words may have one
     lines = [
         f"## {result.decision or 'Not asked to promote'}",
         f"CER on {result.rows} held-out rows: base **{base['cer']:.3f}**, tuned **{tuned['cer']:.3f}**; "

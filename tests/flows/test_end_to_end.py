@@ -170,6 +170,7 @@ def check_artifacts(found: dict[str, Any]) -> None:
     table = json.loads(found["dataset"].data)
     assert [(row["set"], row["rows"]) for row in table] == [("train", 64), ("held-out", 12)]
     assert found["training-progress"].data == 100.0
+    assert "passes over 64 rows; none left out" in found["summary"].data
     assert found["loss-curve"].data.startswith("data:image/svg+xml;base64,")
     assert "| all | tuned | 12 |" in found["evaluation"].data
 
