@@ -181,7 +181,7 @@ def _summary(config: RunConfig, compute: Compute, result: RunResult) -> str:
 def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     """Where the jobs find the rows, and what is trained on."""
     if config.dataset.volume:
-        return stored_dataset(config.dataset.volume, compute)
+        return stored_dataset(config.dataset.volume, compute, config.train.max_seq_len)
     files, report = validate_dataset(config, compute)
     upload_data(files, report, compute)
     root = compute.dataset_root(files.root, report.fingerprint)

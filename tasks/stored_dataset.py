@@ -15,8 +15,8 @@ from tasks.telling import tell
     "validate-dataset",
     "Read the record of a dataset on the data volume, written once all rows have been validated",
 )
-def stored_dataset(volume: str, compute: Compute) -> tuple[DatasetPlace, Amount]:
-    """(the dataset's place, what its training set amounts to).
+def stored_dataset(volume: str, compute: Compute, max_seq_len: int) -> tuple[DatasetPlace, Amount]:
+    """(the dataset's place, what its training set amounts to). Rows that seem longer than ``max_seq_len`` are told.
 
     Raises:
         DatasetError: there is no such dataset, or it was never finished.
@@ -24,6 +24,8 @@ def stored_dataset(volume: str, compute: Compute) -> tuple[DatasetPlace, Amount]
     place, amount = read_stored(volume, compute)
     number = f"{amount.rows} training rows"
     tell(f"dataset {place.fingerprint[:12]} on the data volume: {number}, validated when it came there")
+    if long := sum(count for tokens, count in amount.tokens.items() if tokens > max_seq_len):
+        tell(f"about {long} of them are longer than train.max_seq_len: the trainer leaves them out")
     return place, amount
 
 
