@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sft.engines import ENGINES
+from sft.engines.base import Folders
+from sft.jobs.examples import SPEC
 from sft.paths import told
 
 PLAIN = re.compile(r"[A-Za-z0-9_./@+-]+")
@@ -42,3 +45,20 @@ def test_what_has_an_odd_name_itself_is_a_link(tmp_path: Path, name: str) -> Non
 
 def test_a_plain_path_stays_as_it_is(tmp_path: Path) -> None:
     assert told(Path("/outputs/runs/0a/trainer"), Path("/outputs/runs/0a/work")) == Path("/outputs/runs/0a/trainer")
+
+
+@pytest.mark.parametrize("engine", ["erniekit", "paddleformers"])
+def test_every_path_that_an_engine_is_told_is_plain(tmp_path: Path, engine: str) -> None:
+    state = tmp_path / "it's, 50% #1? ü"
+    run = state / "outputs" / "runs" / "1"
+    (run / "work").mkdir(parents=True)
+    base, train = state / "models" / "base@main", run / "work" / "train.jsonl"
+    folders = Folders(base, train, run / "trainer", run / "logs", run / "work" / "train.yaml").told(run / "work")
+    resume = told(run / "trainer" / "checkpoint-2", run / "work")
+    command = ENGINES[engine].command(SPEC, folders, resume)
+    paths = {key: value for key, value in command.config.items() if isinstance(value, str) and "/" in value}
+    assert {"model_name_or_path", "output_dir", "logging_dir", "resume_from_checkpoint"} <= set(paths)
+    assert command.config["train_dataset_path"] == "train.jsonl"
+    for path in (*paths.values(), *command.argv[-2:]):
+        assert PLAIN.fullmatch(path), path
+        assert str(tmp_path) not in path

@@ -15,9 +15,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sft.config.model import DatasetConfig
+from sft.dataset.facts import PARTS
 from sft.dataset.tokens import Limits, smart_resize
 from sft.dataset.validate import validate_file
+from sft.dropped import check_enlarged
 from sft.engines import ENGINES
+from sft.errors import DatasetError
 from sft.smoke import tiny
 from tests.conftest import Dataset
 
@@ -121,3 +124,25 @@ def test_rows_are_as_long_as_paddleformers_own_pipeline_makes_them(tmp_path: Pat
     for room in (10, 14, 18, 20):
         often = sum(count > room for count in pictures) / len(pictures)
         assert often == pytest.approx(limits.left_out(*image, room), abs=0.09), room
+
+
+def test_a_row_that_fits_until_its_image_is_enlarged_is_a_warning_with_how_often(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    tiny.write_model_files(tmp_path)
+    limits = Limits.of_model(tmp_path, 64)
+    texts = ["7" * 28, "7" * 29, "7" * 5]  # 54, 55 and 31 tokens with the template's; the image has 10, up to 24
+    rows = [dataset.row(dataset.image(f"{i}.png", i, (140, 56)), text) for i, text in enumerate(texts)]
+    path = dataset.write("t.jsonl", rows)
+    still = validate_file(path, DatasetConfig(workers=1), limits)
+    assert still.counts == {"tokens": 1}, "ERNIEKit enlarges nothing"
+    report = validate_file(path, DatasetConfig(workers=1), replace(limits, enlarges=1.5))
+    assert (report.counts, report.errors) == ({"tokens": 1, "tokens-enlarged": 1}, 1)
+    values = {finding.rule: (finding.where, finding.value) for finding in report.shown}
+    assert values["tokens"] == (f"{path}:2", "65 tokens, 10 of them the image's, of 64")
+    where, value = values["tokens-enlarged"]
+    assert where == f"{path}:1"
+    assert value.startswith("64 tokens, up to 78 of 64: left out in ")
+    assert 0.1 < report.train.enlarged / PARTS < 0.5
+    with pytest.raises(DatasetError, match="augmentation"):
+        check_enlarged(report.train, 0.005)
