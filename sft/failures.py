@@ -1,6 +1,6 @@
 """What a trainer's last words mean, and what to change: a table of words that the trainers really say.
 
-Sources are given with each entry; the words are recorded in tests/fixtures/trainer_last_words/.
+Sources are given with each entry; the words are recorded in tests/fixtures/failures/.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED|CUDA error\(2\)",
             "the GPU's memory ran out",
-            "{smaller}",
+            GPU,
         ),
-        # paddle/phi/core/memory/allocation/system_allocator.cc, naive_best_fit_allocator.cc; numpy; libstdc++
+        # paddle/phi/core/memory/allocation/cpu_allocator.cc; numpy; Python; libstdc++
         (
             r"Fail to alloc memory|Unable to allocate|std::bad_alloc|\bMemoryError\b|cannot allocate memory",
             "the machine's memory ran out",

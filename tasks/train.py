@@ -60,7 +60,7 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
     _show_curve(compute, args.identity)
     loss = f", last loss {record['loss']:.3f}" if record["loss"] is not None else ""
     tell(f"trained {record['steps']} steps in {record['seconds']:.0f} s{loss}")
-    if left_out := describe(record["left_out"]):
+    if left_out := describe(record.get("left_out", {})):
         tell(left_out)
     return {**record, "reused": False}
 

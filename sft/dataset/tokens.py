@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ class Limits:
     @property
     def exact(self) -> bool:
         """Is text counted, not estimated?"""
-        return bool(self.tokenizer)
+        return bool(self.tokenizer) and _can_count()
 
     def image_tokens(self, width: int, height: int) -> int:
         """Tokens of an image of that size (px)."""
@@ -129,6 +130,11 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
+@lru_cache(maxsize=1)
+def _can_count() -> bool:
+    return importlib.util.find_spec("tokenizers") is not None
+
+
 @lru_cache(maxsize=4096)
 def _image_tokens(width: int, height: int, min_pixels: int, max_pixels: int) -> int:
     rows, columns = smart_resize(height, width, min_pixels=min_pixels, max_pixels=max_pixels)
@@ -142,20 +148,21 @@ def _scaled_tokens(width: int, height: int, min_pixels: int, max_pixels: int, sc
     Source: ``PaddleOCRVLPlugin`` of PaddleFormers 1.2.0, paddleformers/datasets/template/mm_plugin.py.
     """
     bounds = {"min_pixels": min_pixels, "max_pixels": max_pixels}
-    rows, columns = (int(side * scale) for side in smart_resize(height, width, **bounds))
-    found = (smart_resize(*shape, **bounds) for shape in {(rows + padding, columns), (rows, columns + padding)})
+    plain = smart_resize(height, width, **bounds)
+    rows, columns = (int(side * scale) for side in plain)
+    try:
+        found = [smart_resize(*shape, **bounds) for shape in {(rows + padding, columns), (rows, columns + padding)}]
+    except ValueError:  # of two hundred times as long as wide, a side is rounded down
+        found = [plain]
     return max(rows * columns for rows, columns in found) // FACTOR**2
 
 
 @lru_cache(maxsize=4)
 def counter(tokenizer: str) -> Callable[[str], int]:
     """Counts the tokens of a text; the estimate where ``tokenizer`` is empty or the package is missing."""
-    if tokenizer:
-        try:
-            from tokenizers import Tokenizer
-        except ImportError:
-            pass
-        else:
-            loaded = Tokenizer.from_file(tokenizer)
-            return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+    if tokenizer and _can_count():
+        from tokenizers import Tokenizer
+
+        loaded = Tokenizer.from_file(tokenizer)
+        return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
     return lambda text: math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)

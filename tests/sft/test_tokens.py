@@ -36,6 +36,13 @@ def processor() -> Any:
     return image_processor
 
 
+def test_an_image_that_becomes_too_long_when_it_is_enlarged_has_a_size() -> None:
+    limits = Limits(enlarges=1.5)
+    assert limits.most_image_tokens(5600, 28) >= limits.image_tokens(5600, 28)
+    tiny_limits = Limits(min_pixels=tiny.MIN_PIXELS, max_pixels=10**8, enlarges=1.5)
+    assert 0 <= tiny_limits.left_out(5600, 28, 250) <= 1
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.integers(1, 6000), st.integers(1, 6000))
 @example(5600, 28)
