@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from sft.engines.base import Command, Engine, Progress
 from sft.errors import TrainingFailed
 from sft.events import EVENTS, Board
 from sft.jobs.base import Context
-from sft.processes import die_with_parent, kill_tree
+from sft.processes import END_NOW, guarded, without_secrets
 
 TAIL = 15  # lines of the trainer's output that an error shows
 SEARCHED = 60  # lines that are searched for what they mean: a launcher adds its own at the end
@@ -122,16 +123,19 @@ class Trainer:
             raise self._stalled() if watch.struck else self._failure(process.returncode)
 
     def _start(self, command: Command) -> subprocess.Popen[str]:
+        environment = {**without_secrets(os.environ), **command.environment}  # ERNIEKit prints all of it
+        if shutil.which(command.argv[0], path=environment.get("PATH")) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command.argv[0])
         return subprocess.Popen(
-            command.argv,
-            env={**os.environ, **command.environment},
+            guarded(command.argv, GRACE),
+            env=environment,
             cwd=self.run_folder / "work",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            preexec_fn=die_with_parent,
+            start_new_session=True,
             pass_fds=[*self.lock, *self.context.child_files],
         )
 
@@ -252,12 +256,12 @@ class Watch:
         while not self._stop.wait(min(1.0, self._seconds / 4)):
             if time.monotonic() - self._last > self._seconds:
                 self.struck = True
-                kill_tree(self._process.pid)
+                self._process.send_signal(END_NOW)
                 return
 
 
 def _end(process: subprocess.Popen[str], read: Callable[[str], None]) -> bool:
-    """Ask the trainer to end, then make it; True if it ended by itself.
+    """Ask the trainer to end; its guard makes it, with all its processes. True if it ended by itself.
 
     What it still says is read: the steps up to the checkpoint that it saves, and nobody writes into a full pipe.
     """
@@ -265,11 +269,7 @@ def _end(process: subprocess.Popen[str], read: Callable[[str], None]) -> bool:
     reader = threading.Thread(target=_read_rest, args=(process, read), daemon=True)
     reader.start()
     try:
-        return process.wait(GRACE) == 0
-    except subprocess.TimeoutExpired:
-        kill_tree(process.pid)
-        process.wait()
-        return False
+        return process.wait() == 0
     finally:
         reader.join(1.0)
 
