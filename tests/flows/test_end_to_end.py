@@ -223,7 +223,7 @@ def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Pat
     record = records.read_record(place)
     assert record is not None
     assert record["resumed_from"] not in (None, newest.name)
-    assert (place / "trainer" / "quarantine" / newest.name).is_dir()
+    assert (place / "quarantine" / newest.name).is_dir()
     points = [json.loads(line)["step"] for line in (place / "metrics.jsonl").read_text().splitlines()]
     assert points == sorted(set(points)), "a step was logged twice"
     assert points[-1] == 25
