@@ -26,6 +26,11 @@ def listed(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+def step_of(checkpoint: Path | None) -> int:
+    """The step that a checkpoint's name says; 0 without one."""
+    return int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
+
+
 def seal(folder: Path, identity: str, engine: str, step: int, loss: float | None) -> None:
     """Write the checkpoint's manifest: from now on it counts.
 

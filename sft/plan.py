@@ -73,15 +73,7 @@ def train_spec(config: RunConfig, amount: Amount) -> TrainSpec:
     Args:
         amount: what the training set amounts to.
     """
-    steps = config.train.steps(passes(config, amount))
-    same = config.train.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume", "restarts"})
-    return TrainSpec(
-        **same,
-        device="cpu" if config.on_cpu else "gpu",
-        max_steps=steps,
-        warmup_steps=config.train.warmup(steps),
-        lora_rank=config.train.lora.rank if config.train.lora else None,
-    )
+    return config.train.spec(config.train.steps(passes(config, amount)), "cpu" if config.on_cpu else "gpu")
 
 
 def settings(config: RunConfig) -> str:

@@ -20,6 +20,7 @@ from typing import IO
 
 from sft import checkpoints, failures
 from sft.dropped import LeftOut
+from sft.effective import Effective
 from sft.engines.base import Command, Engine, Progress
 from sft.errors import TrainingFailed
 from sft.events import EVENTS, Board
@@ -49,6 +50,7 @@ class Trainer:
         stall_seconds: float = math.inf,
         smaller: str = "",
         left_out: LeftOut | None = None,
+        effective: Effective | None = None,
     ) -> None:
         self.context = context
         self.engine = engine
@@ -60,6 +62,7 @@ class Trainer:
         self.stall_seconds = stall_seconds
         self.smaller = smaller or "train in smaller batches"
         self.left_out = left_out or LeftOut(engine.left_out, rows=1, bound=math.inf)
+        self.effective = effective
         self.ended_by_itself = False
         self.watch_progress: Callable[[], None] = lambda: None
         self._losses: list[tuple[int, float]] = []
@@ -73,7 +76,7 @@ class Trainer:
         Raises:
             TrainingFailed: it ended with an error, or its loss is no longer a number.
         """
-        start = int(resume_from.name.removeprefix("checkpoint-")) if resume_from else 0
+        start = checkpoints.step_of(resume_from)
         self._losses = _keep_until(self.run_folder / METRICS, start)
         self._sealed = {path for _, path in checkpoints.listed(output)}
         # Hashing a checkpoint takes seconds; the pipe must be read meanwhile, or the trainer stands still.
@@ -113,6 +116,8 @@ class Trainer:
                 if self._full:
                     raise self._full[0]
         except BaseException:
+            if self.effective is not None and self.effective.difference is not None:
+                process.send_signal(END_NOW)  # a checkpoint of this would be resumed from
             self.ended_by_itself = _end(process, read)
             raise
         finally:
@@ -140,6 +145,8 @@ class Trainer:
         )
 
     def _read(self, line: str, metrics: IO[str], output: Path, sealer: ThreadPoolExecutor) -> None:
+        if self.effective is not None:
+            self.effective.read(line)
         progress = self.engine.progress(line)
         if progress is None:
             step = self.last.step if self.last else 0
@@ -147,6 +154,8 @@ class Trainer:
                 self.context.event("left-out", **self.left_out.as_dict(step))
             return
         self.left_out.packed(line)
+        if self.effective is not None:
+            self.effective.progress(progress)
         self.last = progress
         self.watch_progress()
         if not math.isfinite(progress.loss):

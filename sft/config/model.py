@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from sft.dataset.rules import RULES
 from sft.engines import ENGINES
+from sft.engines.base import TrainSpec
 from sft.errors import ConfigError
 from sft.gate import Rule
 from sft.memory import check
@@ -118,7 +120,9 @@ class TrainConfig(Section):
         "auto", description="Steps of linear warm-up; auto is 1 % of max_steps"
     )
     learning_rate: float = Field(5e-6, gt=0, le=1, description="Peak learning rate (5e-6 full, 5e-4 LoRA)")
-    min_learning_rate: float = Field(5e-7, ge=0, le=1, description="Learning rate at the end of the schedule")
+    min_learning_rate: float = Field(
+        5e-7, ge=0, le=1, description="Learning rate at the end of the schedule (constant has no end)"
+    )
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="Shape of the schedule")
     batch_size: int = Field(8, ge=1, le=4096, description="Rows in one forward pass (ERNIEKit's packing_size)")
     gradient_accumulation_steps: int = Field(8, ge=1, le=4096, description="Forward passes in one optimiser step")
@@ -173,6 +177,12 @@ class TrainConfig(Section):
     def warmup(self, steps: int) -> int:
         """Warm-up steps: as given, or 1 % of ``steps`` rounded up."""
         return self.warmup_steps if self.warmup_steps != "auto" else math.ceil(steps / 100)
+
+    def spec(self, steps: int, device: str) -> TrainSpec:
+        """The resolved hyperparameters of a training of so many steps on a ``gpu`` or ``cpu``."""
+        same = self.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume", "restarts"})
+        rank = self.lora.rank if self.lora else None
+        return TrainSpec(**same, device=device, max_steps=steps, warmup_steps=self.warmup(steps), lora_rank=rank)
 
 
 class EvaluateConfig(Section):
@@ -331,12 +341,7 @@ class RunConfig(Section):
             problems.append("dataset.digits and dataset.volume are two datasets: choose one")
         if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
-        if self.engine == "erniekit" and self.train.lora is not None:
-            problems.append("train.lora needs engine paddleformers: ERNIEKit has no LoRA for OCR-VL")
-        if self.on_cpu and self.engine == "erniekit":
-            problems.append(f"{self._cpu_reason} needs engine paddleformers: ERNIEKit has no CPU version of OCR-VL")
-        if self.engine == "erniekit" and self.train.precision == "float16":
-            problems.append("train.precision float16 needs engine paddleformers: ERNIEKit trains OCR-VL in bf16")
+        problems += [f"{self._asked(key)} {why}" for key, why in self._engine_cannot()]
         if not self.on_cpu:
             try:
                 lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"
@@ -346,8 +351,6 @@ class RunConfig(Section):
         bounded = self.budget.max_cost is not None or self.budget.max_cost_per_month is not None
         if bounded and self.compute == "modal" and self.budget.hourly(self.modal.gpu) is None:
             problems.append(f"a bound on cost needs budget.prices of {self.modal.gpu}: see Modal's price page")
-        if self.on_cpu and self.train.precision != "float32":
-            problems.append(f"{self._cpu_reason} needs train.precision float32: the CPU kernels have no bf16")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -362,6 +365,12 @@ class RunConfig(Section):
         """What a training runs on, as the ledger and the prices name it."""
         return "cpu" if self.on_cpu else self.modal.gpu
 
-    @property
-    def _cpu_reason(self) -> str:
-        return "compute local" if self.compute == "local" else "modal.gpu none"
+    def _engine_cannot(self) -> Iterable[tuple[str, str]]:
+        spec = self.train.spec(steps=1, device="cpu" if self.on_cpu else "gpu")
+        return ENGINES[self.engine].cannot(spec).items()
+
+    def _asked(self, field: str) -> str:
+        """What was asked for, as an error names it."""
+        if field == "device":
+            return "compute local" if self.compute == "local" else f"modal.gpu {self.modal.gpu}"
+        return "train.lora" if field == "lora" else f"train.{field} {getattr(self.train, field)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +48,19 @@ class TrainSpec(BaseModel):
         """What changes the result: everything but the device and how often is logged and saved."""
         beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes", "dropped_rows"}
         return {key: value for key, value in self.model_dump().items() if key not in beside}
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate that both trainers' schedules give, and log, at optimiser step ``step`` (1 is the first).
+
+        Linear warm-up from 0, then from ``learning_rate`` to ``min_learning_rate`` (``constant`` stays where it is).
+        """
+        if step < self.warmup_steps:
+            return self.learning_rate * step / self.warmup_steps
+        if self.lr_scheduler == "constant":
+            return self.learning_rate
+        done = min(1.0, (step - self.warmup_steps) / max(1, self.max_steps - self.warmup_steps))
+        left = 1 - done if self.lr_scheduler == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.min_learning_rate + (self.learning_rate - self.min_learning_rate) * left
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,11 @@ class Engine(Protocol):
     packs: bool  # a forward pass holds rows up to max_seq_len tokens, batch_size at most; else batch_size whole rows
     enlarges: float  # by how much its augmentation may lengthen an image's sides; 1: not at all
     left_out: re.Pattern[str]  # in its output: a row that it leaves out; the first group that is there says why
+    explained: Mapping[str, str]  # keys of its config whose effective value is not printed as written, and why
+
+    def cannot(self, spec: TrainSpec) -> Mapping[str, str]:
+        """What of ``spec`` this engine cannot do: field → why. Its numbers of steps stand for any."""
+        ...
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """The training's command, its environment and its config file."""
@@ -119,22 +138,28 @@ class Engine(Protocol):
         ...
 
 
-_LINE = re.compile(
-    r"\bloss: (?P<loss>[\d.eE+-]+|nan|inf), learning_rate: (?P<rate>[\d.eE+-]+), global_step: (?P<step>\d+)"
-    r".*?interval_steps_per_second: (?P<speed>[\d.eE+-]+)"
-)
+# What both trainers (PaddleFormers' class Trainer, which ERNIEKit derives its own from) print.
+_LOGGED = re.compile(r"(?:^|- )loss: [^,\s]+, .*", re.M)
+_PAIR = re.compile(r"(?<![\w.])(\w+): ([^\s,\x1b]+)")
+_SPEEDS = ("interval_steps_per_second", "global_steps_per_second")  # PaddleFormers' and ERNIEKit's
 
 
-def read_progress(line: str) -> Progress | None:
-    """The line that PaddleFormers' trainer logs, which ERNIEKit uses too.
+def read_progress(text: str) -> Progress | None:
+    """The progress line that a trainer logs; of several in one text the last.
 
-    Example: ``loss: 1.23, learning_rate: 0.0019, global_step: 150, … interval_steps_per_second: 6.4, ppl: …``
+    PaddleFormers: ``loss: 1.23, learning_rate: 0.0019, global_step: 150, … interval_steps_per_second: 6.4, ppl: …``
+    ERNIEKit: ``loss: 11.5, loss_cur_dp: 11.5, learning_rate: 9e-04, global_step: 2, … global_steps_per_second: 0.3``
     """
-    match = _LINE.search(line)
-    if match is None:
-        return None
-    values = {key: float(text) for key, text in match.groupdict().items()}
-    return Progress(int(values["step"]), values["loss"], values["rate"], values["speed"])
+    for match in reversed(list(_LOGGED.finditer(text))):
+        values = dict(_PAIR.findall(match[0]))
+        speed = next((values[name] for name in _SPEEDS if name in values), "")
+        try:
+            return Progress(
+                int(values["global_step"]), float(values["loss"]), float(values["learning_rate"]), float(speed)
+            )
+        except (KeyError, ValueError):
+            continue
+    return None
 
 
 def missing_files(folder: Path, needed: Sequence[str]) -> list[str]:

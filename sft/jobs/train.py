@@ -17,6 +17,7 @@ from sft import checkpoints, export, paths, records
 from sft.dataset.reading import read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
 from sft.dropped import LeftOut
+from sft.effective import Effective
 from sft.engines import ENGINES
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
@@ -105,11 +106,19 @@ def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> dic
         rows_per_pass=args.spec.batch_size,
         passes_per_step=args.spec.gradient_accumulation_steps,
     )
-    trainer = Trainer(
-        context, engine, args.identity, run, lock, stall_seconds=stall, smaller=smaller, left_out=left_out
-    )
     work = folders.config.parent
     command = engine.command(args.spec, folders.told(work), resume_from and paths.told(resume_from, work))
+    trainer = Trainer(
+        context,
+        engine,
+        args.identity,
+        run,
+        lock,
+        stall_seconds=stall,
+        smaller=smaller,
+        left_out=left_out,
+        effective=Effective(command.config, engine.explained, args.spec, checkpoints.step_of(resume_from)),
+    )
     folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
     trainer.run(command, folders.output, resume_from)
     _check_last_step(args, folders, trainer)

@@ -1,4 +1,4 @@
-"""What a trainer starts ends with it: real trees of processes, with sessions of their own as paddle's launcher makes."""
+"""What a trainer starts ends with it: real trees of processes, in sessions of their own as paddle's launcher makes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ import pytest
 from sft.processes import END_NOW, guarded
 from tests.compute.test_local import processes
 
-# CLI → launcher → worker, as recorded of both trainers: the CLI ends at SIGTERM, alone; the worker has its own session.
-WORKER = "import signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('worker', flush=True)\ntime.sleep(60)"
-LAUNCHER = (
-    "import signal, subprocess, sys\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    f"subprocess.run([sys.executable, '-c', {WORKER!r}, *sys.argv[1:]], start_new_session=True)"
-)
+# As recorded of both trainers: the CLI ends at SIGTERM, alone; the launcher's worker has a session of its own.
+STAYS = "import signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+WORKER = f"{STAYS}print('worker', flush=True)\ntime.sleep(60)"
+LAUNCHER = f"{STAYS}subprocess.run([sys.executable, '-c', {WORKER!r}, *sys.argv[1:]], start_new_session=True)"
 CLI = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {LAUNCHER!r}, *sys.argv[1:]])"
 JOB = """
 import subprocess, sys, time
