@@ -61,6 +61,23 @@ def test_what_cannot_work_together_is_refused(settings: list[str], said: str) ->
     assert said in problems("smoke", *settings)
 
 
+@pytest.mark.parametrize(
+    ("profile", "settings", "said"),
+    [
+        ("full", ["train.lr_scheduler=linear"], "train.lr_scheduler linear needs engine paddleformers: ERNIEKit has"),
+        ("full", ["train.precision=float16"], "train.precision float16 needs engine paddleformers"),
+        ("full", ["train.precision=float32"], "train.precision float32 needs engine paddleformers"),
+        ("full", ["train.lora={}"], "train.lora needs engine paddleformers"),
+        ("full", ["modal.gpu=none", "train.precision=float32"], "modal.gpu none needs engine paddleformers"),
+        ("lora", ["train.precision=float32"], "train.precision float32 is for the CPU"),
+        ("lora", ["modal.gpu=none"], "modal.gpu none needs train.precision float32"),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused(profile: str, settings: list[str], said: str) -> None:
+    given = ("dataset.train=t.jsonl", "dataset.held_out=h.jsonl", *settings)
+    assert said in problems(profile, *given)
+
+
 def test_an_unknown_profile_gets_the_nearest_name() -> None:
     assert "did you mean smoke?" in problems("smok")
 
