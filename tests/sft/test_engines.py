@@ -1,4 +1,3 @@
-import dataclasses
 import re
 import warnings
 from pathlib import Path
@@ -7,6 +6,7 @@ import pytest
 
 from sft.config import load
 from sft.dataset.packing import Amount
+from sft.effective import same
 from sft.engines import ENGINES
 from sft.engines.base import Folders, Progress, TrainSpec
 from sft.plan import train_spec
@@ -81,18 +81,31 @@ def test_a_loss_that_is_no_number_is_read_as_such() -> None:
     assert progress.loss != progress.loss
 
 
-@pytest.mark.parametrize("profile", ["smoke", "lora"])
-def test_paddleformers_knows_every_argument(profile: str) -> None:
-    """Against the argument classes of the package that is installed: a key that it does not know stops a training."""
+@pytest.mark.parametrize(
+    ("profile", "settings"),
+    [
+        ("smoke", ()),
+        ("lora", ()),
+        ("t4", ()),
+        ("full", ("engine=paddleformers",)),
+        ("full", ("engine=paddleformers", "train.lr_scheduler=linear")),
+        ("full", ("engine=paddleformers", "train.lr_scheduler=constant")),
+    ],
+)
+def test_paddleformers_obeys_every_value(profile: str, settings: tuple[str, ...]) -> None:
+    """By the argument classes of the package that is installed, GPU included: what they make of our config file."""
     from sft.engines.cpu_launcher import stub_triton
 
     stub_triton()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from paddleformers.cli.hparams.parser import _TRAIN_ARGS
-    known = {field.name for cls in _TRAIN_ARGS for field in dataclasses.fields(cls)}
-    config = ENGINES["paddleformers"].command(spec(profile), FOLDERS, Path("/out/checkpoint-3")).config
-    assert set(config) - known == set()
+        from paddleformers.trainer import PdArgumentParser
+
+        config = ENGINES["paddleformers"].command(spec(profile, *settings), FOLDERS, Path("/out/checkpoint-3")).config
+        parsed = PdArgumentParser(_TRAIN_ARGS).parse_dict(dict(config))
+    used = {name: str(getattr(part, name)) for part in parsed for name in vars(part)}
+    assert [(key, value, used.get(key)) for key, value in config.items() if not same(value, used.get(key, ""))] == []
 
 
 @pytest.mark.parametrize("precision", ["bf16", "float16"])

@@ -28,6 +28,7 @@ def a_run(context: Context, name: str, *, finished: bool) -> Path:
     run = context.volumes.outputs / "runs" / name
     (run / "trainer" / "checkpoint-1").mkdir(parents=True)
     (run / "trainer" / "checkpoint-1" / "weights").write_bytes(b"w" * 1000)
+    (run / "quarantine" / "checkpoint-2").mkdir(parents=True)
     (run / "model").mkdir()
     if finished:
         records.write_record(run, {"steps": 1})
@@ -70,6 +71,7 @@ def test_cleaning_up_spares_what_is_needed_and_tells_why(context: Context) -> No
         "formerly": "promoted",
     }
     assert not (runs["old"] / "trainer").exists()
+    assert not (runs["old"] / "quarantine").exists()
     assert (runs["old"] / "model").exists()
     assert all((run / "trainer").exists() for name, run in runs.items() if name != "old")
     cleanup(CleanupArgs(keep=0, models=True, dry_run=False), context)
