@@ -112,10 +112,17 @@ def choose(folder: Path, resume: str, identity: str, check: Check) -> Path | Non
 
 
 def _empty(folder: Path, reason: str) -> None:
-    """Set everything aside that an earlier training left, whatever it is: a half-saved model, what a version before
-    this one kept there."""
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    """Set everything aside that an earlier training left: checkpoints, and in one folder whatever lies beside them."""
+    for _, path in listed(folder):
         quarantine(path, [reason])
+    rest = list(folder.iterdir()) if folder.is_dir() else []
+    if rest:
+        remains = folder / "remains"
+        remains.mkdir(exist_ok=True)
+        for path in rest:
+            if path != remains:
+                path.rename(remains / path.name)
+        quarantine(remains, [reason])
 
 
 def keep_best(place: Path, output: Path) -> Path | None:

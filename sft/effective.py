@@ -22,7 +22,7 @@ _CLASS = re.compile(r"\b\w+Arguments\((.*)\)")  # how ERNIEKit prints the argume
 _FIELD = re.compile(r"(\w+)=('[^']*'|[^,']+)")
 _BEGIN = re.compile(r"\*{5} Running training \*{5}")
 _STEPS = re.compile(r"Total optimization steps = ([\d,]+)")
-_ENUM = re.compile(r"<?\w+\.(\w+)(?:: .*>)?")  # SchedulerType.COSINE, <ShardingOption.SHARD_OP: 'stage1'>
+_ENUM = re.compile(r"<?\w+\.(?P<name>\w+)(?:: '(?P<value>[^']*)'>)?")  # SchedulerType.COSINE, <…: 'stage1'>
 _FIRST = 3  # progress lines whose learning rate is compared
 _TOLERANCE = 2e-3  # of a learning rate: the trainers print four digits
 _SKIPPED = 64  # steps that float16's loss scaling may have skipped by then: the schedule does not move in them
@@ -137,7 +137,7 @@ def same(asked: Any, printed: str) -> bool:
             return math.isclose(asked, float(printed), rel_tol=1e-9)
         except ValueError:
             return False
-    if isinstance(asked, str) and asked.lower() != printed.lower():
-        enum = _ENUM.fullmatch(printed.strip("[]"))
-        return enum is not None and asked.lower() in printed.lower().replace("'", " ").replace(".", " ").split()
-    return isinstance(asked, str) or str(asked) == printed
+    if str(asked) == printed:
+        return True
+    enum = _ENUM.fullmatch(printed.strip("[]"))
+    return enum is not None and str(asked).lower() in (enum["name"].lower(), enum["value"])

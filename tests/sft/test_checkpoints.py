@@ -93,8 +93,9 @@ def test_where_no_checkpoint_verifies_nothing_is_left_in_the_trainers_folder(tra
     (trainer / "quarantine").mkdir()  # as a version before this one kept it
     assert checkpoints.choose(trainer, "auto", IDENTITY, CHECK) is None
     assert list(trainer.iterdir()) == []
-    aside = {path.name for path in (trainer.parent / "quarantine").iterdir() if not path.name.endswith("reason.json")}
-    assert aside == {"checkpoint-1", "config.json", "quarantine"}
+    aside = trainer.parent / "quarantine"
+    assert {path.name for path in aside.iterdir() if path.is_dir()} == {"checkpoint-1", "remains"}
+    assert {path.name for path in (aside / "remains").iterdir()} == {"config.json", "quarantine"}
 
 
 def test_beside_a_checkpoint_that_verifies_the_folder_is_left_alone(trainer: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_kill_during_the_first_save_starts_again(
     record = train(args(home), context)
     assert (record["resumed_from"], record["steps"]) == (None, 10)
     assert (run / "quarantine" / "checkpoint-4").is_dir()
-    assert (run / "quarantine" / "config.json").exists(), "what lay beside it is set aside, too"
+    assert (run / "quarantine" / "remains" / "config.json").exists(), "what lay beside it is set aside, too"
 
 
 def test_resume_never_starts_at_step_0_and_keeps_what_was(
