@@ -96,3 +96,18 @@ def test_who_obeys_has_the_grace_and_is_not_asked_twice(tmp_path: Path) -> None:
         wait_for_worker(process)
         process.terminate()
         assert process.wait() == 0
+
+
+def test_paddles_own_launcher_and_its_worker_end_with_the_cli(tmp_path: Path) -> None:
+    """The real ``paddle.distributed.launch``, as both trainers' commands start it, on a script that waits."""
+    script = tmp_path / "worker.py"
+    script.write_text("import time\nprint('worker', flush=True)\ntime.sleep(60)\n")
+    launch = ["-u", "-m", "paddle.distributed.launch", "--log_dir", str(tmp_path / "log"), str(script)]
+    with start(f"import subprocess, sys\nsubprocess.run([sys.executable, *{launch!r}])", tmp_path) as process:
+        assert process.stdout is not None
+        assert "worker\n" in process.stdout
+        tree = psutil.Process(process.pid).children(recursive=True)
+        assert len({os.getsid(one.pid) for one in tree}) == 2, "the worker has a session of its own"
+        process.terminate()
+        until_gone(tmp_path, 5)
+        assert process.wait() == -signal.SIGTERM
