@@ -1,5 +1,7 @@
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,21 @@ from sft.dataset.packing import Amount
 from sft.effective import same
 from sft.engines import ENGINES
 from sft.engines.base import Folders, Progress, TrainSpec
+from sft.engines.cpu_launcher import stub_triton
 from sft.plan import train_spec
 
 FOLDERS = Folders(Path("/base"), Path("/t.jsonl"), Path("/out"), Path("/logs"), Path("/work/train.yaml"))
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LINE = (FIXTURES / "paddleformers_progress_lines.log").read_text().splitlines()[1]
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """The package itself may be imported in the block, and may say what it likes."""
+    stub_triton()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def spec(profile: str, *settings: str) -> TrainSpec:
@@ -94,11 +106,7 @@ def test_a_loss_that_is_no_number_is_read_as_such() -> None:
 )
 def test_paddleformers_obeys_every_value(profile: str, settings: tuple[str, ...]) -> None:
     """By the argument classes of the package that is installed, GPU included: what they make of our config file."""
-    from sft.engines.cpu_launcher import stub_triton
-
-    stub_triton()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with installed():
         from paddleformers.cli.hparams.parser import _TRAIN_ARGS
         from paddleformers.trainer import PdArgumentParser
 
@@ -128,8 +136,8 @@ SCHEDULES = [
 @pytest.mark.parametrize(("shape", "warmup", "low", "steps"), SCHEDULES)
 def test_paddleformers_schedule_is_the_one_that_was_asked_for(shape: str, warmup: int, low: float, steps: int) -> None:
     """With the package's own function: ``linear`` ends at min_learning_rate, ``constant`` has its warm-up."""
-    from paddleformers.trainer.trainer_utils import get_scheduler
-
+    with installed():
+        from paddleformers.trainer.trainer_utils import get_scheduler
     wanted = spec("lora").model_copy(
         update={
             "lr_scheduler": shape,
