@@ -33,10 +33,10 @@ def launcher(arguments: list[str]) -> int:
         sys.exit(number)
 
     signal.signal(signal.SIGTERM, stop)
-    with path.open() as log:
+    with path.open() as told:
         while True:
             ended = worker.poll() is not None
-            sys.stdout.write(log.read())
+            sys.stdout.write(told.read())
             sys.stdout.flush()
             if ended:
                 return worker.returncode
