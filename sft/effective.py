@@ -28,8 +28,8 @@ _TOLERANCE = 2e-3  # of a learning rate: the trainers print four digits
 _SKIPPED = 64  # steps that float16's loss scaling may have skipped by then: the schedule does not move in them
 _WHAT = "the trainer does not use what it was told"
 _REMEDY = (
-    "the engine's module (sft/engines) writes the config file: its key must be one that this version of the trainer "
-    "obeys; where a difference is right, state it in the engine's list `explained`"
+    "a fault of this project, not of your settings: take the other engine meanwhile. The engine's module (sft/engines) "
+    "writes the config file: the key must be one that the trainer obeys; a right difference belongs to its `explained`"
 )
 
 

@@ -35,7 +35,7 @@ def guarded(command: Sequence[str], grace: float) -> list[str]:
     return [sys.executable, "-I", guard.__file__, str(os.getpid()), str(grace), json.dumps(list(command))]
 
 
-_SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|CREDENTIALS?|KEY)(_|$)", re.I)
+_SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|KEY|AUTH|CONNECTION)(_|$)", re.I)
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:

@@ -17,13 +17,8 @@ from sft.lease import holder
 from sft.volumes import RUNS, SYNCED, run_place
 
 DAY = 86400  # seconds
-NEEDLESS = (
-    "trainer",
-    QUARANTINE,
-    "best",
-    "work",
-    "logs",
-)  # of a finished training: all but model, records, curve and evaluations
+# Of a finished training: all but model, records, curve and evaluations.
+NEEDLESS = ("trainer", QUARANTINE, "best", "work", "logs")
 
 
 class HashArgs(BaseModel):
