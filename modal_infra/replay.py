@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from sft.wheels import WHEELS
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / ".images"
+LINES = 20  # of a failed command's output are shown
 
 
 class Broken(Exception):
@@ -53,6 +55,8 @@ def replay(name: str, python: str) -> None:
         Broken: a step fails, pip check says something new, or what the environment is for does not work.
     """
     folder = IMAGES / name
+    IMAGES.mkdir(exist_ok=True)
+    (IMAGES / f"{name}.log").unlink(missing_ok=True)
     _run(name, ["uv", "venv", "--quiet", "--clear", "--seed", "--python", python, str(folder)])
     paddle = f"paddlepaddle=={WHEELS[name].version}" if name in WHEELS else ""
     own = str(folder / "bin" / "python")
@@ -63,6 +67,7 @@ def replay(name: str, python: str) -> None:
             else:
                 _run(name, ["sh", "-c", command])
     check(own, COMPLAINTS.get(name, ()))
+    print(f"{name}: pip check says what is known", flush=True)
     _run(name, [own, "-m", "modal_infra.proofs", name])
 
 
@@ -80,10 +85,14 @@ def check(python: str, known: Sequence[str]) -> None:
 
 
 def _run(name: str, command: Sequence[str]) -> None:
-    print(f"{name}: {' '.join(command)}", flush=True)
-    process = subprocess.run(command, cwd=ROOT, env=_variables(), stdout=sys.stderr)
-    if process.returncode:
-        raise Broken(f"exit code {process.returncode}: {' '.join(command)}")
+    """Run a command; what it says goes to .images/NAME.log."""
+    print(f"{name}: {shlex.join(command)}", flush=True)
+    log = IMAGES / f"{name}.log"
+    with log.open("a") as file:
+        code = subprocess.run(command, cwd=ROOT, env=_variables(), stdout=file, stderr=file).returncode
+    if code:
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-LINES:])
+        raise Broken(f"exit code {code}; the last lines of {log.relative_to(ROOT)}:\n{last}")
 
 
 def _variables() -> dict[str, str]:

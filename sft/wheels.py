@@ -50,8 +50,8 @@ def _named(version: str, folder: str) -> WheelSource:
     return WheelSource(version, f"{folder}/{_name(version)}")
 
 
-# The versions that the environments are locked for (sft/environments/*.in). ERNIEKit needs 3.2.0; paddleformers 1.2.0 does
-# not import with it (no paddle.distributed.fsdp) and needs 3.3.1.
+# The versions that the environments are locked for (sft/environments/*.in). ERNIEKit needs 3.2.0; paddleformers 1.2.0
+# does not import with it (no paddle.distributed.fsdp) and needs 3.3.1.
 WHEELS = {"erniekit": _named("3.2.0", _HOST), "paddleformers": _named("3.3.1", _HOST)}
 # The same release built with cuDNN 9.5; the address moves, so that its hash is that of the first download.
 CUDNN95 = _named("0.0.0", _QA)

@@ -58,6 +58,15 @@ def statement(imports: Iterable[str]) -> str:
 
 
 def pins(name: str) -> dict[str, str]:
-    """Package → version, of an environment's lock file (without paddle, which the GPU wheel or the CPU wheel brings)."""
+    """Package → version, of an environment's lock file: without paddle, which is a wheel of its own."""
     lines = (FOLDER / f"{name}.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if "==" in line)
+    return dict(line.split("==", 1) for line in lines)
+
+
+# Packages whose other versions are known to end or spoil a training; the .in files have the reasons.
+_DECISIVE = ("numpy", "safetensors", "protobuf", "pyarrow", "transformers", "paddleformers")
+
+
+def decisive(name: str) -> dict[str, str]:
+    """Package → version, of the packages that ``sft doctor`` compares."""
+    return {package: version for package, version in pins(name).items() if package in _DECISIVE}

@@ -444,7 +444,7 @@ class _Handlers:
         call = self._call(r.function_call_id)
         try:
             await asyncio.wait_for(call.done.wait(), max(r.timeout, 0.001))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return api_pb2.FunctionGetOutputsResponse(last_entry_id="0-0", num_unfinished_inputs=1)
         return api_pb2.FunctionGetOutputsResponse(idxs=[0], outputs=call.outputs, last_entry_id="1-0")
 
