@@ -51,11 +51,11 @@ def environment_image(name: str) -> modal.Image:
         name: one of :data:`modal_infra.recipes.RECIPES`.
     """
     image = modal.Image.from_registry(BASE).apt_install(*PACKAGES).run_commands(f"python -m pip install {UV}")
+    image = image.env({"SFT_WHEEL_BUILD": BUILD})  # for the check ``paddle`` of sft doctor
     image = image.add_local_file(FOLDER / f"{name}.txt", f"{LOCKS}/{name}.txt", copy=True)
     for step in RECIPES[name]:
         image = _layer(image, step, name)
-    # the build's name for the check ``paddle`` of sft doctor
-    return image.env({"SFT_WHEEL_BUILD": BUILD}).add_local_python_source("sft", "modal_infra", ignore=IGNORED)
+    return image.add_local_python_source("sft", "modal_infra", ignore=IGNORED)
 
 
 def _layer(image: modal.Image, step: Step, name: str) -> modal.Image:

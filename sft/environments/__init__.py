@@ -64,7 +64,7 @@ def pins(name: str) -> dict[str, str]:
 
 
 # Packages whose other versions are known to end or spoil a training; the .in files have the reasons.
-_DECISIVE = ("numpy", "safetensors", "protobuf", "pyarrow", "transformers", "paddleformers")
+_DECISIVE = ("numpy", "safetensors", "protobuf", "transformers", "paddleformers")
 
 
 def decisive(name: str) -> dict[str, str]:
