@@ -98,7 +98,8 @@ def _run(name: str, command: Sequence[str]) -> None:
 def _variables() -> dict[str, str]:
     """This process's: our code is found, uv as well, and no package of another environment."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    kept = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    # not compiling all of it: only some of it is ever imported here
+    kept = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "UV_COMPILE_BYTECODE")}
     return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 
 
