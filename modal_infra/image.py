@@ -15,7 +15,7 @@ import os
 
 import modal
 
-from modal_infra.recipes import RECIPES, UV, Step
+from modal_infra.recipes import INTERPRETER, RECIPES, UV, Step
 from modal_infra.volumes import volume
 from sft.environments import FOLDER
 from sft.wheels import WHEELS, wheel
@@ -60,5 +60,5 @@ def environment_image(name: str) -> modal.Image:
 
 def _layer(image: modal.Image, step: Step, name: str) -> modal.Image:
     paddle = f"/models/{wheel(name, BUILD).path}" if name in WHEELS else ""
-    commands = step.filled(python="python", lock=f"{LOCKS}/{name}.txt", paddle=paddle)
+    commands = step.filled(python=INTERPRETER, lock=f"{LOCKS}/{name}.txt", paddle=paddle)
     return image.run_commands(*commands, volumes={"/models": volume("models")} if step.paddle else None)

@@ -14,6 +14,7 @@ from sft.engines.erniekit import ERNIE_COMMIT
 from sft.environments import IMPORTS, pins, statement
 
 UV = "uv==0.13.9"  # installs in an image and in the replay alike
+INTERPRETER = "/usr/local/bin/python"  # of an image; as plain "python" uv takes a virtual environment's alone
 ERNIE = "/paddle/ERNIE"
 _UNREGISTERED = "ERNIEKit's package is on no registry"
 

@@ -18,7 +18,7 @@ from modal._serialization import deserialize_data_format
 from PIL import Image
 from prefect.settings import get_current_settings
 
-from modal_infra.recipes import RECIPES
+from modal_infra.recipes import INTERPRETER, RECIPES
 from sft.wheels import WHEELS
 from tests.compute.test_local import processes
 from tests.support.modal_runs import SFT, environment, sft
@@ -355,7 +355,7 @@ def test_the_images_are_built_by_the_steps_that_are_replayed_here(deployed: Moda
         commands = layers(deployed, f"train_{engine}")
         assert not any("bcebos" in line or "paddle-whl" in line for line in commands)
         lock, paddle = f"/environments/{engine}.txt", f"/models/{wheel.path}"
-        steps = [step.filled(python="python", lock=lock, paddle=paddle) for step in RECIPES[engine]]
+        steps = [step.filled(python=INTERPRETER, lock=lock, paddle=paddle) for step in RECIPES[engine]]
         wanted = [f"RUN {command}" for commands in steps for command in commands]
         assert commands[-len(wanted) :] == wanted, "nothing comes behind the last imports"
         assert wanted[0].endswith(f"{lock} {paddle}"), "the wheel with its dependencies, as one resolution"

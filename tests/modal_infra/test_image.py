@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modal_infra import replay
-from modal_infra.recipes import RECIPES
+from modal_infra.recipes import INTERPRETER, RECIPES
 from sft.environments import FOLDER, IMPORTS, decisive, pins
 from sft.wheels import WHEELS
 
@@ -60,6 +60,18 @@ def test_this_machine_trains_with_the_versions_of_the_image() -> None:
     here = locked(ROOT / "requirements.lock")
     assert decisive("paddleformers").items() <= here.items()
     assert here["paddlepaddle"] == WHEELS["paddleformers"].version
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_steps_install_into_an_interpreter_that_is_no_virtual_environment(name: str, tmp_path: Path) -> None:
+    """An image's is none. uv finds one that is given by its path, and none that is given as ``python``."""
+    (tmp_path / "empty.txt").touch()
+    bare = Path(sys.base_prefix) / "bin" / "python3"
+    assert Path(INTERPRETER).is_absolute()
+    first = RECIPES[name][0].filled(python=str(bare), lock=str(tmp_path / "empty.txt"), paddle="")[0]
+    command = first.replace("uv pip install", f"{Path(sys.executable).parent}/uv pip install --dry-run --offline")
+    process = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.parametrize("known", [(), ("nothing 1.0 requires something, which is not installed.",)])
