@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sft.engines.erniekit import ERNIE_COMMIT
-from sft.environments import IMPORTS, pins, statement
+from sft.environments import IMPORTS, statement
 
 UV = "uv==0.13.9"  # installs in an image and in the replay alike
 INTERPRETER = "/usr/local/bin/python"  # of an image; as plain "python" uv takes a virtual environment's alone
@@ -46,15 +46,10 @@ _ERNIE = Step(
 )
 
 
-def _headless(name: str) -> Step:
-    """Last: opencv-python and opencv-contrib-python, which others ask for, write to the same folder.
-
-    Installed side by side they leave a mixture that does not import; what is written last is whole.
-    """
-    version = pins(name)["opencv-python-headless"]
-    return Step(
-        (f"uv pip install --python {{python}} --reinstall --no-deps opencv-python-headless=={version}",),
-    )
+# Last: opencv-python and opencv-contrib-python, which others ask for, write to the same folder. Installed side by side
+# they leave a mixture that does not import; what is written last is whole. A version of the locks.
+HEADLESS = "opencv-python-headless==4.11.0.86"
+_HEADLESS = Step((f"uv pip install --python {{python}} --reinstall --no-deps {HEADLESS}",))
 
 
 def _imports(name: str, checks: tuple[str, ...] = (), image_only: str = "") -> Step:
@@ -67,10 +62,10 @@ RECIPES: Mapping[str, tuple[Step, ...]] = {
     "light": (_PACKAGES, _imports("light")),
     "erniekit": (
         _WITH_PADDLE,
-        _headless("erniekit"),
+        _HEADLESS,
         _imports("erniekit", ("paddle", "deps")),
         _ERNIE,
         _imports("erniekit", ("ernie-import",), image_only=_UNREGISTERED),
     ),
-    "paddleformers": (_WITH_PADDLE, _headless("paddleformers"), _imports("paddleformers")),
+    "paddleformers": (_WITH_PADDLE, _HEADLESS, _imports("paddleformers")),
 }

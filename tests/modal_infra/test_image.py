@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modal_infra import replay
-from modal_infra.recipes import INTERPRETER, RECIPES
+from modal_infra.recipes import HEADLESS, INTERPRETER, RECIPES
 from sft.environments import FOLDER, IMPORTS, decisive, pins
 from sft.wheels import WHEELS
 
@@ -34,6 +34,11 @@ def test_a_lock_holds_what_is_asked_for_and_nothing_else(name: str) -> None:
     for package, version in re.findall(r"^([\w-]+)(?:\[.*\])?==([\w.]+)", asked + domain(), re.MULTILINE):
         wanted = WHEELS[name].version if package == "paddlepaddle" else found[package.lower().replace("_", "-")]
         assert wanted == version, package
+
+
+@pytest.mark.parametrize("engine", WHEELS)
+def test_the_opencv_that_is_written_last_is_the_locks(engine: str) -> None:
+    assert f"opencv-python-headless=={pins(engine)['opencv-python-headless']}" == HEADLESS
 
 
 def domain() -> str:
