@@ -24,6 +24,7 @@ from tests.compute.test_local import processes
 from tests.support.modal_runs import SFT, environment, sft
 from tests.support.modal_server import RPCS, ModalServer
 from tests.support.mounting import CAN_MOUNT
+from tests.support.web_server import serving
 
 pytestmark = [
     pytest.mark.skipif(not CAN_MOUNT, reason="unshare --mount is not permitted here: volumes cannot be mounted"),
@@ -310,9 +311,11 @@ def test_an_image_that_cannot_be_built_says_where_to_look(server: ModalServer, h
 
 def test_a_wheel_that_is_not_at_its_address_says_how_to_name_another(server: ModalServer, home: Path) -> None:
     """That the address of a cp312 wheel exists has not been seen."""
-    url = "http://127.0.0.1:9/w.whl"  # what the job refuses shows which address it was given
-    process = sft(server, home, "deploy", "full", "--set", f"wheel.url={url}")
+    with serving() as site:
+        url = f"{site.url}/w.whl"
+        process = sft(server, home, "deploy", "full", "--set", f"wheel.url={url}")
     assert process.returncode == 2, process.stderr
+    assert site.requests["/w.whl"] == 1
     assert url in process.stderr
     name = "paddlepaddle_gpu-3.2.0-cp312-cp312-linux_x86_64.whl"
     assert f"Next: sft deploy full --set wheel.url=https://…/{name}, or sft upload-wheel PATH" in process.stderr
