@@ -20,7 +20,7 @@ from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import ConfigError
 from sft.gate import Rule
-from sft.memory import check
+from sft.memory import check, plain, unusable
 from sft.metrics.text import Normalisation
 
 MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
@@ -233,12 +233,21 @@ class ModalConfig(Section):
 
     gpu: str = Field(
         "A100-80GB",
-        pattern=r"^([A-Za-z0-9-]+|A100-80GB,H100)$",
-        description="GPU as Modal names it; A100-80GB,H100: whichever is free; none: the CPU, to try things out",
+        description="GPU as Modal names it; H100! forbids Modal to give an H200; A100-80GB,H100: whichever is free; "
+        "none: the CPU, to try things out",
     )
-    cpu: float | None = Field(None, gt=0, le=64, description="CPU cores of a container; empty: Modal's default")
-    memory_mb: int | None = Field(None, ge=128, le=344_064, description="Memory of a container (MiB); empty: default")
+    cpu: float | None = Field(8, gt=0, le=64, description="CPU cores of a container; empty: Modal's default, 0.125")
+    memory_mb: int | None = Field(
+        32768, ge=128, le=344_064, description="Memory of a container (MiB); empty: Modal's default, 128"
+    )
     timeout_hours: float = Field(24, gt=0, le=24, description="Longest training in one call (hours)")
+
+    @field_validator("gpu")
+    @classmethod
+    def _named(cls, given: str) -> str:
+        if given not in ("none", "A100-80GB,H100") and (problem := unusable(given)):
+            raise ValueError(problem)
+        return given
 
 
 class BudgetConfig(Section):
@@ -262,7 +271,7 @@ class BudgetConfig(Section):
 
     def hourly(self, gpu: str) -> float | None:
         """The price of an hour; of several cards the dearest one's; None where one is unknown."""
-        prices = [self.prices.get(card) for card in gpu.split(",")]
+        prices = [self.prices.get(card, self.prices.get(plain(card))) for card in gpu.split(",")]
         return None if None in prices else max(price for price in prices if price is not None)
 
 

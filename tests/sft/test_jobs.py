@@ -129,6 +129,18 @@ def test_what_is_missing_has_a_remedy(context: Context, monkeypatch: pytest.Monk
     ]
 
 
+def test_packages_of_another_engine_are_seen(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This environment is the other engine's: each check that was green where a training would have died is red."""
+    monkeypatch.setenv("SFT_WHEEL_BUILD", "cudnn95")
+    checks = ("paddle", "ernie-import", "deps")
+    result = inspect_environment(InspectArgs(engine="erniekit", device="gpu", checks=checks), context)
+    found = {f["name"]: (f["ok"], f["found"]) for f in result["findings"]}
+    assert found["paddle"] == (False, "3.3.1, and not 0.0.0"), "the wheel of the build that was deployed"
+    assert found["ernie-import"] == (False, "ModuleNotFoundError: No module named 'erniekit'")
+    assert not found["deps"][0]
+    assert "paddleformers 1.2.0, and not 0.4.0" in found["deps"][1]
+
+
 def test_an_unknown_check_names_the_known_ones(context: Context) -> None:
     with pytest.raises(InputError, match="no such check") as caught:
         inspect_environment(InspectArgs(engine="erniekit", device="gpu", checks=("cudaa",)), context)
