@@ -16,7 +16,9 @@ from sft.sparing import Sparingly
 def test_the_share_is_kept_and_the_wait_counts_from_the_end(
     takes: list[float], between: list[float], share: float
 ) -> None:
-    now, spent, ends = [0.0], [], []
+    now = [0.0]
+    spent: list[float] = []
+    ends: list[float] = []
 
     def dear() -> None:
         spent.append(takes[len(spent) % len(takes)])
