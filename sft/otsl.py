@@ -1,4 +1,4 @@
-"""Tables in OTSL, as PaddleOCR-VL writes them: parse, check, and turn into HTML.
+"""Tables in OTSL, as PaddleOCR-VL writes them: parse, check, turn into HTML; sft/tables.py turns others into OTSL.
 
 A cell is ``<fcel>`` with its text or ``<ecel>``; ``<lcel>`` belongs to the cell on its left, ``<ucel>`` to the one
 above, ``<xcel>`` to both; ``<nl>`` ends a line. Source: Lysak et al., Optimized Table Tokenization for Table Structure
@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r"<(fcel|ecel|lcel|ucel|xcel|nl)>")
+_EMPTY = ("ecel", "lcel", "ucel", "xcel")  # tokens that no text follows
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,16 @@ def parse(text: str) -> list[list[Cell]]:
     return lines
 
 
-def problem(text: str) -> str:
-    """Why a text is no whole, rectangular table; empty for a good one."""
-    parts = _TOKEN.split(text)
-    if len(parts) == 1:
+def unreadable(text: str) -> str:
+    """Why a text is no table in OTSL at all; empty where it has a cell."""
+    if _TOKEN.search(text) is None:
         return "no OTSL token, such as <fcel> and <nl>"
+    return "" if any(parse(text)) else "no cell, only <nl>"
+
+
+def problem(text: str) -> str:
+    """Why a readable table is not whole and rectangular; empty for a good one."""
+    parts = _TOKEN.split(text)
     if parts[0].strip():
         return f"text before the first token: {parts[0].strip()[:40]!r}"
     if parts[-2] != "nl" or parts[-1].strip():
@@ -54,6 +60,8 @@ def problem(text: str) -> str:
         return f"line {odd + 1} has {len(lines[odd])} cells, line 1 has {len(lines[0])}"
     for row, line in enumerate(lines):
         for column, cell in enumerate(line):
+            if cell.text and cell.kind in _EMPTY:
+                return f"line {row + 1}, cell {column + 1}: text behind <{cell.kind}>: {cell.text[:40]!r}"
             if wrong := _misplaced(lines, row, column, cell):
                 return f"line {row + 1}, cell {column + 1}: {wrong}"
     return ""
@@ -73,7 +81,7 @@ def _misplaced(lines: list[list[Cell]], row: int, column: int, cell: Cell) -> st
 
 @dataclass(frozen=True)
 class Span:
-    """A cell with the lines and columns that it covers."""
+    """A cell with the lines and columns that it covers, and all text in them."""
 
     text: str
     rows: int = 1
@@ -112,7 +120,8 @@ def _span(lines: list[list[Cell]], row: int, column: int) -> Span:
         right += 1
     while below < len(lines) and column < len(lines[below]) and lines[below][column].kind == "ucel":
         below += 1
-    return Span(lines[row][column].text, below - row, right - column)
+    covered = (cell.text for line in lines[row:below] for cell in line[column:right])
+    return Span(" ".join(filter(None, covered)), below - row, right - column)
 
 
 def _html(cell: Span) -> str:
