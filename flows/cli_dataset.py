@@ -154,7 +154,10 @@ def convert(
     to: Annotated[Format, typer.Option(help="The format wanted")],
     force: Force = False,
 ) -> None:
-    """Convert rows between ERNIEKit's and PaddleFormers' format, without loss."""
+    """Convert rows between ERNIEKit's and PaddleFormers' format, without loss.
+
+    Tables in HTML or Markdown become OTSL, also where the format stays.
+    """
 
     def body(out: Console) -> None:
         from sft.dataset import convert as converter

@@ -1,9 +1,9 @@
 """LaTeX of formulas: does it parse, and its tokens after what does not change the formula has been made equal.
 
 What is made equal follows ``normalized_formula`` of OmniDocBench (Ouyang et al., CVPR 2025: delimiters, environments
-around the whole, tags, horizontal space, the final full stop) and the normaliser of UniMERNet (Wang et al., 2024: \\over,
-old font switches, order of sub- and superscripts, braces around a single token); other than OmniDocBench, letters keep
-their case and fonts their commands, but for upright text, which has many names.
+around the whole, tags, horizontal space, the final full stop) and the normaliser of UniMERNet (Wang et al., 2024: old
+commands such as \\over, the order of sub- and superscripts, braces around a single token). Other than in OmniDocBench,
+letters keep their case and fonts their commands, but for upright text, which has many names.
 """
 
 from __future__ import annotations
@@ -109,6 +109,11 @@ def problem(text: str) -> str:
     if dollars % 2:
         return "a $ without its partner"
     return f"nothing behind {before} at the end" if before in _SCRIPTS else ""
+
+
+def unreadable(text: str) -> str:
+    """Why nothing can be compared with a formula; empty for one that parses and has a token."""
+    return problem(text) or ("" if tokens(text) else "a formula without a symbol")
 
 
 def _opener(part: str) -> str:

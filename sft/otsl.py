@@ -39,9 +39,14 @@ def parse(text: str) -> list[list[Cell]]:
     return lines
 
 
+def has_token(text: str) -> bool:
+    """Is there a token of OTSL in a text?"""
+    return _TOKEN.search(text) is not None
+
+
 def unreadable(text: str) -> str:
     """Why a text is no table in OTSL at all; empty where it has a cell."""
-    if _TOKEN.search(text) is None:
+    if not has_token(text):
         return "no OTSL token, such as <fcel> and <nl>"
     return "" if any(parse(text)) else "no cell, only <nl>"
 

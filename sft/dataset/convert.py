@@ -1,4 +1,7 @@
-"""Converting between the two row formats, without loss: keys that the formats do not know come along."""
+"""Converting between the two row formats, without loss: keys that the formats do not know come along.
+
+Tables in HTML or Markdown become OTSL, the only form that the base model writes and the measures read.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sft import otsl, tables
 from sft.dataset import rows
 from sft.dataset.columns import erniekit_row, messages_row, plain_rows
 from sft.dataset.lines import blocks
@@ -16,6 +20,7 @@ from sft.dataset.rules import RULES
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, listed
 
+TABLE = "Table Recognition:"
 KNOWN = {"erniekit": ("image_info", "text_info"), "messages": ("messages", "images")}
 _ENCODER = msgspec.json.Encoder()
 SHOWN = 5  # broken rows that the error names
@@ -58,7 +63,7 @@ def convert(source: Path, target: Path, form: Format, *, force: bool = False) ->
 def _whole(data: bytes, lines: list[bytes], before: Format, form: Format) -> bytes | None:
     """A block of rows of one turn and one image, all at once; None where a row needs a closer look."""
     decoded = plain_rows(data, lines, before)
-    if decoded is None:
+    if decoded is None or any(TABLE in prompt for prompt in set(decoded.prompts)):
         return None
     if before == form:
         return data if data.endswith(b"\n") else data + b"\n"
@@ -78,7 +83,8 @@ def convert_line(line: bytes, before: Format, form: Format) -> bytes:
     """One row in the other format.
 
     Raises:
-        ValueError: it is broken, or has the text ``<image>`` where that would become a mark.
+        ValueError: it is broken, its table needs a decision to become OTSL, or there is the text ``<image>`` where that
+            would become a mark.
     """
     sample = rows.decode(line, before)
     if sample is None:
@@ -86,11 +92,30 @@ def convert_line(line: bytes, before: Format, form: Format) -> bytes:
         raise ValueError(said or "it is broken")
     if form == "messages" and any(IMAGE_MARK in prompt for prompt, _ in sample.turns):
         raise ValueError("a prompt has the text <image>, which is a mark in the format messages")
+    sample = with_otsl(sample)
     row = msgspec.json.decode(line)
     extra = {key: value for key, value in row.items() if key not in KNOWN[before]}
     if clash := set(extra) & set(KNOWN[form]):
         raise ValueError(f"it has the keys of both formats: {', '.join(sorted(clash))}")
     return _ENCODER.encode({**as_row(sample, form), **extra})
+
+
+def with_otsl(sample: Sample) -> Sample:
+    """The row as it is trained: answers that are tables in HTML or Markdown are OTSL, all else is as it was.
+
+    Raises:
+        ValueError: a table needs a decision.
+    """
+    return Sample(sample.images, tuple((prompt, _answer(prompt, answer)) for prompt, answer in sample.turns))
+
+
+def _answer(prompt: str, answer: str) -> str:
+    if prompt.strip() != TABLE or not otsl.unreadable(answer) or not tables.kind(answer):
+        return answer
+    try:
+        return tables.to_otsl(answer)
+    except ValueError as error:
+        raise ValueError(f"the table in {tables.kind(answer)} cannot become OTSL by itself: {error}") from error
 
 
 def as_row(sample: Sample, form: Format) -> dict[str, Any]:

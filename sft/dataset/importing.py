@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from sft.dataset.convert import as_row
+from sft.dataset.convert import as_row, with_otsl
 from sft.dataset.rows import IMAGE_MARK, Format, Sample
 from sft.dataset.rules import IMAGE_TYPES, TASKS
 from sft.dataset.writing import replacing
@@ -71,7 +71,10 @@ def import_dataset(source: Path, target: Path, options: Options) -> int:
             if isinstance(row, str):
                 problems.append(f"{where}: {row}")
                 continue
-            file.write(msgspec.json.encode(as_row(row, options.form)) + b"\n")
+            try:
+                file.write(msgspec.json.encode(as_row(with_otsl(row), options.form)) + b"\n")
+            except ValueError as error:
+                problems.append(f"{where}: {error}")
             count += 1
         if problems:
             said = f"{len(problems)} entries cannot be used, so that nothing is written:{listed(problems, SHOWN)}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 
-from sft import otsl
+from sft import latex, otsl, pipes, tables
 from sft.dataset.rows import Breach, Sample
 from sft.dataset.rules import SHORT
 
@@ -15,9 +15,6 @@ from sft.dataset.rules import SHORT
 _CONTROL = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
 )
-_ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
-_SIDE = re.compile(r"\\(left|right)(?![a-zA-Z])")
-_ESCAPED = re.compile(r"\\[\\{}]")
 _VISIBLE = re.compile(r"[^\W_]")
 # What trainers count pictures by, what the tokenizer makes one token of, and the tokens of tables. Tokens
 # of places, <|LOC_0|> to <|LOC_1000|>, are answers.
@@ -78,6 +75,12 @@ def _around(text: str, at: int) -> str:
     return ascii(text[max(0, at - _RUNS // 2) : at + _RUNS // 2])
 
 
+def table_problem(answer: str) -> str:
+    """Why an answer is no table in OTSL, and what it is instead where that can be seen."""
+    said = otsl.unreadable(answer)
+    return f"{tables.kind(answer) or 'text'}, {said}" if said else ""
+
+
 def is_near_empty(answer: str) -> bool:
     """Is there only punctuation in a short answer? Symbols such as + or € count as text."""
     if len(answer) > SHORT or _VISIBLE.search(answer):
@@ -95,47 +98,18 @@ def breaches(sample: Sample) -> Iterator[Breach]:
                 yield from marks(text, name, table=prompt.strip() == "Table Recognition:")
         if is_near_empty(answer):
             yield "near-empty", repr(answer)
-        check = _SYNTAX.get(prompt.strip())
-        if check is not None and (problem := check[1](answer)):
-            yield check[0], problem
+        for rule, problem in _SYNTAX.get(prompt.strip(), ()):
+            if said := problem(answer):
+                yield rule, said
+                break
 
 
-def latex_problem(text: str) -> str:
-    """Which brace, environment or delimiter has no partner; empty where all have."""
-    depth = 0
-    plain = _ESCAPED.sub("", text)
-    for at, character in enumerate(plain):
-        depth += (character == "{") - (character == "}")
-        if depth < 0:
-            return f"a }} too many: {plain[max(0, at - 20) : at + 1]!r}"
-    if depth:
-        return f"{depth} {{ not closed"
-    open_ones: list[str] = []
-    for kind, name in _ENVIRONMENT.findall(text):
-        if kind == "begin":
-            open_ones.append(name)
-        elif not open_ones or open_ones.pop() != name:
-            return f"\\end{{{name}}} without its \\begin"
-    if open_ones:
-        return f"\\begin{{{open_ones[-1]}}} without its \\end"
-    sides = _SIDE.findall(text)
-    if sides.count("left") != sides.count("right"):
-        return f"{sides.count('left')} \\left, {sides.count('right')} \\right"
-    return ""
+latex_problem = latex.unreadable
 
-
-def chart_problem(text: str) -> str:
-    """Which line of a chart's table (cells between ``|``) has another number of cells than the first."""
-    lines = [line.strip().strip("|") for line in text.strip().splitlines() if line.strip()]
-    counts = [line.count("|") + 1 for line in lines]
-    if not counts or counts[0] < 2:
-        return "no table: cells between | in each line"
-    odd = next((i for i, count in enumerate(counts) if count != counts[0]), None)
-    return f"line {odd + 1} has {counts[odd]} cells, line 1 has {counts[0]}" if odd is not None else ""
-
-
-_SYNTAX = {
-    "Table Recognition:": ("otsl", otsl.problem),
-    "Formula Recognition:": ("latex", latex_problem),
-    "Chart Recognition:": ("chart", chart_problem),
+# Prompt → the rule of what its measure can read, that of what is odd all the same, each with who says what is wrong.
+Check = tuple[str, Callable[[str], str]]
+_SYNTAX: dict[str, tuple[Check, ...]] = {
+    "Table Recognition:": (("table-format", table_problem), ("otsl", otsl.problem)),
+    "Formula Recognition:": (("latex", latex_problem),),
+    "Chart Recognition:": (("chart-format", pipes.unreadable), ("chart", pipes.problem)),
 }

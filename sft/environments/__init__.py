@@ -19,7 +19,8 @@ IMPORTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "light": {
         "deps": (
             *("pydantic", "yaml", "PIL.Image", "msgspec", "rapidfuzz", "jinja2", "httpx", "tenacity", "zstandard"),
-            *("xxhash", "numpy", "scipy.stats", "apted", "safetensors.numpy", "huggingface_hub", "tensorboard.main"),
+            *("xxhash", "numpy", "scipy.stats", "fontTools.unicodedata", "safetensors.numpy", "huggingface_hub"),
+            "tensorboard.main",
         ),
     },
     "erniekit": {

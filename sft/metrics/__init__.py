@@ -6,14 +6,15 @@ and length.
 """
 
 from sft.metrics.groups import length, rows_of, script
-from sft.metrics.judged import Judged, judge
+from sft.metrics.judged import UNREADABLE, Judged, judge
 from sft.metrics.scores import METRICS, Difference, Scores, differences, summarise
 from sft.metrics.text import Normalisation, distance, ned, normalise
 
-VERSION = 2  # of all measures together: another version evaluates again
+VERSION = 3  # of all measures together: another version evaluates again
 
 __all__ = [
     "METRICS",
+    "UNREADABLE",
     "VERSION",
     "Difference",
     "Judged",

@@ -12,14 +12,9 @@ from sft import latex
 from sft.metrics.text import distance
 
 
-def unreadable(truth: str) -> str:
-    """Why nothing can be compared with a formula; empty for a good one."""
-    return latex.problem(truth) or ("" if latex.tokens(truth) else "a formula without a symbol")
-
-
 def formula_distance(truth: str, recognised: str) -> float:
     """Normalised edit distance over tokens, 0 (equal) to 1. Example: ("x^2", "x^{3}") → 1/3."""
-    if unreadable(truth):
+    if latex.unreadable(truth):
         return 1.0
     wanted, found = latex.tokens(truth), latex.tokens(recognised)
     edits = distance_of_tokens(wanted, found) or int(bool(latex.problem(recognised)))

@@ -8,18 +8,27 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 LENGTHS = (10, 50, 200, 1000)  # characters: upper bounds of the classes of length
-_JOINED = {"CJK": "Han", "HIRAGANA": "Japanese", "KATAKANA": "Japanese"}
+_JAPANESE = {"Hira", "Kana"}
+_SHARED = ("Zyyy", "Zinh", "Zzzz")  # characters of several scripts, or of none that is known
 
 
 @lru_cache(maxsize=65536)
 def _script(character: str) -> str:
-    """LATIN SMALL LETTER A → Latin: the first word of the character's name in Unicode."""
+    """The character's script by Unicode's property Script (Scripts.txt, as fontTools has it); empty for signs.
+
+    What is shared between scripts, and signs made of letters, belong where their plain form does: ℓ, 𝑥 and № to Latin,
+    ㈱ to Han; what is only written in Japanese, as ー, to that.
+    """
+    from fontTools import unicodedata as ucd
+
     if character.isdigit():
         return "digits"
-    if not character.isalpha():
-        return ""
-    first = unicodedata.name(character, "").partition(" ")[0]
-    return _JOINED.get(first, first.capitalize())
+    if ucd.script_extension(character) <= _JAPANESE and character.isalpha():
+        return "Japanese"
+    for plain in (character, *unicodedata.normalize("NFKC", character)):
+        if plain.isalpha() and (code := ucd.script(plain)) not in _SHARED:
+            return str(ucd.script_name(code))
+    return ""
 
 
 def script(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from sft import latex, otsl, pipes
 from sft.metrics.chart import rms_f1
 from sft.metrics.formula import formula_distance
 from sft.metrics.table import teds
@@ -29,8 +30,11 @@ class Judged:
         edits, word_edits: Levenshtein distances in characters and words.
         longest: characters of the longer one of truth and answer.
         exact, empty, runaway: 1 for a row that is exactly right, has no answer, or one that is far too long.
+        cut: 1 for an answer that was cut off because it reached the longest allowed.
+        unreadable: 1 for a truth that its task's measure cannot read.
         error: the row's error by its task's own measure, 0 (right) to 1: the normalised edit distance for text,
-            1 - TEDS for a table, the distance of tokens for a formula, 1 - RMS-F1 for a chart.
+            1 - TEDS for a table, the distance of tokens for a formula, 1 - RMS-F1 for a chart; 1 where the truth is
+            unreadable.
         structure: TEDS-S of a table; NaN for other tasks.
     """
 
@@ -42,6 +46,8 @@ class Judged:
     exact: Floats
     empty: Floats
     runaway: Floats
+    cut: Floats
+    unreadable: Floats
     error: Floats
     structure: Floats
 
@@ -70,12 +76,14 @@ def judge(
     tasks: Sequence[str] = (),
     how: Normalisation = PLAIN,
     *,
+    cut: Sequence[bool] = (),
     words: bool = True,
 ) -> Judged:
     """Judge n answers.
 
     Args:
         tasks: ocr, table, formula or chart, for each row; empty: all are ocr.
+        cut: was the answer cut off? for each row; empty: none was.
         words: count words too (WER); without, they are 0.
     """
     import numpy as np
@@ -85,10 +93,11 @@ def judge(
     characters, lengths = (np.fromiter(map(len, t), np.float64, len(t)) for t in (wanted, found))
     longest = np.maximum(characters, lengths)
     error = edits / np.maximum(longest, 1)
-    structure = np.full(len(wanted), np.nan)
+    structure, unreadable = np.full(len(wanted), np.nan), np.zeros(len(wanted))
     for number, task in enumerate(tasks):
         if task in MEASURES:
             error[number] = MEASURES[task](truths[number], answers[number])
+            unreadable[number] = bool(UNREADABLE[task](truths[number]))
         if task == "table":
             structure[number] = teds(truths[number], answers[number], structure_only=True)
     counts = _words(wanted, found, edits) if words else (np.zeros(len(wanted)), np.zeros(len(wanted)))
@@ -102,6 +111,8 @@ def judge(
         exact=(edits == 0).astype(np.float64),
         empty=(lengths == 0).astype(np.float64),
         runaway=(lengths > factor * characters + more).astype(np.float64),
+        cut=np.array(cut, np.float64) if len(cut) else np.zeros(len(wanted)),
+        unreadable=unreadable,
         error=error,
         structure=structure,
     )
@@ -113,6 +124,12 @@ MEASURES: dict[str, Measure] = {
     "table": lambda truth, answer: 1 - teds(truth, answer),
     "formula": formula_distance,
     "chart": lambda truth, answer: 1 - rms_f1(truth, answer),
+}
+# Why the measure cannot read a truth (empty where it can): the dataset's rules ask the same.
+UNREADABLE: dict[str, Callable[[str], str]] = {
+    "table": otsl.unreadable,
+    "formula": latex.unreadable,
+    "chart": pipes.unreadable,
 }
 
 

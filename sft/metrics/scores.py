@@ -36,6 +36,8 @@ class Scores:
         ned: normalised edit distance, edits / max(characters of both), as the mean over rows (OmniDocBench).
         exact: rows recognised without any error.
         empty, runaway: rows for which nothing, or far too much, was recognised.
+        cut: rows whose answer was cut off at the longest allowed.
+        unreadable: rows whose truth the task's measure cannot read: wrong, whatever was recognised.
         structure: mean TEDS-S over the tables; None without tables.
         intervals: metric → (low, high), 95 %.
     """
@@ -50,6 +52,8 @@ class Scores:
     exact: float
     empty: int
     runaway: int
+    cut: int
+    unreadable: int
     structure: float | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -88,6 +92,8 @@ def summarise(judged: Judged, *, intervals: bool = True) -> Scores:
         **{metric: value(judged, metric) for metric in (*METRICS, "exact")},
         empty=int(judged.empty.sum()),
         runaway=int(judged.runaway.sum()),
+        cut=int(judged.cut.sum()),
+        unreadable=int(judged.unreadable.sum()),
         structure=float(tables.mean()) if len(tables) else None,
         intervals={metric: _interval(values) for metric, values in drawn.items()},
     )

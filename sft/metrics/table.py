@@ -37,7 +37,10 @@ Table = list[list[Cell]]
 
 def table(text: str, *, structure_only: bool = False) -> Table:
     """The cells that begin in each line of a table in OTSL."""
-    return [[(c.rows, c.columns, "" if structure_only else normalise(c.text)) for c in l] for l in otsl.cells(text)]
+    return [
+        [(cell.rows, cell.columns, "" if structure_only else normalise(cell.text)) for cell in line]
+        for line in otsl.cells(text)
+    ]
 
 
 def size(lines: Table) -> int:

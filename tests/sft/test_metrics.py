@@ -1,21 +1,28 @@
 """Every measure against an implementation of its own, written from the papers, and its worked example."""
 
+from __future__ import annotations
+
 import math
+import time
 import unicodedata
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations
 
 import numpy as np
 import pytest
+from apted import APTED, Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft import metrics, otsl
+from sft import latex, metrics, otsl, pipes
+from sft.latex import tokens
+from sft.metrics import table as metrics_table
 from sft.metrics.chart import parse, points, rms_f1
-from sft.metrics.formula import formula_distance, tokens
-from sft.metrics.table import Node, size, teds, tree
+from sft.metrics.formula import formula_distance
+from sft.metrics.table import Table, edits, size, table, teds
 from sft.metrics.text import Normalisation, normalise, normalise_all
+from sft.tables import from_grid
 
 
 def plain_distance(a: list[str], b: list[str]) -> int:
@@ -69,7 +76,25 @@ def test_the_worked_example_and_nothing_recognised() -> None:
     assert metrics.summarise(metrics.judge([], [])).cer == 0
 
 
-def plain_tree_distance(a: Node, b: Node, rename: Callable[[Node, Node], float]) -> float:
+@dataclass
+class Node:
+    """A node of a table's tree: root, line or cell; cells have a label of their spans, and a text."""
+
+    label: object
+    text: str = ""
+    children: list[Node] = field(default_factory=list)
+
+
+def tree(lines: Table) -> Node:
+    rows = [Node("tr", children=[Node((down, right), text) for down, right, text in line]) for line in lines]
+    return Node("table", children=rows)
+
+
+def rename(a: Node, b: Node) -> float:
+    return 1 if a.label != b.label else plain_distance(list(a.text), list(b.text)) / max(len(a.text), len(b.text), 1)
+
+
+def plain_tree_distance(a: Node, b: Node) -> float:
     """Edit distance of ordered trees by the recursion over forests (Zhang and Shasha, 1989, lemma 4)."""
     nodes: dict[int, Node] = {}
 
@@ -94,23 +119,72 @@ def plain_tree_distance(a: Node, b: Node, rename: Callable[[Node, Node], float])
     return distance((number(a),), (number(b),))
 
 
-CELL = st.sampled_from(["<fcel>a", "<fcel>bc", "<ecel>", "<lcel>", "<ucel>"])
-TABLE = st.lists(st.lists(CELL, min_size=1, max_size=3), min_size=1, max_size=3).map(
-    lambda lines: "".join("".join(line) + "<nl>" for line in lines)
-)
+class Costs(Config):  # type: ignore[misc]
+    def rename(self, a: Node, b: Node) -> float:
+        return rename(a, b)
+
+    def children(self, node: Node) -> list[Node]:
+        return node.children
+
+
+CELL = st.sampled_from(["<fcel>a", "<fcel>bc", "<fcel>abd", "<ecel>", "<lcel>", "<ucel>", "<xcel>"])
+
+
+def tables(lines: int, cells: int) -> st.SearchStrategy[str]:
+    return st.lists(st.lists(CELL, max_size=cells), min_size=1, max_size=lines).map(
+        lambda table: "".join("".join(line) + "<nl>" for line in table)
+    )
+
+
+TABLE = tables(3, 3)
 
 
 @settings(max_examples=100, deadline=None)
 @given(TABLE, TABLE)
-def test_teds_agrees_with_the_recursion_over_forests(truth: str, answer: str) -> None:
-    def rename(a: Node, b: Node) -> float:
-        if a.label != b.label:
-            return 1
-        return plain_distance(list(a.text), list(b.text)) / max(len(a.text), len(b.text), 1)
+def test_tables_differ_by_the_recursion_over_forests(one: str, other: str) -> None:
+    a, b = table(one), table(other)
+    assert edits(a, b) == pytest.approx(plain_tree_distance(tree(a), tree(b)))
+    if size(a) and not otsl.unreadable(one) and not otsl.unreadable(other):
+        assert teds(one, other) == pytest.approx(max(0, 1 - edits(a, b) / max(size(a), size(b))))
 
-    wanted, found = tree(truth), tree(answer)
-    cost = plain_tree_distance(wanted, found, rename)
-    assert teds(truth, answer) == pytest.approx(max(0, 1 - cost / max(size(wanted), size(found))))
+
+@settings(max_examples=100, deadline=None)
+@given(tables(7, 6), tables(7, 6))
+def test_larger_tables_differ_by_what_the_package_apted_says(one: str, other: str) -> None:
+    a, b = table(one), table(other)
+    assert edits(a, b) == pytest.approx(APTED(tree(a), tree(b), Costs()).compute_edit_distance())
+
+
+def grid(lines: int, columns: int, mark: str = "") -> str:
+    return "".join("".join(f"<fcel>{i}.{j}{mark}" for j in range(columns)) + "<nl>" for i in range(lines))
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer"),
+    [
+        (grid(60, 12), grid(59, 12, "x")),
+        (grid(60, 12), "<fcel>7" * 8000),
+        (grid(60, 12), "<fcel>7<nl>" * 8000),
+        (grid(60, 12), "<nl>" * 16000),
+        (grid(50, 50), "<ecel>" * 16000),
+        ("x | y\n" + "\n".join(f"{i} | {i}" for i in range(3000)), "x | y\n" + "7 | 7\n" * 8000),
+        ("x^{2}", "x^{" * 6000),
+        ("x", r"\frac{" * 3000 + "}" * 3000),
+    ],
+)
+def test_large_tables_and_answers_that_loop_take_seconds(truth: str, answer: str) -> None:
+    task = "table" if "cel>" in truth else "chart" if "|" in truth else "formula"
+    started = time.process_time()
+    judged = metrics.judge([truth], [answer], [task])
+    assert time.process_time() - started < 10, "a loop of all that a model may say: minutes with plain trees"
+    assert 0 < judged.error[0] <= 1
+
+
+def test_beyond_the_bound_the_distance_is_an_upper_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = table(grid(9, 3)), table(grid(8, 3, "x"))
+    exact = edits(a, b)
+    monkeypatch.setattr(metrics_table, "PAIRS", 200)
+    assert exact < edits(a, b) <= size(a) + size(b)
 
 
 def test_teds_of_the_worked_example_and_of_what_is_no_table() -> None:
@@ -129,6 +203,19 @@ def test_teds_of_the_worked_example_and_of_what_is_no_table() -> None:
         (r"\left( a \leq b \right)", r"(a\le b)"),
         (r"\[ \dfrac{1}{n} \, y \label{eq:1} \]", r"\frac{1}{n} y."),
         (r"\(A \land B\)", r"A\wedge B"),
+        ("x^2+1", "$$ x^2+1 . $$"),
+        ("x^2+1.", r"\[x^2+1.\]"),
+        (r"\begin{equation}x^2+1\end{equation}", "x^2+1"),
+        (r"\[\begin{aligned} a &= b \\[2pt] c &= d. \end{aligned}\]", r"\begin{align*}a&=b\\c&=d\end{align*}."),
+        (r"$a$ and $b$", "a and b"),
+        (r"{a \over b}", r"\frac{a}{b}"),
+        (r"x^{a \over b}", r"x^{\frac{a}{b}}"),
+        (r"\text{d}x", r"{\rm d}x"),
+        (r"x\hspace{1em}y", r"x\quad y"),
+        (r"x_a^b", r"x^b_{a}"),
+        (r"x^{\prime}", "x'"),
+        (r"\left. x \right|_0", "x|_0"),
+        (r"\displaystyle\sum\limits_i i \tag{3}", r"\sum_{i}i"),
     ],
 )
 def test_formulas_that_look_the_same_are_the_same(one: str, other: str) -> None:
@@ -141,15 +228,25 @@ def test_formulas_that_differ_are_told_apart_by_token() -> None:
     assert formula_distance(r"\alpha", r"\beta") == 1, "one token, however it is spelt"
     assert formula_distance("x^{10}", "x^10") > 0, "these are two formulas"
     assert formula_distance("A", "a") == 1
-    assert formula_distance("", "") == 0
+    for one, other in (
+        (r"\frac{a}{bc}", r"\frac{a}{b}c"),
+        (".5", "5"),
+        (r"\begin{cases}a\end{cases}", "a"),
+        ("a&b", "ab"),
+    ):
+        assert formula_distance(one, other) > 0
+    assert formula_distance("", "") == 1, "nothing to compare with"
 
 
 @settings(max_examples=200, deadline=None)
 @given(*[st.lists(st.sampled_from([*"xy2^{}", r"\alpha", " "]), max_size=10).map("".join)] * 2)
 def test_formula_distance_agrees_with_the_textbook_over_tokens(truth: str, answer: str) -> None:
+    if latex.unreadable(truth):
+        assert formula_distance(truth, answer) == 1
+        return
     wanted, found = tokens(truth), tokens(answer)
-    expected = plain_distance(wanted, found) / max(len(wanted), len(found), 1)
-    assert formula_distance(truth, answer) == pytest.approx(expected)
+    edits = plain_distance(wanted, found) or bool(latex.problem(answer))
+    assert formula_distance(truth, answer) == pytest.approx(edits / max(len(wanted), len(found), 1))
 
 
 def plain_rms(truth: str, answer: str) -> float:
@@ -197,7 +294,61 @@ def test_chart_similarity_of_the_worked_example_and_its_edges() -> None:
     assert rms_f1(truth, "x | y\na | 10\nb | 21") == pytest.approx(0.975)
     assert rms_f1(truth, "| x | a | b |\n|---|---|---|\n| y | 10 | 20 |") == 1, "the transpose is the same table"
     assert rms_f1(truth, "no table") == 0
-    assert rms_f1("plain", "plain") == 1
+    corner = "| 2001 | 2002\na | 1 | 2\nb | 3 | 4"
+    assert points(parse(corner)) == [("a 2001", "1"), ("a 2002", "2"), ("b 2001", "3"), ("b 2002", "4")]
+    assert rms_f1(corner, "| 2001 | 2002\na | 1 | 9\nb | 3 | 9") == 0.5, "the last column counts too"
+    assert rms_f1("x | y\na | 1\nb |", "x | y\na | 1\nb | 5") == 0.5, "an empty last cell"
+    assert rms_f1("x | y\na | 1\na | 2", "x | y\na | 9\na | 2") == 0.5, "rows of one name"
+    for task, measure in (("chart", rms_f1), ("table", teds)):
+        unreadable = ["plain", "", "a | b", "<table><tr><td>a</td></tr></table>", "<nl>"]
+        assert all(measure(one, other) == 0 for one in unreadable for other in unreadable), task
+
+
+def readable_tables(rows: int = 3) -> st.SearchStrategy[str]:
+    def shaped(columns: int) -> st.SearchStrategy[list[list[tuple[str, int, int]]]]:
+        return st.lists(
+            st.lists(st.tuples(st.sampled_from(["", "a", "b c", "1.5"]), st.just(1), st.just(1)), min_size=columns,
+                     max_size=columns), min_size=1, max_size=rows)  # fmt: skip
+
+    return st.integers(1, 3).flatmap(shaped).map(from_grid)
+
+
+CHART = (
+    st.lists(
+        st.lists(st.sampled_from(["", "a", "7", "0", "nan", "1e999", "8 %"]), min_size=3, max_size=3),
+        min_size=2,
+        max_size=4,
+    )
+    .map(lambda lines: "\n".join(" | ".join(line) for line in lines))
+    .filter(lambda text: not pipes.unreadable(text))
+)
+FORMULA = (
+    st.lists(
+        st.sampled_from([*"xy2+.'", r"\alpha", "x^2", r"\frac{a}{b}", r"{a \over b}", "_{i}", "^{j}"]),
+        min_size=1,
+        max_size=6,
+    )
+    .map(" ".join)
+    .filter(lambda text: not latex.unreadable(text))
+)
+READABLE = {"table": readable_tables(), "chart": CHART, "formula": FORMULA}
+ANYTHING = st.one_of(*READABLE.values(), TABLE, st.text(alphabet="ab|\n<>{}\\^$ ", max_size=12), st.just("<b>a</b>"))
+
+
+@pytest.mark.parametrize("task", READABLE)
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_measures_are_bounded_right_is_0_and_what_is_unreadable_never_right(task: str, data: st.DataObject) -> None:
+    truth, answer = data.draw(READABLE[task]), data.draw(ANYTHING)
+    judged = metrics.judge([truth, truth, answer, answer], [truth, answer, truth, answer], [task] * 4)
+    assert ((judged.error >= 0) & (judged.error <= 1)).all()
+    assert judged.error[0] == 0
+    if metrics.UNREADABLE[task](answer):
+        assert (judged.error[1:] > 0).all(), "also against itself"
+        assert (judged.error[2:] == 1).all()
+        assert list(judged.unreadable) == [0, 0, 1, 1]
+    elif task != "chart":  # values differ by their share of the truth
+        assert judged.error[1] == pytest.approx(judged.error[2])
 
 
 def test_each_task_is_judged_by_its_own_measure() -> None:
@@ -234,14 +385,20 @@ def test_a_paired_difference_is_surer_than_two_intervals() -> None:
 
 
 def test_scripts_and_lengths_have_their_names() -> None:
-    assert [metrics.script(t) for t in ("Straße 12", "1984", "東京", "東京へ", "+", "বাংলা")] == [
-        "Latin",
-        "digits",
-        "Han",
-        "Japanese",
-        "other",
-        "Bengali",
-    ]
+    scripts = {
+        "Latin": ("Straße 12", "ＡＢＣ１２３", "5 µm", "1ª 2º", "ℓ", "𝑥𝑦", "ʰ", "№", "ﬁ"),
+        "digits": ("1984", "۱۲۳"),
+        "Han": ("東京", "人々", "㈱"),
+        "Japanese": ("東京へ", "ﾃｽﾄ", "ー"),
+        "other": ("+", "½", ""),
+        "Bengali": ("বাংলা",),
+        "Greek": ("Ω", "\u2126"),
+        "Bopomofo": ("ㄅㄆ",),
+        "Hangul": ("한글",),
+        "Thai": ("ไทย",),
+    }
+    for name, found in scripts.items():
+        assert [metrics.script(text) for text in found] == [name] * len(found)
     assert list(metrics.rows_of(metrics.length("x" * n) for n in (300, 5, 2000, 11))) == [
         "1-10",
         "11-50",

@@ -106,7 +106,7 @@ def test_good_texts(dataset: Dataset, answer: str) -> None:
         ("<ucel><fcel>b<nl>", "<ucel> without a cell above"),
         ("<fcel>a<xcel><nl>", "<xcel> outside"),
         ("<fcel>a<fcel>b", "not closed by <nl>"),
-        ("<table><tr><td>a</td></tr></table>", "no OTSL token"),
+        ("<fcel>a<lcel>b<nl>", "text behind <lcel>"),
         ("Table: <fcel>a<nl>", "text before the first token"),
     ],
 )
@@ -114,6 +114,23 @@ def test_tables(dataset: Dataset, table: str, said: str) -> None:
     assert said in problem(table)
     assert bool(said) == bool(problem(table))
     assert found(dataset, table, "table") == ({"otsl": 1} if said else {})
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("<table><tr><td>a</td></tr></table>", "HTML, no OTSL token"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "Markdown, no OTSL token"),
+        ("a  b\n1  2", "text, no OTSL token"),
+        ("<nl><nl>", "no cell"),
+    ],
+)
+def test_what_is_no_table_in_otsl_is_an_error_that_says_what_it_is(dataset: Dataset, table: str, said: str) -> None:
+    assert said in texts.table_problem(table)
+    assert found(dataset, table, "table") == {"table-format": 1}
+    with pytest.raises(DatasetError, match="sft convert"):
+        validate_file(dataset.folder / "t.jsonl", DatasetConfig()).check()
+    validate_file(dataset.folder / "t.jsonl", DatasetConfig(rules={"table-format": "warning"})).check()
 
 
 def test_a_table_as_html() -> None:
@@ -137,6 +154,13 @@ def test_a_table_as_html() -> None:
         (r"\begin{matrix} a \end{pmatrix}", r"\end{pmatrix} without its \begin"),
         (r"\begin{matrix} a", r"\begin{matrix} without its \end"),
         (r"\left( a", r"1 \left, 0 \right"),
+        (r"\left( {a \right) }", r"groups cross at \right"),
+        (r"x^", "nothing behind ^"),
+        (r"{x_}", "nothing behind _"),
+        ("$x", "a $ without its partner"),
+        (r"$$ \, $$", "without a symbol"),
+        ("50 % {of", ""),
+        (r"\text{50\% of \{a}", ""),
     ],
 )
 def test_formulas(dataset: Dataset, formula: str, said: str) -> None:
@@ -149,12 +173,21 @@ def test_formulas(dataset: Dataset, formula: str, said: str) -> None:
     [
         ("year | a | b\n2001 | 1 | 2", True),
         ("| y | a |\n| 1 | 2 |", True),
+        ("| 2001 | 2002\na | 1 | 2", True),
+        ("y | 2001\na | 1\nb |", True),
+        ("| | a |\n|---|---|\n| 1 | |", True),
         ("y | a\n1 | 2 | 3", False),
-        ("just words", False),
     ],
 )
 def test_charts(dataset: Dataset, chart: str, good: bool) -> None:
     assert found(dataset, chart, "chart") == ({} if good else {"chart": 1})
+
+
+@pytest.mark.parametrize("chart", ["just words", "a | b", "one\ntwo", "| a |\n| b |", "<fcel>a<nl>"])
+def test_what_is_no_table_of_a_chart_is_an_error(dataset: Dataset, chart: str) -> None:
+    assert found(dataset, chart, "chart") == {"chart-format": 1}
+    with pytest.raises(DatasetError, match="a header and values"):
+        validate_file(dataset.folder / "t.jsonl", DatasetConfig()).check()
 
 
 def test_rules_are_raised_lowered_and_switched_off(dataset: Dataset) -> None:
