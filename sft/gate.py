@@ -27,6 +27,9 @@ class Rule(BaseModel):
     task_worse: float = Field(0.02, ge=0, le=1, description="How much worse a single task may get (absolute, fraction)")
     empty: float = Field(0.02, ge=0, le=1, description="Share of rows with an empty answer, at most (fraction)")
     runaway: float = Field(0.02, ge=0, le=1, description="Share of rows with a far too long answer, at most (fraction)")
+    cut: float = Field(
+        0.02, ge=0, le=1, description="Share of answers cut off at evaluate.max_new_tokens, at most (fraction)"
+    )
     min_rows: int = Field(20, ge=1, description="Held-out rows below which nothing is decided (rows)")
 
 
@@ -56,6 +59,7 @@ def decide(rule: Rule, evaluation: dict[str, Any], export: dict[str, Any]) -> li
         needed = max(allowed, base) if name == "empty" else allowed
         found = f"{tuned[name]} of {evaluation['rows']} rows ({100 * share:.1f} %)"
         checks.append(Check(name=name, passed=share <= needed, found=found, needed=f"at most {100 * needed:.1f} %"))
+    checks += _whole(rule, evaluation)
     problems = export.get("problems", ["it was not checked"])
     found = "; ".join(problems) or f"loads in a new process, {export['equal']} of {export['rows']} answers reproduced"
     checks.append(Check(name="export", passed=not problems, found=found, needed="loads, complete, same answers"))
@@ -64,7 +68,22 @@ def decide(rule: Rule, evaluation: dict[str, Any], export: dict[str, Any]) -> li
 
 def _enough(rule: Rule, evaluation: dict[str, Any]) -> Check:
     rows = evaluation["rows"]
-    return Check(name="rows", passed=rows >= rule.min_rows, found=str(rows), needed=f"at least {rule.min_rows}")
+    of = evaluation.get("held_out", rows)
+    found = str(rows) if rows == of else f"{rows} of {of}"
+    return Check(name="rows", passed=rows >= rule.min_rows, found=found, needed=f"at least {rule.min_rows}")
+
+
+def _whole(rule: Rule, evaluation: dict[str, Any]) -> list[Check]:
+    """Few answers were cut off (evaluations that did not count them have nothing to say)."""
+    tuned, rows = evaluation["tuned"]["all"], max(evaluation["rows"], 1)
+    if "cut" not in tuned:
+        return []
+    share, found = (
+        tuned["cut"] / rows,
+        f"{tuned['cut']} of {evaluation['rows']} answers ({100 * tuned['cut'] / rows:.1f} %)",
+    )
+    needed = f"at most {100 * rule.cut:.1f} %: raise evaluate.max_new_tokens, unless answers repeat themselves"
+    return [Check(name="cut", passed=share <= rule.cut, found=found, needed=needed)]
 
 
 def _better(rule: Rule, evaluation: dict[str, Any], model: str) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -14,7 +14,31 @@ from sft.engines.cpu_launcher import stub_triton
 from sft.errors import IntegrityError
 from sft.pictures import open_as_seen
 
-END = "<|end_of_sentence|>"  # what the training template puts behind an answer
+BEGIN, END = "<|begin_of_sentence|>", "<|end_of_sentence|>"  # the training template's: of a row, behind an answer
+
+
+class Turn(NamedTuple):
+    """What is shown and asked, and what was answered; nothing in the last turn, which the model answers."""
+
+    images: tuple[Path, ...]
+    prompt: str
+    answer: str = ""
+
+
+class Answer(NamedTuple):
+    """What a model said; ``cut``: it had said no end when it reached the longest answer allowed."""
+
+    text: str
+    cut: bool
+
+
+Question = tuple[Turn, ...]
+
+
+def question(row: tuple[Path, str] | Question) -> Question:
+    """The turns of a row that may be one image and its prompt."""
+    first = row[0]
+    return (Turn((first,), str(row[1])),) if isinstance(first, Path) else tuple(t for t in row if isinstance(t, Turn))
 
 
 class Recogniser:
@@ -64,39 +88,72 @@ class Recogniser:
         self._pad = tokenizer.pad_token_id
         self._limits = Limits.of_model(folder, max_seq_len=0)
 
-    def prompt(self, text: str) -> str:
-        """The model's chat template around one image and ``text``."""
-        content = [{"type": "image"}, {"type": "text", "text": text}]
-        messages = [{"role": "user", "content": content}]
-        rendered: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return rendered
+    def prompt(self, turns: Question) -> str:
+        """The turns as the trainers' template writes them (tests compare): each as the model's chat template has it,
+        the images before the prompt; the row begins once, and earlier answers stand behind their turns.
+        """
+        written = ""
+        for number, turn in enumerate(turns):
+            content = [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.prompt}]
+            messages = [{"role": "user", "content": content}]
+            one: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            written += one.removeprefix(BEGIN) if number else one
+            written += turn.answer + END if number < len(turns) - 1 else ""
+        return written
 
     def read(
-        self, rows: Sequence[tuple[Path, str]], *, batch_size: int, max_new_tokens: int, lengths: Sequence[int] = ()
+        self,
+        rows: Sequence[tuple[Path, str] | Question],
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+        lengths: Sequence[int] = (),
     ) -> Iterator[tuple[int, str]]:
-        """(row number, recognised text), batch by batch.
+        """(row number, recognised text), batch by batch; see :meth:`answers`."""
+        found = self.answers(rows, batch_size=batch_size, max_new_tokens=max_new_tokens, lengths=lengths)
+        yield from ((number, answer.text) for number, answer in found)
+
+    def answers(
+        self,
+        rows: Sequence[tuple[Path, str] | Question],
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+        lengths: Sequence[int] = (),
+    ) -> Iterator[tuple[int, Answer]]:
+        """(row number, answer), batch by batch.
 
         Images that become equally many tokens are decoded together, and among them rows of like length: a batch ends
-        with its longest answer. What is read does not depend on it.
+        with its longest answer. What is read does not depend on it. A row that has not exactly one image is read by
+        itself: PaddleFormers 1.2.0 takes the n-th image's positions for the n-th row of a batch, and of a row the first
+        image's, in training (where it places row by row) as here.
 
         Args:
-            rows: (image, prompt) pairs.
+            rows: (image, prompt) pairs, or the turns of rows with more than that.
             max_new_tokens: longest answer (tokens).
             lengths: how long the answers may be (in any unit), where it is known.
         """
 
+        questions = [question(row) for row in rows]
+        images = [[path for turn in turns for path in turn.images] for turns in questions]
+
         def alike(row: int) -> tuple[int, str, int]:
-            return self._tokens(rows[row][0]), rows[row][1], lengths[row] if lengths else 0
+            return sum(map(self._tokens, images[row])), questions[row][-1].prompt, lengths[row] if lengths else 0
 
         order = sorted(range(len(rows)), key=alike)
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            yield from zip(batch, self._decode([rows[i] for i in batch], max_new_tokens))
+        plain = [row for row in order if len(images[row]) == 1]
+        batches = [plain[start : start + batch_size] for start in range(0, len(plain), batch_size)]
+        for batch in (*batches, *([row] for row in order if len(images[row]) != 1)):
+            yield from zip(batch, self._decode([questions[i] for i in batch], max_new_tokens))
 
-    def _decode(self, rows: Sequence[tuple[Path, str]], max_new_tokens: int) -> list[str]:
-        images = [open_as_seen(path) for path, _ in rows]
-        texts = [self.prompt(text) for _, text in rows]
-        inputs: Any = self._processor(images=images, text=texts, padding=True, return_tensors="pd")
+    def inputs(self, questions: Sequence[Question]) -> Any:
+        """What the model is given for questions that are read together."""
+        images = [open_as_seen(path) for turns in questions for turn in turns for path in turn.images]
+        texts = [self.prompt(turns) for turns in questions]
+        return self._processor(images=images or None, text=texts, padding=True, return_tensors="pd")
+
+    def _decode(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
+        inputs = self.inputs(questions)
         with self._paddle.no_grad():
             tokens, _ = self._model.generate(
                 **inputs,
@@ -106,7 +163,7 @@ class Recogniser:
                 pad_token_id=self._pad,
                 use_cache=True,
             )
-        return [self._text(row) for row in tokens.numpy().tolist()]
+        return [self._answer(row) for row in tokens.numpy().tolist()]
 
     def _tokens(self, path: Path) -> int:
         """How many tokens the image becomes."""
@@ -116,10 +173,10 @@ class Recogniser:
             except ValueError:  # too long for its width: the processor says so
                 return image.width * image.height
 
-    def _text(self, tokens: list[int]) -> str:
+    def _answer(self, tokens: list[int]) -> Answer:
         end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
         text: str = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True)
-        return text
+        return Answer(text, cut=end == len(tokens))
 
 
 def _of_card(paddle: Any) -> tuple[str, str]:

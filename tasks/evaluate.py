@@ -11,6 +11,7 @@ from compute.base import Compute
 from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
 from sft.plan import predict_args
+from sft.report import remarks
 from sft.volumes import run_place
 from tasks.following import run_job, run_side_by_side
 from tasks.step import step
@@ -45,6 +46,8 @@ def evaluate(
     create_link_artifact((folder / "report.html").resolve().as_uri(), key="report", link_text="evaluation report")
     ours = " ".join(f"{model} {record[model]['all']['cer']:.3f}" for model in record["models"])
     change = record["differences"]["base"]["all"]["cer"]
+    for remark in remarks(record):
+        tell(remark)
     tell(
         f"CER on {record['rows']} held-out rows: {ours}; tuned - base "
         f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
@@ -55,8 +58,10 @@ def evaluate(
 def markdown(record: dict[str, Any]) -> str:
     """The table of scores, a line for each task and model, then the candidate's differences with their intervals."""
     lines = [
-        "| task | model | rows | error | CER (95 %) | WER | NED | TEDS-S | exactly right | empty | runaway |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *(f"- {remark}." for remark in remarks(record)),
+        "",
+        "| task | model | rows | error | CER (95 %) | WER | NED | TEDS-S | exactly right | empty | runaway | cut off |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for group in record["tuned"]:
         for model in record["models"]:
@@ -64,7 +69,7 @@ def markdown(record: dict[str, Any]) -> str:
             low, high = s["intervals"].get("cer", (s["cer"], s["cer"]))
             structure = "" if s["structure"] is None else f"{s['structure']:.3f}"
             scores = f"{s['error']:.3f} | {s['cer']:.3f} ({low:.3f}-{high:.3f}) | {s['wer']:.3f} | {s['ned']:.3f}"
-            more = f"{structure} | {100 * s['exact']:.1f} % | {s['empty']} | {s['runaway']}"
+            more = f"{structure} | {100 * s['exact']:.1f} % | {s['empty']} | {s['runaway']} | {s.get('cut', '')}"
             lines.append(f"| {group} | {model} | {s['rows']} | {scores} | {more} |")
     lines += ["", "| tuned minus | task | error | 95 % interval | better in |", "|---|---|---:|---:|---:|"]
     for model, tasks in record["differences"].items():

@@ -14,7 +14,8 @@ from sft import export, lora, records
 from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
 from sft.jobs.evaluate import EvaluateArgs
-from sft.jobs.predict import HeldOutRow, finished, held_out_rows
+from sft.jobs.held_out import HeldOutRow
+from sft.jobs.predict import finished, held_out_rows
 from sft.volumes import run_place
 
 # On a GPU sums in bfloat16 depend on how rows are batched, so that a rare answer differs; on the CPU none does.
@@ -65,7 +66,7 @@ def _reproduce(
     said = finished(context.volumes.outputs / args.place(training["model_identity"]))
     every = held_out_rows(args, context)
     chosen = every[:: max(1, math.ceil(len(every) / args.rows))]
-    evaluated = [said.get(row.key()) for row in chosen]
+    evaluated = [answer.text if (answer := said.get(row.key())) else None for row in chosen]
     try:
         equal = _equal(_read(args, model, chosen), evaluated)
     except IntegrityError as error:
@@ -102,9 +103,9 @@ def _against_adapter(
 def _read(args: CheckExportArgs, model: Path, rows: Sequence[HeldOutRow], adapter: Path | None = None) -> list[str]:
     from sft.recognition import Recogniser
 
-    pairs = [(row.image, row.prompt) for row in rows]
     recogniser = Recogniser(model, args.device, adapter=adapter)
-    read = dict(recogniser.read(pairs, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens))
+    turns = [row.turns for row in rows]
+    read = dict(recogniser.read(turns, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens))
     return [read[number] for number in range(len(rows))]
 
 

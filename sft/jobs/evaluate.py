@@ -12,7 +12,8 @@ from sft import metrics, records
 from sft.errors import IntegrityError
 from sft.events import EVENTS, Board
 from sft.jobs.base import Context, Job
-from sft.jobs.predict import DECODING, Comparison, HeldOutRow, answers, held_out_rows
+from sft.jobs.held_out import SAMPLING, HeldOutRow
+from sft.jobs.predict import DECODING, Comparison, answers, rows_of_all
 from sft.metrics import Judged, Normalisation
 from sft.report import write_report
 
@@ -25,7 +26,11 @@ class EvaluateArgs(Comparison):
 
     def key(self, model_identity: str) -> str:
         """Names the evaluation: the models, the rows, how they are decoded and how they are judged."""
-        how = {"rows": self.max_rows, "tokens": self.max_new_tokens, "normalise": self.normalise.model_dump()}
+        how = {
+            "rows": [self.max_rows, SAMPLING],
+            "tokens": self.max_new_tokens,
+            "normalise": self.normalise.model_dump(),
+        }
         parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION, DECODING]
         return records.fingerprint(parts)[:16]
 
@@ -37,8 +42,9 @@ class EvaluateArgs(Comparison):
 def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     """Evaluate, or return the record of the same evaluation done before.
 
-    Returns: the record: args, folder (on the outputs volume), rows, the models' scores in all and by task (see
-    :class:`sft.metrics.Scores`), ``groups`` by script and length, ``differences`` of the candidate to each other model.
+    Returns: the record: args, folder (on the outputs volume), rows (of the ``held_out`` there are), the models' scores
+    in all and by task (see :class:`sft.metrics.Scores`), ``groups`` by script and length, ``differences`` of the
+    candidate to each other model.
     Raises:
         IntegrityError: the training has no record, or a model is not whole or does not load.
     """
@@ -51,19 +57,29 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     if (record := records.read_record(folder)) is not None:
         return record
     started = time.time()
-    rows = held_out_rows(args, context)
-    texts: dict[str, list[str]] = {which: answers(args, context, which, rows)[0] for which in args.models}
-    result = {**compare(rows, texts, args.normalise), "name": training["name"], "seconds": time.time() - started}
+    rows, held_out = rows_of_all(args, context)
+    found = {str(which): answers(args, context, which, rows)[0] for which in args.models}
+    texts = {which: [answer.text for answer in said] for which, said in found.items()}
+    cut = {which: [answer.cut for answer in said] for which, said in found.items()}
+    result = {**compare(rows, texts, args.normalise, cut), "name": training["name"], "seconds": time.time() - started}
+    result |= {"held_out": held_out, "max_new_tokens": args.max_new_tokens}
     result["finished"] = time.time()
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
     result["args"] = args.model_dump(mode="json")
     said = [
-        {"row": row.number, "task": row.task, "truth": row.truth, **{m: texts[m][i] for m in args.models}}
+        {
+            "row": row.number,
+            "turn": len(row.earlier),
+            "task": row.task,
+            "truth": row.truth,
+            **{m: texts[m][i] for m in args.models},
+            "cut": [m for m in args.models if cut[m][i]],
+        }
         for i, row in enumerate(rows)
     ]
     records.write_text(folder / "predictions.jsonl", "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in said))
     records.write_json(folder / "report.json", {**result, "training": training})
-    write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples)
+    write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples, cut)
     with Board(run / EVENTS, training["steps"]) as events:
         scores = result["tuned"]["all"]
         events.add(training["steps"], {f"held-out/{metric}": scores[metric] for metric in (*metrics.METRICS, "exact")})
@@ -72,14 +88,23 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     return result
 
 
-def compare(rows: Sequence[HeldOutRow], texts: dict[str, list[str]], how: Normalisation) -> dict[str, Any]:
+def compare(
+    rows: Sequence[HeldOutRow],
+    texts: dict[str, list[str]],
+    how: Normalisation,
+    cut: dict[str, list[bool]] | None = None,
+) -> dict[str, Any]:
     """Scores of each model in all, by task, by script and by length, and the candidate's paired differences.
 
     Args:
         texts: model → its answers in the order of the rows; the candidate is called tuned.
+        cut: model → which of them were cut off at the longest allowed; without it none was.
     """
     tasks, truths = [row.task for row in rows], [row.truth for row in rows]
-    judged = {model: metrics.judge(truths, answered, tasks, how) for model, answered in texts.items()}
+    judged = {
+        model: metrics.judge(truths, answered, tasks, how, cut=cut[model] if cut else ())
+        for model, answered in texts.items()
+    }
     by_task = {"all": range(len(rows)), **metrics.rows_of(tasks)}
     groups = {
         "script": metrics.rows_of(map(metrics.script, truths)),
@@ -88,6 +113,7 @@ def compare(rows: Sequence[HeldOutRow], texts: dict[str, list[str]], how: Normal
     return {
         "models": list(texts),
         "rows": len(rows),
+        "held_out": len(rows),
         **{model: _table(judged[model], by_task, intervals=True) for model in texts},
         "groups": {
             kind: {model: _table(judged[model], parts, intervals=False) for model in texts}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from sft import records
-from sft.dataset.reading import read_samples
 from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
+from sft.jobs.held_out import HeldOutRow, drawn
 from sft.jobs.train import DatasetPlace
+from sft.recognition import Answer
 from sft.volumes import run_place
 
 Which = Literal["base", "champion", "tuned"]
@@ -60,21 +60,6 @@ class PredictArgs(Comparison):
     shards: int = 1
 
 
-@dataclass(frozen=True)
-class HeldOutRow:
-    """One held-out row: its first turn, with its image."""
-
-    number: int
-    image: Path
-    prompt: str
-    truth: str
-    task: str
-
-    def key(self) -> str:
-        """Names what a model is shown: image and prompt. The truth is no part of it: it may be corrected."""
-        return records.fingerprint([records.hash_file(self.image), self.prompt])[:32]
-
-
 def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
     """Read the share's rows that have not been read before.
 
@@ -88,17 +73,14 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
 
 
 def held_out_rows(args: Comparison, context: Context) -> list[HeldOutRow]:
-    """The rows that are read: the first turn of each, up to ``max_rows``, in the file's order."""
+    """The rows that are read, ``max_rows`` at most; see :func:`sft.jobs.held_out.drawn`."""
+    return rows_of_all(args, context)[0]
+
+
+def rows_of_all(args: Comparison, context: Context) -> tuple[list[HeldOutRow], int]:
+    """(the rows that are read, how many rows the held-out set has); each turn of a row counts as one."""
     path = args.dataset.folder(context) / args.dataset.held_out
-    rows: list[HeldOutRow] = []
-    for sample in read_samples(path, args.dataset.held_out_format):
-        prompt, truth = sample.turns[0]
-        image = next((name for name, turn in sample.images if turn == 0), None)
-        if image is not None:
-            rows.append(HeldOutRow(len(rows), path.parent / image, prompt, truth, sample.task))
-        if len(rows) == args.max_rows:
-            break
-    return rows
+    return drawn(path, args.dataset.held_out_format, args.max_rows)
 
 
 def locate(args: Comparison, context: Context, which: Which) -> tuple[Path, str]:
@@ -124,7 +106,7 @@ def locate(args: Comparison, context: Context, which: Which) -> tuple[Path, str]
     return model, identity
 
 
-def answers(args: Comparison, context: Context, which: Which, rows: Sequence[HeldOutRow]) -> tuple[list[str], int]:
+def answers(args: Comparison, context: Context, which: Which, rows: Sequence[HeldOutRow]) -> tuple[list[Answer], int]:
     """(a model's answers in the order of the rows, how many of them were read now); what was read before is kept."""
     model, identity = locate(args, context, which)
     folder = context.volumes.outputs / args.place(identity)
@@ -138,14 +120,14 @@ def answers(args: Comparison, context: Context, which: Which, rows: Sequence[Hel
     return [done[key] for key in keys], len(missing)
 
 
-def finished(folder: Path) -> dict[str, str]:
+def finished(folder: Path) -> dict[str, Answer]:
     """Row's key → answer, of all calls that have read with this model; torn lines are left out."""
-    done: dict[str, str] = {}
+    done: dict[str, Answer] = {}
     for part in sorted(folder.glob("*.jsonl")):
         for line in part.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                done[entry["row"]] = entry["text"]
+                done[entry["row"]] = Answer(entry["text"], entry.get("cut", False))
             except (ValueError, KeyError, TypeError):
                 continue  # torn by a kill: the row is read again
     return done
@@ -160,28 +142,28 @@ def _read(
     missing: dict[str, HeldOutRow],
     *,
     total: int,
-) -> dict[str, str]:
+) -> dict[str, Answer]:
     """Read rows, adding each batch to the call's own file as it comes, so that a killed call has lost one batch."""
     from sft.recognition import Recogniser
 
     recogniser = Recogniser(model, args.device)
     folder.mkdir(parents=True, exist_ok=True)
-    texts: dict[str, str] = {}
+    found: dict[str, Answer] = {}
     keys, rows = list(missing), list(missing.values())
     before = total - len(rows)
     with (folder / f"{context.call_id or 'call'}.jsonl").open("a", encoding="utf-8") as file:
         file.write("\n")  # a line that a kill has torn ends here
-        pairs = [(row.image, row.prompt) for row in rows]
+        turns = [row.turns for row in rows]
         lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
         size, longest = args.batch_size, args.max_new_tokens
-        for number, text in recogniser.read(pairs, batch_size=size, max_new_tokens=longest, lengths=lengths):
-            texts[keys[number]] = text
-            file.write(json.dumps({"row": keys[number], "text": text}, ensure_ascii=False) + "\n")
-            if len(texts) % SAID == 0:
+        for number, answer in recogniser.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
+            found[keys[number]] = answer
+            file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
+            if len(found) % SAID == 0:
                 file.flush()
-                context.event("evaluate", model=which, rows=total, done=before + len(texts))
+                context.event("evaluate", model=which, rows=total, done=before + len(found))
     context.event("evaluate", model=which, rows=total, done=total)
-    return texts
+    return found
 
 
 PREDICT = Job("predict", PredictArgs, predict, billed=True)

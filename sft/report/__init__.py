@@ -17,7 +17,7 @@ from sft.pictures import open_as_seen
 from sft.report.curve import loss_curve
 
 if TYPE_CHECKING:
-    from sft.jobs.predict import HeldOutRow
+    from sft.jobs.held_out import HeldOutRow
 
 THUMBNAIL = 480  # px: longest side of an example's picture
 
@@ -43,30 +43,62 @@ def write_report(
     rows: Sequence[HeldOutRow],
     texts: dict[str, list[str]],
     examples: int,
+    cut: dict[str, list[bool]] | None = None,
 ) -> None:
     """Write the page: scores, curve, and example rows side by side, the worst of the tuned model first.
 
     Args:
         texts: model → its answers in the order of the rows.
+        cut: model → which of them were cut off.
     """
     tuned = texts["tuned"]
     worst = sorted(range(len(rows)), key=lambda i: (-metrics.ned(rows[i].truth, tuned[i]), i))[:examples]
     shown = [
         {
-            "picture": picture(rows[i].image),
+            "pictures": [picture(path) for path in rows[i].shown],
             "truth": rows[i].truth,
             "answers": [
-                (said[i], metrics.normalise(said[i]) == metrics.normalise(rows[i].truth)) for said in texts.values()
+                (said[i], metrics.normalise(said[i]) == metrics.normalise(rows[i].truth), bool(cut and cut[model][i]))
+                for model, said in texts.items()
             ],
             "task": rows[i].task,
             "number": rows[i].number,
+            "turn": len(rows[i].earlier) + 1,
         }
         for i in worst
     ]
     curve = loss_curve(read_metrics(metrics_file))
-    left_out = describe(training.get("left_out", {}))
-    html = render("report.html.jinja", result=result, training=training, curve=curve, examples=shown, left_out=left_out)
+    facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
+    facts["left_out"] = describe(training.get("left_out", {}))
+    html = render("report.html.jinja", curve=curve, examples=shown, **facts)
     records.write_text(path, html)
+
+
+def remarks(result: dict[str, Any]) -> list[str]:
+    """What whoever reads the scores has to know: rows that were left out, answers cut off, truths that say nothing.
+
+    Args:
+        result: the record of the job evaluate, also an older one.
+    """
+    rows, held_out = result["rows"], result.get("held_out", result["rows"])
+    said = []
+    if rows < held_out:
+        said.append(
+            f"{rows} of {held_out} held-out rows were read, a sample that keeps the shares of tasks, scripts and "
+            "lengths: evaluate.max_rows reads more"
+        )
+    for model in result["models"]:
+        if cut := result[model]["all"].get("cut", 0):
+            said.append(
+                f"{cut} of {rows} answers of {model} were cut off at {result['max_new_tokens']} tokens, and count as "
+                "they are: raise evaluate.max_new_tokens, unless they repeat themselves"
+            )
+    if unreadable := result["tuned"]["all"].get("unreadable", 0):
+        said.append(
+            f"{unreadable} truths cannot be read by their task's measure, and count as wrong for every model: "
+            "sft validate names them"
+        )
+    return said
 
 
 def render(template: str, *, escape: bool = True, **values: Any) -> str:

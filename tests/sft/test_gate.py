@@ -14,10 +14,11 @@ from sft.errors import InputError, IntegrityError, TransientError
 from sft.gate import Rule, decide
 from sft.jobs.base import Context
 from sft.jobs.evaluate import compare
-from sft.jobs.predict import HeldOutRow
+from sft.jobs.held_out import HeldOutRow
 from sft.jobs.promote import PROMOTE
 from sft.lease import hold
 from sft.metrics import Normalisation
+from sft.report import remarks
 from sft.volumes import Volumes
 
 ROWS = 100
@@ -32,7 +33,7 @@ def spoilt(texts: Sequence[str], share: float, seed: int) -> list[str]:
 
 def evaluation(base: float, tuned: float, champion: float | None = None, tasks: Sequence[str] = ("ocr",)) -> Any:
     """An evaluation in which the models get these shares of the rows wrong."""
-    rows = [HeldOutRow(i, Path("x.png"), "OCR:", f"text {i}", tasks[i % len(tasks)]) for i in range(ROWS)]
+    rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", tasks[i % len(tasks)]) for i in range(ROWS)]
     truths = [row.truth for row in rows]
     texts = {"base": spoilt(truths, base, 1)}
     if champion is not None:
@@ -66,7 +67,8 @@ def test_a_margin_is_asked_for_on_top() -> None:
 
 
 def test_no_task_may_pay_for_the_others() -> None:
-    rows = [HeldOutRow(i, Path("x.png"), "OCR:", f"text {i}", ("ocr", "chart")[i % 5 == 0]) for i in range(ROWS)]
+    rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr") for i in range(ROWS) if i % 5]
+    rows += [HeldOutRow(i, (Path("x.png"),), "Chart Recognition:", f"x | y\n{i} | 1", "chart") for i in range(20)]
     truths = [row.truth for row in rows]
     base = [t if row.task == "chart" else "wrong" for row, t in zip(rows, truths)]
     tuned = ["wrong" if row.task == "chart" else t for row, t in zip(rows, truths)]
@@ -77,11 +79,37 @@ def test_no_task_may_pay_for_the_others() -> None:
 
 @pytest.mark.parametrize(("answer", "name"), [("", "empty"), ("y" * 500, "runaway")])
 def test_collapsed_answers_are_refused_although_the_rest_is_better(answer: str, name: str) -> None:
-    rows = [HeldOutRow(i, Path("x.png"), "OCR:", f"text {i}", "ocr") for i in range(ROWS)]
+    rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr") for i in range(ROWS)]
     truths = [row.truth for row in rows]
     tuned = [answer if i < 5 else truth for i, truth in enumerate(truths)]
     found = compare(rows, {"base": spoilt(truths, 1, 1), "tuned": tuned}, Normalisation())
     assert name in failed(found)
+
+
+def test_answers_that_were_cut_off_are_counted_and_many_are_refused_with_the_remedy() -> None:
+    rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr") for i in range(ROWS)]
+    truths = [row.truth for row in rows]
+    texts = {"base": spoilt(truths, 1, 1), "tuned": truths}
+    for number, refused in ((2, []), (3, ["cut"])):
+        cut = {"base": [True] * ROWS, "tuned": [i < number for i in range(ROWS)]}
+        found = compare(rows, texts, Normalisation(), cut) | {"max_new_tokens": 16, "held_out": 4 * ROWS}
+        assert failed(found) == refused
+        told = remarks(found)
+        assert told[0].startswith(f"{ROWS} of {4 * ROWS} held-out rows were read")
+        assert f"{number} of {ROWS} answers of tuned were cut off at 16 tokens" in told[2]
+    (check,) = [check for check in decide(Rule(), found, GOOD) if not check.passed]
+    assert (check.found, "raise evaluate.max_new_tokens" in check.needed) == ("3 of 100 answers (3.0 %)", True)
+    (rows_read,) = [check.found for check in decide(Rule(), found, GOOD) if check.name == "rows"]
+    assert rows_read == f"{ROWS} of {4 * ROWS}"
+
+
+def test_truths_that_cannot_be_read_are_no_win_for_anybody_and_are_told() -> None:
+    rows = [HeldOutRow(i, (Path("x.png"),), "Table Recognition:", f"<td>{i}</td>", "table") for i in range(ROWS)]
+    truths = [row.truth for row in rows]
+    found = compare(rows, {"base": ["x"] * ROWS, "tuned": truths}, Normalisation())
+    assert found["tuned"]["all"]["error"] == found["base"]["all"]["error"] == 1
+    assert failed(found) == ["better than base"]
+    assert remarks(found)[0].startswith(f"{ROWS} truths cannot be read")
 
 
 def test_few_rows_and_a_broken_export_are_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 from sft import records
 from sft.errors import InputError, IntegrityError, TransientError
 from sft.jobs.evaluate import compare
-from sft.jobs.predict import HeldOutRow
+from sft.jobs.held_out import HeldOutRow
 from sft.metrics import Normalisation
 from sft.publishing import model_card, publish
 from tests.support.hub_server import Hub, hub_of
@@ -89,7 +89,7 @@ def test_an_upload_that_is_cut_can_be_tried_again_and_shows_nothing_until_it_is_
 
 
 def test_the_card_tells_data_metrics_settings_and_licence() -> None:
-    rows = [HeldOutRow(i, Path("x"), "OCR:", f"text {i}", "ocr") for i in range(30)]
+    rows = [HeldOutRow(i, (Path("x"),), "OCR:", f"text {i}", "ocr") for i in range(30)]
     truths = [row.truth for row in rows]
     scores = compare(rows, {"base": ["x"] * 30, "tuned": truths}, Normalisation())
     spec = {"learning_rate": 5e-6, "lora_rank": None}

@@ -4,7 +4,7 @@ from pathlib import Path
 from PIL import Image
 
 from sft.jobs.evaluate import compare
-from sft.jobs.predict import HeldOutRow
+from sft.jobs.held_out import HeldOutRow
 from sft.metrics import Normalisation
 from sft.report import loss_curve, read_metrics, write_report
 
@@ -25,7 +25,7 @@ def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path
     rows = []
     for number, truth in enumerate(["12", "34", "<b>&"]):
         Image.new("RGBA", (900, 30)).save(tmp_path / f"{number}.png")
-        rows.append(HeldOutRow(number, tmp_path / f"{number}.png", "OCR:", truth, "ocr"))
+        rows.append(HeldOutRow(number, (tmp_path / f"{number}.png",), "OCR:", truth, "ocr"))
     base, tuned = ["", "34", "x"], ["12", "99", "<script>alert(1)</script>"]
     texts = {"base": base, "tuned": tuned}
     result = {**compare(rows, texts, Normalisation()), "name": "n"}
