@@ -13,6 +13,7 @@ from compute.select import compute_for
 from sft import records
 from sft.config import RunConfig
 from sft.dataset.packing import Amount
+from sft.dataset.room import check_room
 from sft.dataset.validate import validate
 from sft.dropped import check_enlarged
 from sft.engines import ENGINES
@@ -64,9 +65,11 @@ def plan_table(config: RunConfig) -> Table:
         for name in ("ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"):
             table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
         return table
-    report = validate(files.train, files.held_out, config.dataset, limits_for(config, compute))
+    limits = limits_for(config, compute)
+    report = validate(files.train, files.held_out, config.dataset, limits)
     report.check()
     check_enlarged(report.train, config.train.dropped_rows)
+    check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens)
     told = f"{report.train.rows} + {report.held_out.rows} rows, {report.train.images + report.held_out.images} images"
     table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")
     place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))

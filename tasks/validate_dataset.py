@@ -14,6 +14,7 @@ from sft import records
 from sft.config import RunConfig
 from sft.config.model import DigitsConfig
 from sft.dataset.findings import Report, SplitStats
+from sft.dataset.room import check_room
 from sft.dataset.tokens import Limits
 from sft.dataset.validate import validate
 from sft.dropped import check_enlarged
@@ -35,7 +36,8 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
         DatasetError: with every error found; nothing was changed.
     """
     files = dataset_files(config)
-    report = validate(files.train, files.held_out, config.dataset, limits_for(config, compute, tell))
+    limits = limits_for(config, compute, tell)
+    report = validate(files.train, files.held_out, config.dataset, limits)
     rows = [_row("train", report.train), _row("held-out", report.held_out)]
     create_table_artifact(rows, key="dataset", description=_findings(report))
     page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
@@ -45,6 +47,8 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
         tell(line)
     report.check()
     check_enlarged(report.train, config.train.dropped_rows)
+    if room := check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens):
+        tell(f"warning: {room}")
     tell(
         f"dataset {report.fingerprint[:12]}: {report.train.rows} training and {report.held_out.rows} held-out rows, "
         f"{report.train.images + report.held_out.images} images, no errors"

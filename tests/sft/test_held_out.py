@@ -1,4 +1,4 @@
-"""Which held-out rows are read: all turns with all that stands before them; of many, a sample that is fair and stays."""
+"""Which held-out rows are read: all turns, with all that stands before them; of many, a fair sample that stays."""
 
 from __future__ import annotations
 

@@ -45,7 +45,6 @@ def test_a_batch_of_different_widths_reads_like_its_rows_one_by_one(tmp_path: Pa
 TURNS = """
 import json, sys
 from pathlib import Path
-from PIL import Image
 from sft.recognition import Recogniser, Turn
 import paddle
 from paddleformers.datasets.template.template import get_template_and_fix_tokenizer
@@ -60,9 +59,8 @@ rows = {
     "third turn": (Turn((a, b), "OCR:", "1 2"), Turn((), "again", "3"), Turn((c,), "OCR:")),
 }
 processor, tokenizer = recogniser._processor, recogniser._processor.tokenizer
-class Arguments:
-    template, tool_format, default_system, enable_thinking, train_on_prompt = "paddleocr_vl", None, None, False, False
-template = get_template_and_fix_tokenizer(tokenizer, Arguments())
+template = get_template_and_fix_tokenizer(
+    {"tokenizer": tokenizer, "template": "paddleocr_vl", "tool_format": None, "default_system": None})
 plugin = template.mm_plugin
 plugin.image_augmentation = lambda image: image  # chance may turn and scale an image
 wrong = {}
@@ -71,8 +69,9 @@ for name, turns in rows.items():
     for turn in turns:
         said = "<image>" * len(turn.images) + turn.prompt
         messages += [{"role": "user", "content": said}, {"role": "assistant", "content": turn.answer or "?"}]
-    images = [Image.open(path).convert("RGB") for turn in turns for path in turn.images]
-    mm = plugin.get_mm_inputs(images, [], [], processor, imglens=[len(images)], vidlens=[0], audlens=[0], batch_ids=None)
+    images = [str(path) for turn in turns for path in turn.images]
+    counts = {"imglens": [len(images)], "vidlens": [0], "audlens": [0], "batch_ids": None}
+    mm = plugin.get_mm_inputs(images, [], [], processor, **counts)
     written = plugin.process_messages(messages, images, [], [], mm, processor)
     pairs = template.encode_multiturn(tokenizer, written)
     trained = sum((asked + said for asked, said in pairs[:-1]), []) + pairs[-1][0]

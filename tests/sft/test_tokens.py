@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sft.config.model import DatasetConfig
 from sft.dataset.facts import PARTS
+from sft.dataset.room import check_room
 from sft.dataset.tokens import Limits, smart_resize
 from sft.dataset.validate import validate_file
 from sft.dropped import check_enlarged
@@ -153,3 +154,17 @@ def test_a_row_that_fits_until_its_image_is_enlarged_is_a_warning_with_how_often
     assert 0.1 < report.train.enlarged / PARTS < 0.5
     with pytest.raises(DatasetError, match="augmentation"):
         check_enlarged(report.train, 0.005)
+
+
+def test_held_out_answers_longer_than_a_model_may_say_are_told_before(tmp_path: Path, dataset: Dataset) -> None:
+    (tmp_path / "model").mkdir()
+    tiny.write_model_files(tmp_path / "model")
+    limits = Limits.of_model(tmp_path / "model", max_seq_len=512)
+    path = dataset.write("t.jsonl", [dataset.row("./a.png", "1" * length) for length in (3, 16, 17, 40)])
+    assert check_room(path, "erniekit", limits, 40) == ""
+    told = check_room(path, "erniekit", limits, 16)
+    assert told.startswith("2 of 4 held-out answers are longer (the longest 40) than evaluate.max_new_tokens=16")
+    assert told.endswith("--set evaluate.max_new_tokens=41")
+    with pytest.raises(DatasetError, match="4 of 4 held-out answers"):
+        check_room(path, "erniekit", limits, 2)
+    assert "by estimate" in check_room(path, "erniekit", Limits(), 4), "an estimate stops nothing"
