@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|\S", re.DOTALL)
 _PART = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\(?:left|right)(?![A-Za-z])|\\[A-Za-z]+|\\.|%[^\n]*|\S", re.DOTALL)
 _SCRIPTS = ("^", "_")
+_TELLING = "{}^_&$%"  # single characters that problems hang on
+_DOLLAR = re.compile(r"(?:\\.|%[^\n]*)|(\$)", re.DOTALL)
 _SHOWN = 20  # characters before the place that a problem names
 
 # Dropped with their arguments: labels and numbers, space of a given width; \\[2pt] is \\ and a null delimiter is none.
@@ -87,30 +90,36 @@ def problem(text: str) -> str:
     $ has its partner, and something stands behind each ^ and _.
     """
     open_ones: list[str] = []
-    dollars, before = 0, ""
+    before = ""
     for found in _PART.finditer(text):
         part = found.group()
-        if part.startswith("%"):  # a comment
+        if len(part) == 1 and part not in _TELLING:
+            before = part
             continue
-        around = text[max(0, found.start() - _SHOWN) : found.end()]
+        if part[0] == "%":  # a comment
+            continue
         opener = _opener(part)
         if before in _SCRIPTS and (opener or part in ("&", r"\\", "$", *_SCRIPTS)):
-            return f"nothing behind {before}: {around!r}"
+            return f"nothing behind {before}: {_around(text, found)}"
         if opener:
             if not open_ones or open_ones[-1] != opener:
-                return _unpaired(part, opener, text, around, crossing=opener in open_ones)
+                return _unpaired(part, opener, text, _around(text, found), crossing=opener in open_ones)
             open_ones.pop()
         elif part in ("{", r"\left") or part.startswith(r"\begin"):
             open_ones.append(part)
-        dollars += part == "$"
         before = part
     if open_ones:
         return _unclosed(open_ones, text)
-    if dollars % 2:
+    if "$" in text and _DOLLAR.findall(text).count("$") % 2:
         return "a $ without its partner"
     return f"nothing behind {before} at the end" if before in _SCRIPTS else ""
 
 
+def _around(text: str, found: re.Match[str]) -> str:
+    return repr(text[max(0, found.start() - _SHOWN) : found.end()])
+
+
+@lru_cache(maxsize=4096)  # a truth is compared with the answers of several models
 def unreadable(text: str) -> str:
     """Why nothing can be compared with a formula; empty for one that parses and has a token."""
     return problem(text) or ("" if tokens(text) else "a formula without a symbol")
@@ -125,9 +134,9 @@ def _opener(part: str) -> str:
 
 def _unpaired(part: str, opener: str, text: str, around: str, *, crossing: bool) -> str:
     if crossing:
-        return f"groups cross at {part}: {around!r}"
+        return f"groups cross at {part}: {around}"
     if part == "}":
-        return f"a }} too many: {around!r}"
+        return f"a }} too many: {around}"
     return _sides(text) if opener == r"\left" else f"{part} without its \\begin"
 
 
@@ -143,13 +152,14 @@ def _sides(text: str) -> str:
     return f"{sides.count(chr(92) + 'left')} \\left, {sides.count(chr(92) + 'right')} \\right"
 
 
-def tokens(latex: str) -> list[str]:
-    """The formula's tokens, normalised. Example: r"$\\left( a \\leq {b} \\right)$." → ["(", "a", r"\\le", "b", ")"]."""
+@lru_cache(maxsize=4096)
+def tokens(latex: str) -> tuple[str, ...]:
+    """The formula's tokens, normalised. Example: r"$\\left( a \\leq {b} \\right)$." → ("(", "a", r"\\le", "b", ")")."""
     text = _inside(_ARGUMENTS.sub(" ", latex))
     found = _grouped([_SAME.get(token, token) for token in _TOKEN.findall(text) if token not in _DROPPED])
     while found and found[-1] in _FINAL:
         found.pop()
-    return found
+    return tuple(found)
 
 
 def _inside(text: str) -> str:

@@ -206,7 +206,10 @@ def _text_breaches(items: Any, where: str, tag: str, text: str, tags: tuple[str,
         return
     good = True
     for number, item in enumerate(items):
-        if not isinstance(item, dict) or item.get(tag) not in tags or not isinstance(item.get(text), str):
+        if tag == "role" and isinstance(item, dict) and isinstance(item.get(tag), str) and item[tag] not in tags:
+            yield "role", f"{where}[{number}].role: {_short(item[tag])!r}"
+            good = False
+        elif not isinstance(item, dict) or item.get(tag) not in tags or not isinstance(item.get(text), str):
             yield "keys", f"{where}[{number}]: {_short(item)}"
             good = False
         elif _blank(item[text], item[tag]):

@@ -44,6 +44,13 @@ _RULES = (
         True,
         True,
     ),
+    Rule(
+        "role",
+        "a message is the user's or the assistant's: system and tool messages are not taken",
+        "write into the prompt what the model has to know, or leave the message out",
+        True,
+        True,
+    ),
     Rule("turns", f"a row has 1 to {MAX_TURNS} pairs of prompt and answer", "split the row", True, True),
     Rule(
         "tags-alternate",

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from sft import metrics
 from sft.config import load
 from sft.dataset.packing import Amount
 from sft.errors import DatasetError
@@ -36,12 +37,18 @@ def test_where_it_runs_and_what_it_is_called_do_not() -> None:
     assert args("evaluate.batch_size=1", "train.resume=never").identity == same
 
 
-def test_an_evaluation_is_named_by_model_rows_and_decoding() -> None:
+def test_an_evaluation_is_named_by_model_rows_and_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     first = evaluate_args(load("smoke").config, args())
     same = evaluate_args(load("smoke", ["evaluate.batch_size=1", "evaluate.examples=3"]).config, args())
     other = evaluate_args(load("smoke", ["evaluate.max_new_tokens=5"]).config, args())
     assert first.key("m") == same.key("m")
     assert len({first.key("m"), first.key("n"), other.key("m")}) == 3
+    fewer = evaluate_args(load("smoke", ["evaluate.max_rows=5"]).config, args())
+    with monkeypatch.context() as patched:
+        patched.setattr(metrics, "VERSION", metrics.VERSION + 1)
+        again = first.key("m")
+    assert len({first.key("m"), fewer.key("m"), again}) == 3, "other rows, or another measure: judged anew"
+    assert first.place("m") == fewer.place("m") != other.place("m"), "from the answers that were read before"
 
 
 def test_the_folder_of_a_dataset_is_the_nearest_above_both_files(tmp_path: Path) -> None:

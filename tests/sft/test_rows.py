@@ -142,3 +142,10 @@ def test_the_nearest_prompt_is_suggested(prompt: str, near: str | None) -> None:
 )
 def test_the_format_is_seen_by_the_keys(line: bytes, form: str | None) -> None:
     assert rows.detect(line) == form
+
+
+@pytest.mark.parametrize("role", ["system", "tool", "human"])
+def test_other_roles_are_named(role: str) -> None:
+    turns = [{"role": "user", "content": "<image>OCR:"}, {"role": "assistant", "content": "a"}]
+    row = {"messages": [{"role": role, "content": "You read signs."}, *turns], "images": ["a.png"]}
+    assert ("role", f"messages[0].role: {role!r}") in rows.breaches(json.dumps(row).encode(), "messages")
