@@ -101,9 +101,7 @@ class _Class(NamedTuple):
 
 
 def _class(row: HeldOutRow) -> _Class:
-    content = repr([path.name for path in row.shown]) + repr(
-        (row.prompt, row.truth, row.earlier and row.earlier[0].prompt)
-    )
+    content = repr(([path.name for path in row.shown], row.prompt, row.truth))
     digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return _Class(row.task, metrics.script(row.truth), metrics.length(row.truth), digest)
 
