@@ -78,10 +78,8 @@ def _whole(rule: Rule, evaluation: dict[str, Any]) -> list[Check]:
     tuned, rows = evaluation["tuned"]["all"], max(evaluation["rows"], 1)
     if "cut" not in tuned:
         return []
-    share, found = (
-        tuned["cut"] / rows,
-        f"{tuned['cut']} of {evaluation['rows']} answers ({100 * tuned['cut'] / rows:.1f} %)",
-    )
+    share = tuned["cut"] / rows
+    found = f"{tuned['cut']} of {evaluation['rows']} answers ({100 * share:.1f} %)"
     needed = f"at most {100 * rule.cut:.1f} %: raise evaluate.max_new_tokens, unless answers repeat themselves"
     return [Check(name="cut", passed=share <= rule.cut, found=found, needed=needed)]
 

@@ -50,6 +50,8 @@ _SAME = {
     r"\lbrack": "[",
     r"\rbrack": "]",
     r"\colon": ":",
+    r"\lt": "<",
+    r"\gt": ">",
     r"\lvert": "|",
     r"\rvert": "|",
     r"\vert": "|",
@@ -214,7 +216,10 @@ def _grouped(found: Sequence[str]) -> list[str]:
             opened[-1] += _closed(items, opened[-1])
         else:
             opened[-1].append(token)
-    flat = _flat(_fraction(_scripts(opened[0])) if len(opened) == 1 else opened[0])
+    outer = _fraction(_scripts(opened[0])) if len(opened) == 1 else opened[0]
+    if len(outer) == len(opened) == 1 and isinstance(outer[0], list):  # braces around the whole
+        return outer[0][1:-1]
+    flat = _flat(outer)
     for items in opened[1:]:
         flat += ["{", *_flat(_scripts(items))]
     return flat

@@ -52,7 +52,9 @@ def unreadable(text: str) -> str:
 
 
 def problem(text: str) -> str:
-    """Why a readable table is not whole and rectangular; empty for a good one."""
+    """Why a text is no whole, rectangular table; empty for a good one."""
+    if said := unreadable(text):
+        return said
     parts = _TOKEN.split(text)
     if parts[0].strip():
         return f"text before the first token: {parts[0].strip()[:40]!r}"

@@ -104,6 +104,11 @@ def breaches(sample: Sample) -> Iterator[Breach]:
                 break
 
 
+def chart_problem(answer: str) -> str:
+    """Why an answer is no whole table of a chart."""
+    return pipes.unreadable(answer) or pipes.problem(answer)
+
+
 latex_problem = latex.unreadable
 
 # Prompt → the rule of what its measure can read, that of what is odd all the same, each with who says what is wrong.
@@ -111,5 +116,5 @@ Check = tuple[str, Callable[[str], str]]
 _SYNTAX: dict[str, tuple[Check, ...]] = {
     "Table Recognition:": (("table-format", table_problem), ("otsl", otsl.problem)),
     "Formula Recognition:": (("latex", latex_problem),),
-    "Chart Recognition:": (("chart-format", pipes.unreadable), ("chart", pipes.problem)),
+    "Chart Recognition:": (("chart-format", pipes.unreadable), ("chart", chart_problem)),
 }

@@ -92,14 +92,14 @@ def _values(wanted: Sequence[str], found: Sequence[str]) -> Floats:
         error = np.abs((truths[:, None] - values) / truths[:, None])
     numbers = np.isfinite(truths)[:, None] & (truths != 0)[:, None] & np.isfinite(values)
     near = np.where(error < NUMBER, 1 - error, 0.0)
-    equal = np.array(wanted, object)[:, None] == np.array(found, object)
+    equal = (np.array(wanted, object)[:, None] == np.array(found, object)) | (truths[:, None] == values)
     worth: Floats = np.where(equal, 1.0, np.where(numbers, near, _alike(wanted, found)))
     return worth
 
 
 def _number(text: str) -> float:
     """The number that a value is, or NaN."""
-    plain = text.replace(",", "").strip()
+    plain = text.replace(",", "").replace("−", "-").strip()
     try:
         return float(plain.rstrip("%")) / (100 if plain.endswith("%") else 1)
     except ValueError:

@@ -215,6 +215,7 @@ def test_teds_of_the_worked_example_and_of_what_is_no_table() -> None:
         (r"x_a^b", r"x^b_{a}"),
         (r"x^{\prime}", "x'"),
         (r"\left. x \right|_0", "x|_0"),
+        (r"\displaystyle{a+b}", "a+b"),
         (r"\displaystyle\sum\limits_i i \tag{3}", r"\sum_{i}i"),
     ],
 )
@@ -299,6 +300,7 @@ def test_chart_similarity_of_the_worked_example_and_its_edges() -> None:
     assert rms_f1(corner, "| 2001 | 2002\na | 1 | 9\nb | 3 | 9") == 0.5, "the last column counts too"
     assert rms_f1("x | y\na | 1\nb |", "x | y\na | 1\nb | 5") == 0.5, "an empty last cell"
     assert rms_f1("x | y\na | 1\na | 2", "x | y\na | 9\na | 2") == 0.5, "rows of one name"
+    assert rms_f1("x | y\na | 0\nb | -5", "x | y\na | 0.0\nb | −5") == 1, "equal numbers"
     for task, measure in (("chart", rms_f1), ("table", teds)):
         unreadable = ["plain", "", "a | b", "<table><tr><td>a</td></tr></table>", "<nl>"]
         assert all(measure(one, other) == 0 for one in unreadable for other in unreadable), task
