@@ -11,7 +11,20 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv312" / "bin" / "python"
 NAMES = (
     *("config", "rows", "validate", "metrics", "records", "checkpoints", "lease", "plan", "report"),
-    *("lines", "scan", "headers", "texts", "convert", "split", "repeats", "gate", "pages", "export"),
+    *(
+        "lines",
+        "scan",
+        "headers",
+        "texts",
+        "tables",
+        "held_out",
+        "convert",
+        "split",
+        "repeats",
+        "gate",
+        "pages",
+        "export",
+    ),
 )
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="make found no Python 3.12 on this machine")
 

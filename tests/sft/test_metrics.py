@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations
@@ -25,7 +26,7 @@ from sft.metrics.text import Normalisation, normalise, normalise_all
 from sft.tables import from_grid
 
 
-def plain_distance(a: list[str], b: list[str]) -> int:
+def plain_distance(a: Sequence[str], b: Sequence[str]) -> int:
     """The textbook dynamic programme (Wagner and Fischer, 1974), written without a look at the library."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
