@@ -166,21 +166,29 @@ def convert(
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="A folder, a label file of PaddleOCR, .parquet or .arrow")],
+    source: Annotated[Path, typer.Argument(help="A folder, or a list of images and texts; docs/importing.md has all")],
     target: Annotated[Path, typer.Argument(help="The dataset file to write; images go beside it")],
     task: Annotated[Task, typer.Option(help="What the texts are")] = Task.ocr,
     to: Annotated[Format, typer.Option(help="The row format")] = Format.erniekit,
-    image_column: Annotated[str, typer.Option(help="Of a table")] = "image",
-    text_column: Annotated[str, typer.Option(help="Of a table")] = "text",
+    image_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
+    text_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
+    images: Annotated[Path | None, typer.Option(help="Where the images lie, if not beside the list")] = None,
+    encoding: Annotated[str, typer.Option(help="Of texts that are not UTF-8, such as gb18030")] = "",
+    split: Annotated[str, typer.Option(help="Of a folder with several: train, validation, test, or all")] = "",
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out, and count, entries that cannot be used")] = False,
     force: Force = False,
 ) -> None:
-    """Make a dataset file of images with .txt or .md beside them, PaddleOCR's labels, or Parquet and Arrow tables."""
+    """Make a dataset file of images with texts beside them, labels of PaddleOCR, Label Studio and others, CSV, JSON,
+    Parquet or tar: docs/importing.md lists what is recognised."""
 
     def body(out: Console) -> None:
         from sft.dataset.importing import Options, import_dataset
 
-        options = Options(to.value, task.value, image_column, text_column, force)
-        count = import_dataset(source, target, options)
+        columns = {"image_column": image_column, "text_column": text_column}
+        options = Options(
+            to.value, task.value, **columns, force=force, encoding=encoding, split=split, images=images, skip=skip
+        )
+        count = import_dataset(source, target, options, lambda text: say(out, text))
         say(out, f"{target}: {count} rows")
 
     guarded(body)
