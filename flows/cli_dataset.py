@@ -210,11 +210,13 @@ def split(
 
         name = source.name.partition(".jsonl")[0]
         train, aside = (source.with_name(f"{name}.{part}.jsonl") for part in ("train", "held_out"))
-        settings = {"share": held_out, "seed": seed, "pattern": group or splitter.PAGE, "force": force}
+        settings = {"share": held_out, "seed": seed, "pattern": group, "force": force}
         result = splitter.split(source, train, aside, **settings)  # type: ignore[arg-type]
         for path, counts in ((train, result.train), (aside, result.held_out)):
             tasks = ", ".join(f"{task} {count}" for task, count in sorted(counts.items()))
             say(out, f"{path}: {counts.total()} rows ({tasks})")
+        for note in result.notes:
+            say(out, f"note: {note}")
 
     guarded(body)
 
@@ -224,8 +226,11 @@ def fetch_images(
     target: Annotated[Path, typer.Argument(help="The new file; images go to images/ beside it")],
     workers: Annotated[int, typer.Option(help="Downloads at the same time")] = 16,
     private: Annotated[bool, typer.Option("--private", help="Follow addresses in private networks, too")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Fetch also what is there: it may have been corrected")
+    ] = False,
 ) -> None:
-    """Fetch the images that rows name by http(s) address, and write rows that name the files."""
+    """Fetch the images that rows name by http(s) address or hold as base64, and write rows that name the files."""
 
     def body(out: Console) -> None:
         from sft.dataset.remote import localise
@@ -233,7 +238,7 @@ def fetch_images(
         def said(done: int, total: int) -> None:
             say(out, f"{done} of {total} images")
 
-        count = localise(source, target, trusted=private, workers=workers, said=said)
+        count = localise(source, target, trusted=private, workers=workers, again=again, said=said)
         say(out, f"{target}: {count} images fetched")
 
     guarded(body)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from sft.dataset.convert import as_row
-from sft.dataset.finding_files import Finder
+from sft.dataset.finding_files import MISSING, OUTSIDE, Finder
 from sft.dataset.layouts import entries
 from sft.dataset.layouts.base import Found, Note, Options, Problem, Unusable
 from sft.dataset.layouts.tables import table_text
@@ -89,7 +89,7 @@ class _Importer:
         """What was left out or changed, a line each."""
         found = [f"{count} × {says}" + self._place(says, count) for says, count in self._notes.items()]
         if self._problems:
-            found.append(f"{len(self._problems)} entries skipped:{listed(self._problems, SHOWN)}".rstrip())
+            found.append(f"{len(self._problems)} × skipped:{listed(self._problems, SHOWN)}".rstrip())
         return found
 
     def _place(self, says: str, count: int) -> str:
@@ -134,9 +134,11 @@ class _Importer:
     def _check(self, count: int) -> None:
         problems = self._problems
         if problems and not (self.options.skip and count):
-            said = f"{len(problems)} entries cannot be used, so that nothing is written:{listed(problems, SHOWN)}"
+            entries_ = "entries" if len(problems) > 1 else "entry"
+            said = f"{len(problems)} {entries_} cannot be used, so that nothing is written:{listed(problems, SHOWN)}"
             remedy = "correct them" + ("" if self.options.skip else ", or leave them out with --skip")
-            raise DatasetError(said, remedy=remedy + "; where images lie elsewhere: --images FOLDER")
+            lost = any(MISSING in problem or OUTSIDE in problem for problem in problems)
+            raise DatasetError(said, remedy=remedy + ("; or say where the images lie: --images FOLDER" if lost else ""))
         if not count:
             seen = "; ".join(self.notes())
             remedy = "name a folder of images with .txt or .md beside them, or a list of them (docs/importing.md)"

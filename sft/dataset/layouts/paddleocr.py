@@ -18,6 +18,7 @@ from sft.errors import DatasetError
 
 IGNORED = ("###", "*", "待识别", "TEMPORARY", "")
 UNTRANSCRIBED = "boxes that nobody transcribed (###, *, 待识别, TEMPORARY)"
+BLANK = "pages left out, as nobody transcribed any of their boxes"
 STATES = ("filestate.txt",)
 TABLE = "Table Recognition:"
 CACHES = ("cache.cach", "ppocr_cache.cach")
@@ -74,7 +75,7 @@ def read(source: Source) -> Iterator[Entry]:
         if left:
             yield Note(UNTRANSCRIBED, where)
         if left and not text:
-            yield Problem(where, f"none of its {left} boxes was transcribed")
+            yield Note(BLANK, where)
             continue
         yield Found(where, (Picture(name.strip()),), (("", text),))
 

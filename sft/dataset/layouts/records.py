@@ -14,7 +14,7 @@ import msgspec
 
 from sft.dataset.encodings import UnknownEncoding, decoded
 from sft.dataset.layouts.base import MAX_FILE, SUFFIXES, Problem, Source
-from sft.dataset.lines import numbered
+from sft.dataset.lines import numbered, open_file
 from sft.dataset.rules import MAX_LINE
 from sft.errors import DatasetError
 
@@ -65,13 +65,13 @@ def text_of(source: Source) -> str:
         DatasetError: it is too large, or its encoding is unknown.
     """
     path = source.path
-    if (size := path.stat().st_size) > MAX_FILE:
+    with open_file(path) as file:
+        content = file.read(MAX_FILE + 1)
+    if len(content) > MAX_FILE:
         remedy = "cut it into parts, or write JSON arrays as JSONL (jq -c '.[]')"
-        raise DatasetError(
-            f"a text file has at most {MAX_FILE >> 20} MiB", where=str(path), value=f"{size}", remedy=remedy
-        )
+        raise DatasetError(f"a text file has at most {MAX_FILE >> 20} MiB", where=str(path), remedy=remedy)
     try:
-        return decoded(path.read_bytes(), source.options.encoding)
+        return decoded(content, source.options.encoding)
     except UnknownEncoding as error:
         raise DatasetError(str(error).partition(": name")[0], where=str(path), remedy=_next(error, path)) from error
 
