@@ -182,7 +182,8 @@ def import_(
     Parquet or tar: docs/importing.md lists what is recognised."""
 
     def body(out: Console) -> None:
-        from sft.dataset.importing import Options, import_dataset
+        from sft.dataset.importing import import_dataset
+        from sft.dataset.layouts.base import Options
 
         columns = {"image_column": image_column, "text_column": text_column}
         options = Options(

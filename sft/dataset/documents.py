@@ -4,6 +4,8 @@ What the usual tools write: ``doc7_page_3.png``, ``doc7-p3.jpg``, ``doc7-03.png`
 (one picture a page of a PDF), ``contract7/3.png`` and ``contract7/page_3.png`` (a folder a document),
 ``crop_img/inv6_crop_12.jpg`` (PPOCRLabel), ``doc7_page_3_line_004.png`` (line cutters). Every other name is a document
 of its own: ``scan_0001.png`` and ``scan_0002.png`` may be anything.
+
+No regular expression looks at a whole name: a validation asks this for each of millions of rows.
 """
 
 from __future__ import annotations
@@ -11,24 +13,27 @@ from __future__ import annotations
 import re
 
 LONGEST = 1024  # characters of a path: a longer one (an image in the row) is a document of its own
-_SUFFIX = re.compile(r"\.\w{1,5}$")
-# A part that a tool cut from a page: PPOCRLabel's _crop_12, and _line_3, _l003, _word_7, _box2, … of others.
-_PART = re.compile(r"^(.*[^\W_].*?)[-_. ]+(?:crop|line|ln|l|word|w|box|bbox|cell|region|reg|r|block|patch|tile|fig|figure|tbl|table|formula|eq)[-_. ]*\d{1,5}$", re.I)  # fmt: skip
-_CROPS = frozenset(
-    {"crop_img", "crops", "crop", "cropped", "lines", "words"}
-)  # folders of such parts, beside the pages
-_PAGE_WORD = r"(?:p|pg|page|seite|pagina|página|стр|页)"
-_PAGE = re.compile(rf"^(.*?[^\d_./-].*?)(?:[-_. ]+{_PAGE_WORD}[-_. ]*|-)\d{{1,4}}$", re.I)
-_PDF = re.compile(r"^(.+?)\.(?:pdf|tiff?|djvu)(?:[-_.#/ ].*)?$", re.I)
-_NUMBERED = re.compile(rf"^(?:{_PAGE_WORD}[-_. ]*)?\d{{1,4}}$", re.I)
-_WORDED = re.compile(rf"^{_PAGE_WORD}[-_. ]*\d{{1,4}}$", re.I)
-# A folder that is a document: contract7, inv-2021-03; and the numbered ones that only divide a store.
-_FOLDER = re.compile(r".*[^\W\d_].*\d$")
+DIGITS = "0123456789"
+MARKS = "-_. "  # what separates the parts of a name
+PAGES = frozenset({"p", "pg", "page", "seite", "pagina", "página", "стр", "页"})
+# Parts that a tool cut from a page: PPOCRLabel's _crop_12, and _line_3, _l003, _word_7, _box2, … of others.
+PARTS = frozenset(
+    "crop line ln l word w box bbox cell region reg r block patch tile fig figure tbl table eq".split()  # noqa: SIM905
+)
+CROPS = frozenset({"crop_img", "crops", "crop", "cropped", "lines", "words"})  # folders of such parts, beside the pages
+# img-0012, scan-0012: a camera's or scanner's counter, no document.
+COUNTED = frozenset(
+    "img image scan scanned photo pic picture dsc dscn file line word sample crop frame snap item".split()  # noqa: SIM905
+)
+_PDF = re.compile(r"^(.+?)\.(?:pdf|tiff?|djvu)(?:[-_.#/ ].*)?$", re.IGNORECASE)
+# Numbered folders that only divide a store, and those of the whole set.
 _STORE = re.compile(
     r"^(?:train|test|val|valid|validation|dev|eval|data|dataset|images?|imgs?|pictures?|pics?|scans?|pages?|files?|"
     r"batch|part|shard|chunk|fold|set|split|dir|folder|sub|group|level|class|version|v|vol|volume|box)[-_. ]*[\d-]*$",
-    re.I,
+    re.IGNORECASE,
 )
+# The folder of an import of ours (sft.dataset.placing), whose last six signs tell sources of one name apart.
+IMPORTED = re.compile(r"^images/([^/]+)-[0-9a-f]{6}/")
 
 
 def document_of(name: str, pattern: re.Pattern[str] | None = None) -> str:
@@ -46,28 +51,54 @@ def document_of(name: str, pattern: re.Pattern[str] | None = None) -> str:
         return (match.group(1) if match and match.groups() else name).removeprefix("./")
     if "://" in name:
         name = name.partition("://")[2].partition("?")[0]
-    folder, _, last = name.replace("\\", "/").removeprefix("./").rpartition("/")
-    stem = _SUFFIX.sub("", last)
-    if parted := _PART.match(stem):
-        stem, folder = parted.group(1), _without_crops(folder)
-    if of_pdf := _PDF.match(f"{folder}/{stem}" if folder else stem):
+    name = name.replace("\\", "/").removeprefix("./")
+    if name.startswith("images/"):
+        name = IMPORTED.sub(r"images/\1/", name)
+    folder, slash, last = name.rpartition("/")
+    stem, dot, suffix = last.rpartition(".")
+    if not dot or not stem or len(suffix) > 5:
+        stem = last
+    before, word = _tail(stem)
+    if word in PARTS and before.strip(MARKS):
+        stem = before.rstrip(MARKS)
+        last_folder = folder.rpartition("/")[2]
+        if last_folder.lower() in CROPS:
+            folder, slash, _ = folder.removesuffix(last_folder).rpartition("/")
+        before, word = _tail(stem)
+    path = f"{folder}{slash}{stem}"
+    if (".pdf" in path or ".tif" in path or ".PDF" in path or ".djvu" in path) and (of_pdf := _PDF.match(path)):
         return of_pdf.group(1)
-    if _is_page(stem, folder):
-        return folder
-    paged = _PAGE.match(stem)
-    stem = paged.group(1) if paged else stem
-    return f"{folder}/{stem}" if folder else stem
+    if word is None:
+        return path
+    if not before.strip(MARKS):  # a page's number is all of the name
+        return folder if _is_document(folder, word in PAGES) and (word in PAGES or not word) else path
+    title = before.rstrip(MARKS) if word in PAGES else before.removesuffix("-")
+    if (word not in PAGES and (word or title == before)) or not title.strip(DIGITS + "_./-"):
+        return path
+    return path if title.lower().rstrip("s") in COUNTED or _STORE.match(title) else f"{folder}{slash}{title}"
 
 
-def _without_crops(folder: str) -> str:
-    """The folder of the page that a part in ``folder`` was cut from."""
-    before, _, last = folder.rpartition("/")
-    return before if last.lower() in _CROPS else folder
+def _tail(stem: str) -> tuple[str, str | None]:
+    """(what comes before, the word in front) of the number at the end; without one the word is None.
+
+    ``doc_page_3`` → ``doc_``, ``page``; ``doc-3`` → ``doc-``, an empty word; before a word stands a mark, or nothing.
+    """
+    head = stem.rstrip(DIGITS)
+    if not 0 < len(stem) - len(head) <= 5:
+        return stem, None
+    words = head.rstrip(MARKS)
+    start = len(words)
+    while start and words[start - 1].isalpha():
+        start -= 1
+    word = words[start:].lower()
+    if (word in PAGES or word in PARTS) and (not start or words[start - 1] in MARKS):
+        return words[:start], word
+    return head, ""
 
 
-def _is_page(stem: str, folder: str) -> bool:
-    """Is the file a page of the document that its folder is?"""
+def _is_document(folder: str, worded: bool) -> bool:
+    """Is the folder a document, of which the file is a page: contract7/3.png, smith/page_3.png, but not train/3.png?"""
     last = folder.rpartition("/")[2]
-    if not _NUMBERED.match(stem) or not last or _STORE.match(last):
+    if not last or _STORE.match(last):
         return False
-    return bool(_WORDED.match(stem) or _FOLDER.match(last))
+    return worded or (last[-1:].isdigit() and any(map(str.isalpha, last)))

@@ -1,4 +1,4 @@
-"""Finding the file that a label means, also where it was written on another machine; never outside the folders given."""
+"""Finding the file that a label means, also if it was written on another machine; never outside the folders given."""
 
 from __future__ import annotations
 

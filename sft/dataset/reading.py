@@ -41,6 +41,19 @@ def detect_file(path: Path) -> rows.Format:
     """The format of a file, by its first row.
 
     Raises:
-        DatasetError: the file is missing or empty.
+        DatasetError: the file is missing or empty, or in a layout that has to be imported first.
     """
-    return rows.detect(first_line(path)) or "erniekit"
+    line = first_line(path)
+    found = rows.detect(line)
+    if found is None or rows.decode(line, found) is None:
+        _refuse_foreign(path)
+    return found or "erniekit"
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raises DatasetError if the file is laid out in a way that ``sft import`` knows, and that is not ours."""
+    from sft.dataset.layouts import Source, foreign
+
+    if said := foreign(Source(path)):
+        name, remedy = said
+        raise DatasetError(f"this is {name}, not a dataset file", where=str(path), remedy=remedy)

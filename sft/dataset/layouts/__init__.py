@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sft.dataset.images import LFS
 from sft.dataset.layouts import beside, chats, label_studio, paddleocr, pairs, webdataset
 from sft.dataset.layouts.base import HEAD, SUFFIXES, Entry, Found, Layout, Note, Options, Source
 from sft.dataset.layouts.named import NAMED, way_of
-from sft.dataset.layouts.records import KINDS, LFS
+from sft.dataset.layouts.records import KINDS
 from sft.dataset.layouts.walking import SPLITS, split_of, walk
 from sft.errors import InputError, listed
 
@@ -68,6 +69,18 @@ def _based(source: Source, layout: Layout) -> Iterator[Entry]:
         yield replace(entry, base=source.path.parent) if isinstance(entry, Found) else entry
 
 
+def foreign(source: Source) -> tuple[str, str] | None:
+    """(the layout's name, what to do) of a file that is no dataset file but something else that is known; else None."""
+    layout = recognise(source)
+    if layout is None or layout is chats.OURS:
+        return None
+    if layout.read is None:
+        return layout.name, unknown(source, layout).remedy
+    name = source.path.name.partition(".")[0]
+    new = source.path.with_name(f"{name}.imported.jsonl")
+    return layout.name, f"sft import {source.path} {new}"
+
+
 def unknown(source: Source, layout: Layout | None) -> InputError:
     """The error for a source that is not imported."""
     path = source.path
@@ -75,7 +88,7 @@ def unknown(source: Source, layout: Layout | None) -> InputError:
         taken = "; ".join(entry.name for entry in LAYOUTS if entry.read is not None)
         said = f"docs/importing.md lists what is taken: {taken}; a list has image<TAB>text in each line"
         return InputError("its layout is not known", where=str(path), value=_glimpse(source), remedy=said)
-    way = layout.way_out.format(path=path, stem=path.with_suffix(""), way=way_of(path))
+    way = layout.way_out.format(path=path, stem=path.with_suffix(""), folder=path.parent, way=way_of(path))
     return InputError(f"it is {layout.name}, which is not imported", where=str(path), remedy=way)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Problem, Source, Unusable
 from sft.dataset.layouts.pairs import picture_of
 from sft.dataset.layouts.records import records
-from sft.dataset.rows import IMAGE_MARK
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant"}
 ROLES |= {"bot": "assistant", "system": "system", "developer": "system"}
@@ -129,7 +128,8 @@ def _answer(content: Any) -> Any:
     if not isinstance(content, list):
         return content
     texts = [part.get("text") if isinstance(part, dict) else part for part in content]
-    return "".join(texts) if all(isinstance(text, str) for text in texts) else None
+    written = [text for text in texts if isinstance(text, str)]
+    return "".join(written) if len(written) == len(texts) else None
 
 
 def _content(content: Any, turn: int) -> tuple[Any, list[Picture], int]:
@@ -201,8 +201,8 @@ OURS = Layout(
     read,
 )
 LAYOUT = Layout(
-    "chats of another trainer (LLaVA, ShareGPT, OpenAI, ms-swift)",
-    "`conversations` with `from` and `value` (LLaVA, ShareGPT), `messages` whose `content` is a list of parts (OpenAI), "
+    "a file of chats of another trainer (LLaVA, ShareGPT, OpenAI, ms-swift)",
+    "`conversations` with `from` and `value` (LLaVA, ShareGPT), `messages` whose `content` is a list (OpenAI), "
     "`query` and `response` (ms-swift 2), `<img>…</img>` (Qwen-VL), `texts` of `user` and `assistant` (the Cauldron); "
     "as JSON, JSONL or Parquet",
     lambda source: is_chat(source.record) and not is_ours(source.record),

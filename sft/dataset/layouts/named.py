@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sft.dataset.layouts.base import HEAD, Layout, Source
+from sft.dataset.layouts.base import HEAD, SUFFIXES, Layout, Source
 
 _BY_PILLOW = "python -c \"from PIL import Image; Image.open('A{suffix}').convert('RGB').save('A.png')\" makes one a PNG"
 # Image types that the model's processor does not read, and how each becomes one that it does.
@@ -73,8 +73,6 @@ def _is_lmdb(source: Source) -> bool:
 
 
 def _is_own_image(source: Source) -> bool:
-    from sft.dataset.layouts.base import SUFFIXES
-
     return source.path.is_file() and source.path.suffix.lower() in SUFFIXES
 
 
@@ -87,48 +85,105 @@ def way_of(path: Path) -> str:
     return OTHER_IMAGES.get(path.suffix.lower(), "")
 
 
-_NAME_AND_TEXT = "write image<TAB>text, a line each, into labels.txt, and import that"
+_LIST = "write image<TAB>text, a line each, into labels.txt, and import that"
+_BESIDE = " > {stem}.txt, beside the image of that name; then import the folder"
+_XML = "python -c \"import xml.etree.ElementTree as E; t = list(E.parse('{path}').iter()); "
+_ALTO = "[print(*[s.get('CONTENT') for s in l if s.get('CONTENT')]) for l in t if l.tag.endswith('TextLine')]\""
+_PAGE = (
+    "[print(u.text or '') for l in t if l.tag.endswith('TextLine') for e in l if e.tag.endswith('TextEquiv')"
+    " for u in e if u.tag.endswith('Unicode')]\""
+)
+_COCO = (
+    "python -c \"import json; d = json.load(open('{path}')); n = {{i['id']: i['file_name'] for i in d['images']}}; "
+    "[print(n[a['image_id']], a.get('utf8_string') or a.get('caption') or '###', sep=chr(9))"
+    " for a in d['annotations']]\" > {folder}/labels.txt, where each annotation is all that its image says; then: "
+    "sft import {folder}/labels.txt FILE.jsonl"
+)
+_LABELME = (
+    "python -c \"import json; d = json.load(open('{path}')); "
+    "[print(s.get('description') or s['label']) for s in d['shapes']]\""
+)
 NAMED = (
     Layout("an image by itself", "`.png`, `.jpg`, …", _is_own_image, None, "name the folder that it lies in"),
     Layout(
         "an image or a document of a type that the model does not read",
-        "HEIC, PDF, DjVu, SVG, GIF, JPEG 2000, AVIF",
+        "HEIC, PDF, DjVu, SVG, GIF, JPEG 2000, AVIF, …; beside other images they are left out, and counted",
         _pages,
         None,
-        "{way}",
+        "{way}; then import the folder",
     ),
-    Layout("page layout in ALTO XML", "XML with `<alto`", _holds(b"<alto", b":alto"), None,
-           "python -c \"import sys,xml.etree.ElementTree as E; [print(*[s.get('CONTENT') for s in l if s.get('CONTENT')])"
-           " for l in E.parse('{path}').iter() if l.tag.endswith('TextLine')]\" > {stem}.txt, beside the image of its"
-           " name; then import the folder"),
-    Layout("page layout in PAGE XML", "XML with `<PcGts`", _holds(b"<PcGts", b":PcGts"), None,
-           "python -c \"import xml.etree.ElementTree as E; [print(t.text or '') for l in E.parse('{path}').iter() if"
-           " l.tag.endswith('}}TextLine') for e in l if e.tag.endswith('TextEquiv') for t in e if"
-           " t.tag.endswith('Unicode')]\" > {stem}.txt, beside the image of its name; then import the folder"),
-    Layout("hOCR", "HTML with `ocr_page`", _holds(b"ocr_page", b"ocr_line"), None,
-           "hocr-lines {path} > {stem}.txt (package hocr-tools), beside the image of its name; then import the folder"),
-    Layout("boxes in VOC XML (CVAT, LabelImg)", "XML with `<annotation>`", _holds(b"<annotation"), None,
-           f"export PaddleOCR or CSV from the tool, or {_NAME_AND_TEXT}"),
-    Layout("COCO or COCO-Text annotations", "`images` and `annotations`, or `imgs` and `anns`",
-           _keys({"images", "annotations"}, {"imgs", "anns"}), None,
-           "two lines: d = json.load(open('{path}')); names = {{i['id']: i['file_name'] for i in d['images']}} — then one "
-           "line image<TAB>text for each d['annotations'] with its 'utf8_string' or 'caption'; import that file"),
-    Layout("a project of the VGG Image Annotator", "`_via_img_metadata`, or `regions` of each image", _is_via, None,
-           f"export its annotations as CSV, or {_NAME_AND_TEXT}"),
-    Layout("an annotation of LabelMe", "`shapes` and `imagePath`", _keys({"shapes", "imagePath"}), None,
-           "write '\\n'.join(s['description'] or s['label'] for s in json.load(open('{path}'))['shapes']) to a .txt beside "
-           "the image, and import the folder"),
-    Layout("a dataset of Donut", "`ground_truth` with `gt_parse`", _is_donut, None,
-           "its truth is a form's fields, not the text as it stands in the image: choose what is to be read, and write it "
-           "as text; where gt_parse has text_sequence: --text-column after writing that into a column of its own"),
-    Layout("an LMDB of a text recogniser", "a folder with `data.mdb`", _is_lmdb, None,
-           "with lmdb.open('{path}').begin() as t: its keys are image-000000001 and label-000000001: write the one as "
-           "1.jpg, the other as 1.txt, and import that folder"),
-    Layout("a file of Python objects", "pickle, PyTorch and NumPy files", _suffix(_PICKLES), None,
-           "such files can run code when they are opened, so that they are never read here: where you trust it, write "
-           "images and texts into a folder yourself"),
-    Layout("an archive", "`.zip`, `.7z`, `.rar`", _suffix(_ARCHIVES), None,
-           "unzip {path} -d {stem}, then: sft import {stem} FILE.jsonl"),
-    Layout("a document of an office program", "Excel, Word, LibreOffice", _suffix(_OFFICE), None,
-           "save the sheet as CSV (UTF-8) with the columns image and text, and import that"),
-)  # fmt: skip
+    Layout("page layout in ALTO XML", "XML with `<alto`", _holds(b"<alto", b":alto"), None, _XML + _ALTO + _BESIDE),
+    Layout("page layout in PAGE XML", "XML with `<PcGts`", _holds(b"<PcGts", b":PcGts"), None, _XML + _PAGE + _BESIDE),
+    Layout(
+        "a page in hOCR",
+        "HTML with `ocr_page`",
+        _holds(b"ocr_page", b"ocr_line"),
+        None,
+        "hocr-lines {path} (package hocr-tools)" + _BESIDE,
+    ),
+    Layout(
+        "boxes in VOC XML (CVAT, LabelImg)",
+        "XML with `<annotation>`",
+        _holds(b"<annotation"),
+        None,
+        f"export texts from the tool, or {_LIST}",
+    ),
+    Layout(
+        "annotations of COCO or COCO-Text",
+        "JSON with `images` and `annotations`, or `imgs` and `anns`",
+        _keys({"images", "annotations"}, {"imgs", "anns"}),
+        None,
+        _COCO,
+    ),
+    Layout(
+        "a project of the VGG Image Annotator",
+        "JSON with `_via_img_metadata`, or `regions` of each image",
+        _is_via,
+        None,
+        f"export its annotations as CSV, or {_LIST}",
+    ),
+    Layout(
+        "an annotation of LabelMe",
+        "JSON with `shapes` and `imagePath`",
+        _keys({"shapes", "imagePath"}),
+        None,
+        _LABELME + _BESIDE,
+    ),
+    Layout(
+        "a dataset of Donut",
+        "`ground_truth` with `gt_parse`",
+        _is_donut,
+        None,
+        "its truth is a form's fields, not the text as it stands in the image: write what is to be read into a column "
+        "of its own, and import that with --text-column",
+    ),
+    Layout(
+        "an LMDB of a text recogniser",
+        "a folder with `data.mdb`",
+        _is_lmdb,
+        None,
+        "write each image-000000001 of it as 1.jpg and each label-000000001 as 1.txt (package lmdb), and import that",
+    ),
+    Layout(
+        "a file of Python objects",
+        "pickle, PyTorch and NumPy files",
+        _suffix(_PICKLES),
+        None,
+        "such files run code when they are opened, so that none is read here: write images and texts into a folder "
+        "where you trust it",
+    ),
+    Layout(
+        "an archive",
+        "`.zip`, `.7z`, `.rar`",
+        _suffix(_ARCHIVES),
+        None,
+        "unpack it (unzip {path} -d {stem}), then: sft import {stem} FILE.jsonl",
+    ),
+    Layout(
+        "a document of an office program",
+        "Excel, Word, LibreOffice",
+        _suffix(_OFFICE),
+        None,
+        "save the sheet as CSV (UTF-8) with the columns image and text, and import that",
+    ),
+)

@@ -10,7 +10,9 @@ from sft.dataset.layouts.records import KINDS, records
 
 # Usual names of columns. What may be another thing than the text as it is written (ground_truth of Donut: JSON;
 # latex: another task) is left to --text-column.
-IMAGES = ("image", "file_name", "filename", "image_path", "img", "img_path", "image_url", "image_file", "path", "file", "ocr")  # fmt: skip
+IMAGES = (
+    "image", "file_name", "filename", "image_path", "img", "img_path", "image_url", "image_file", "path", "file", "ocr",
+)  # fmt: skip
 TEXTS = ("text", "words", "transcription", "transcript", "label", "answer", "ocr_text", "caption", "gt_text")
 
 
@@ -81,7 +83,7 @@ LAYOUT = Layout(
     "a table or list of images and texts",
     "`metadata.jsonl`, `metadata.csv` or `metadata.parquet` of the Hub's imagefolder (`file_name`, `text`); "
     "`labels.csv` (`filename,words`) of EasyOCR and TrOCR; CSV and TSV with or without a header; JSON arrays, JSONL, "
-    '`{"a.png": "text"}`; Parquet and Arrow with paths or image bytes; `--image-column` and `--text-column` name others',
+    '`{"a.png": "text"}`; Parquet and Arrow with paths or image bytes; `--image-column`, `--text-column` name others',
     recognise,
     read,
 )

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from sft.dataset.encodings import UnknownEncoding, decoded
+from sft.dataset.images import LFS
 from sft.dataset.layouts.base import MAX_FILE, SUFFIXES, Problem, Source
 from sft.dataset.lines import numbered, open_file
 from sft.dataset.rules import MAX_LINE
@@ -21,7 +21,6 @@ from sft.errors import DatasetError
 BATCH = 64  # rows of a table in memory
 TABLES = (".parquet", ".arrow")
 KINDS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", *TABLES)
-LFS = b"version https://git-lfs.github.com/spec/v1"
 WRAPPERS = ("data", "rows", "items", "samples", "annotations", "data_list")  # {"data": [record, …]}
 
 Record = tuple[str, "dict[str, Any] | Problem"]  # where, and the record or what is wrong with it
@@ -32,8 +31,7 @@ def first(source: Source) -> dict[str, Any]:
     if not source.name.endswith(KINDS) or not source.path.is_file():
         return {}
     try:
-        with closing(records(source)) as found:
-            return next((record for _, record in found if isinstance(record, dict)), {})
+        return next((record for _, record in records(source) if isinstance(record, dict)), {})
     except (DatasetError, OSError):
         return {}
 

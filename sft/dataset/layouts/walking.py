@@ -13,6 +13,7 @@ from sft.dataset.layouts.base import Note
 JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 JUNK_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found", "__pycache__"})
 LINKED = "linked folders that were read, too"
+LINK_TEXTS = "texts of links that were copied as files, and not followed: copy with cp -rL"
 # The Hub's names of splits, where they stand by themselves in a file's or folder's name (datasets: data_files.py).
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"}
 SPLITS |= {"dev": "validation", "test": "test", "testing": "test", "eval": "test", "evaluation": "test"}
@@ -43,6 +44,8 @@ def walk(source: Path) -> Iterator[Folder | Note]:
             path = folder / name
             if not path.is_dir():
                 files.append(name)
+                if "." not in name and _is_link_text(path):
+                    yield Note(LINK_TEXTS, str(path))
             elif name.lower() not in JUNK_FOLDERS:
                 real = os.path.realpath(path)
                 if path.is_symlink():
@@ -55,8 +58,16 @@ def walk(source: Path) -> Iterator[Folder | Note]:
         stack += reversed(inner)
 
 
+def _is_link_text(path: Path) -> bool:
+    """Does the file hold the path of something that exists, and no more? Git and uploads make such ones of links."""
+    if not path.is_file() or path.stat().st_size > 1024:
+        return False
+    text = path.read_bytes().decode("utf-8", "replace").strip()
+    return bool(text) and "\0" not in text and "\n" not in text and (path.parent / text).exists()
+
+
 def split_of(path: Path, root: Path) -> str:
-    """train, validation or test by the file's name, else by its folders' below the root; empty where nothing says so."""
+    """train, validation or test by the file's name, else by its folders' below the root; empty where nothing says."""
     try:
         parts = path.relative_to(root).parts
     except ValueError:
