@@ -16,6 +16,7 @@ from PIL import Image
 from sft.dataset import headers
 from sft.dataset.addresses import shown
 from sft.dataset.finding_files import MISSING, Finder
+from sft.dataset.lines import LFS
 from sft.dataset.rows import Breach
 from sft.dataset.rules import IMAGE_TYPES
 from sft.dataset.tokens import MAX_RATIO
@@ -25,7 +26,6 @@ CHUNK = 1 << 20  # bytes
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_FILE = (errno.EISDIR, errno.ESPIPE)  # what reading at a position says of a folder, of a pipe
 _NONE: tuple[Breach, ...] = ()
-LFS = b"version https://git-lfs.github.com/spec/v1"  # how a git-lfs pointer begins
 SHOWN = 200  # characters of a name in a finding
 INLINE = 40  # the same of an image that stands in the row
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sft.dataset import rows
-from sft.dataset.lines import numbered
+from sft.dataset.lines import LFS, numbered
 from sft.errors import DatasetError
 
 
@@ -44,6 +44,9 @@ def detect_file(path: Path) -> rows.Format:
         DatasetError: the file is missing or empty, or in a layout that has to be imported first.
     """
     line = first_line(path)
+    if line.startswith(LFS):
+        remedy = "git lfs pull in the clone of the dataset"
+        raise DatasetError("it is a git-lfs pointer, not the file itself", where=str(path), remedy=remedy)
     found = rows.detect(line)
     if found is None or rows.decode(line, found) is None:
         _refuse_foreign(path)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sft.dataset.images import LFS
 from sft.dataset.layouts import beside, chats, label_studio, paddleocr, pairs, webdataset
 from sft.dataset.layouts.base import HEAD, SUFFIXES, Entry, Found, Layout, Note, Options, Source
 from sft.dataset.layouts.named import NAMED, way_of
 from sft.dataset.layouts.records import KINDS
 from sft.dataset.layouts.walking import SPLITS, split_of, walk
+from sft.dataset.lines import LFS
 from sft.errors import InputError, listed
 
 LAYOUTS = (
@@ -30,6 +30,8 @@ SHOWN = 5  # files or splits that an error names
 SHARDED = (".parquet", ".arrow", ".tar", ".tar.gz", ".tgz")  # files of which one dataset has several
 # Of a folder, these files may say what its images are: lists by name, tables and shards by their kind.
 _LISTS = (*KINDS, ".txt", ".tar", ".tar.gz", ".tgz")
+MANY = 20  # .txt files of a folder that may be lists
+_LIST_NAMES = ("label", "list", "rec_gt", "train", "test", "val")
 _PLAIN = ("readme", "license", "classes.txt", "requirements", "notes.txt")
 _HUB = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json", "preprocessor_config.json")
 
@@ -57,6 +59,8 @@ def entries(path: Path, options: Options, target: Path) -> Iterator[Entry]:
 
 def _file(source: Source) -> Iterator[Entry]:
     layout = recognise(source)
+    if layout is None and source.name.endswith(KINDS):
+        layout = pairs.LAYOUT  # which says what cannot be read, or which columns there are
     if layout is None or layout.read is None:
         raise unknown(source, layout)
     yield from _based(source, layout)
@@ -118,12 +122,15 @@ def _lists(path: Path, options: Options, target: Path) -> list[tuple[Source, Lay
     for folder in walk(path):
         if isinstance(folder, Note):
             continue
+        texts = sum(name.lower().endswith(".txt") for name in folder.files)
         stems = {Path(name).stem.lower() for name in folder.files if name.lower().endswith(SUFFIXES)}
         for name in folder.files:
             lower = name.lower()
             file = folder.path / name
             if not lower.endswith(_LISTS) or lower.startswith(_PLAIN) or lower in (*_HUB, *paddleocr.STATES):
                 continue
+            if lower.endswith(".txt") and texts > MANY and not any(word in lower for word in _LIST_NAMES):
+                continue  # each is the text of one image, perhaps in another folder
             if lower.startswith("cache-") or lower.endswith(".gt.txt"):
                 continue  # cache-….arrow: what map() of datasets left behind
             if file.resolve().parent == target.resolve().parent and name.startswith(f"{own}."):

@@ -13,6 +13,7 @@ from sft.dataset.layouts.named import OTHER_IMAGES
 from sft.dataset.layouts.walking import Folder, walk
 
 TEXTS = (".gt.txt", ".md", ".txt")  # the first that exists counts; .gt.txt beside .txt: the latter is a reading
+PARALLEL = ("labels", "label", "texts", "text", "txt", "gt", "gts", "ground_truth", "transcriptions", "captions")
 MAX_TEXT = 16 << 20  # bytes
 COORDINATES = "texts that held boxes with their text: the text column was taken"
 FRONT_MATTER = "texts that began with front matter (--- … ---), which was left out"
@@ -34,42 +35,62 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Each image with the text beside it."""
+    """Each image with the text beside it, or in a folder of texts beside its own."""
+    used: set[Path] = set()
+    texts: list[Path] = []
+    listed: dict[Path, dict[str, str]] = {}
     for folder in walk(source.path):
         if isinstance(folder, Note):
             yield folder
-        else:
-            yield from _folder(folder, source.options.encoding)
+            continue
+        texts += [folder.path / name for name in folder.files if _is_text(name)]
+        yield from _folder(folder, source.options.encoding, used, listed)
+    yield from (Note(ORPHANS, str(path)) for path in texts if path not in used)
 
 
-def _folder(folder: Folder, encoding: str) -> Iterator[Entry]:
-    names = {name.lower(): name for name in folder.files}
-    used: set[str] = set()
+def _is_text(name: str) -> bool:
+    return name.lower().endswith(TEXTS) and not name.lower().startswith(("readme", "license"))
+
+
+def _folder(folder: Folder, encoding: str, used: set[Path], listed: dict[Path, dict[str, str]]) -> Iterator[Entry]:
     for name in folder.files:
         path = folder.path / name
         if path.suffix.lower() in OTHER_IMAGES:
-            used |= set(_texts(path, names))
+            used |= set(_texts(path, folder.path, listed))
             yield Note(f"{path.suffix.lower()} files: {OTHER_IMAGES[path.suffix.lower()]}", str(path))
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
-        texts = _texts(path, names)
+        texts = _texts(path, folder.path, listed) or _in_parallel(path, listed)
         used |= set(texts)
         if not texts:
-            yield Problem(str(path), _without(path, names))
+            yield Problem(str(path), _without(path, _names(folder.path, listed)))
             continue
         try:
-            yield from _pair(path, folder.path / texts[0], encoding)
+            yield from _pair(path, texts[0], encoding)
         except Unusable as error:
             yield Problem(str(path), str(error))
-    for name in folder.files:
-        if name.lower().endswith(TEXTS) and name not in used and not name.lower().startswith(("readme", "license")):
-            yield Note(ORPHANS, str(folder.path / name))
 
 
-def _texts(image: Path, names: dict[str, str]) -> list[str]:
-    """The texts beside an image, the one that counts first: of the same name, or with the image's suffix in it."""
-    stems = (image.stem.lower(), image.name.lower())
-    return [names[stem + suffix] for stem in stems for suffix in TEXTS if stem + suffix in names]
+def _texts(image: Path, folder: Path, listed: dict[Path, dict[str, str]]) -> list[Path]:
+    """The texts of an image in a folder, the one that counts first: of its name, with its suffix, or as ICDAR's gt_."""
+    names = _names(folder, listed)
+    stems = (image.stem.lower(), image.name.lower(), f"gt_{image.stem.lower()}")
+    return [folder / names[stem + suffix] for stem in stems for suffix in TEXTS if stem + suffix in names]
+
+
+def _names(folder: Path, listed: dict[Path, dict[str, str]]) -> dict[str, str]:
+    """The names in a folder by their lower case; listed once."""
+    if folder not in listed:
+        listed[folder] = {name.lower(): name for name in os.listdir(folder)} if folder.is_dir() else {}
+    return listed[folder]
+
+
+def _in_parallel(image: Path, listed: dict[Path, dict[str, str]]) -> list[Path]:
+    """Its texts in a folder beside its own (images/a.png, labels/a.txt), where there is one such folder only."""
+    parent = image.parent.parent
+    names = _names(parent, listed)
+    found = [texts for name in PARALLEL if name in names and (texts := _texts(image, parent / names[name], listed))]
+    return found[0] if len(found) == 1 else []
 
 
 def _without(image: Path, names: dict[str, str]) -> str:
@@ -134,8 +155,9 @@ def _column(text: str) -> str:
 
 LAYOUT = Layout(
     "images with texts beside them",
-    "a folder of images with `NAME.md`, `NAME.txt` or Tesseract's `NAME.gt.txt` beside each; of ICDAR's and SROIE's "
-    "box files the text column is taken; front matter of a .md is left out; hidden and system files are passed over",
+    "a folder of images with `NAME.md`, `NAME.txt` or Tesseract's `NAME.gt.txt` beside each, or in a folder `labels`, "
+    "`texts` or `gt` beside theirs; of ICDAR's and SROIE's box files the text column is taken; front matter of a .md "
+    "is left out",
     recognise,
     read,
 )

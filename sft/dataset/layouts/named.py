@@ -24,7 +24,7 @@ OTHER_IMAGES = {
     },
 }
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib")
-_ARCHIVES = (".zip", ".7z", ".rar")
+_ARCHIVES = (".zip", ".tar.zst", ".7z", ".rar")
 _OFFICE = (".xlsx", ".xls", ".ods", ".docx", ".doc")
 
 
@@ -103,6 +103,10 @@ _LABELME = (
     "python -c \"import json; d = json.load(open('{path}')); "
     "[print(s.get('description') or s['label']) for s in d['shapes']]\""
 )
+_FUNSD = (
+    "python -c \"import json; d = json.load(open('{path}')); "
+    "[print(b['text']) for b in d.get('form') or d['documents'][0]['document']]\""
+)
 NAMED = (
     Layout("an image by itself", "`.png`, `.jpg`, …", _is_own_image, None, "name the folder that it lies in"),
     Layout(
@@ -143,6 +147,13 @@ NAMED = (
         f"export its annotations as CSV, or {_LIST}",
     ),
     Layout(
+        "an annotation of FUNSD or XFUND",
+        "JSON with `form`, or with `documents` and `lang`",
+        _keys({"form"}, {"documents", "lang"}),
+        None,
+        _FUNSD + _BESIDE,
+    ),
+    Layout(
         "an annotation of LabelMe",
         "JSON with `shapes` and `imagePath`",
         _keys({"shapes", "imagePath"}),
@@ -174,10 +185,10 @@ NAMED = (
     ),
     Layout(
         "an archive",
-        "`.zip`, `.7z`, `.rar`",
+        "`.zip`, `.7z`, `.rar`, `.tar.zst`",
         _suffix(_ARCHIVES),
         None,
-        "unpack it (unzip {path} -d {stem}), then: sft import {stem} FILE.jsonl",
+        "unpack it (unzip {path} -d {stem}, or tar, 7z, unrar), then: sft import {stem} FILE.jsonl",
     ),
     Layout(
         "a document of an office program",

@@ -67,17 +67,22 @@ def read(source: Source) -> Iterator[Entry]:
         where = f"{source.path}:{number}"
         name, mark, label = line.rstrip("\r").partition("\t")
         if spaced and (match := _SPACED.match(line.rstrip("\r"))):
-            name, label, mark = match.group(1), match.group(2), " "
+            name, label, mark = match.group(1), _unquoted(match.group(2)), " "
         if not mark:
             yield Problem(where, "no tab between image and text: this is no label file of PaddleOCR")
             continue
         text, left = _transcription(label)
-        if left:
-            yield Note(UNTRANSCRIBED, where)
+        yield from (Note(UNTRANSCRIBED, where) for _ in range(left))
         if left and not text:
             yield Note(BLANK, where)
             continue
         yield Found(where, (Picture(name.strip()),), (("", text),))
+
+
+def _unquoted(text: str) -> str:
+    """The text without the quotes of ICDAR's word lists: word_1.png, "Genaxis"."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def _transcription(label: str) -> tuple[str, int]:

@@ -10,9 +10,8 @@ from sft.dataset.layouts.records import KINDS, records
 
 # Usual names of columns. What may be another thing than the text as it is written (ground_truth of Donut: JSON;
 # latex: another task) is left to --text-column.
-IMAGES = (
-    "image", "file_name", "filename", "image_path", "img", "img_path", "image_url", "image_file", "path", "file", "ocr",
-)  # fmt: skip
+IMAGES = ("image", "images", "file_name", "filename", "image_path", "img", "img_path", "image_url", "image_file")
+IMAGES += ("path", "file", "ocr")
 TEXTS = ("text", "words", "transcription", "transcript", "label", "answer", "ocr_text", "caption", "gt_text")
 
 
@@ -43,6 +42,10 @@ def picture_of(value: Any, turn: int = 0) -> Picture:
     Raises:
         Unusable: it is none of these.
     """
+    if isinstance(value, list):
+        if len(value) != 1:
+            raise Unusable(f"{len(value)} images, where the text is of one")
+        value = value[0]
     if isinstance(value, dict):
         content, name = value.get("bytes"), value.get("path") or value.get("url") or value.get("image_url") or ""
         if isinstance(content, bytes) and content:

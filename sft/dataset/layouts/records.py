@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from sft.dataset.encodings import UnknownEncoding, decoded
-from sft.dataset.images import LFS
 from sft.dataset.layouts.base import MAX_FILE, SUFFIXES, Problem, Source
-from sft.dataset.lines import numbered, open_file
+from sft.dataset.lines import LFS, numbered, open_file
 from sft.dataset.rules import MAX_LINE
 from sft.errors import DatasetError
 
@@ -93,9 +92,17 @@ def _lines(source: Source) -> Iterator[Record]:
         try:
             record = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            yield where, Problem(where, f"it is no JSON in UTF-8: {error}")
+            yield where, Problem(where, _no_json(line, str(error)))
             continue
         yield where, record if isinstance(record, dict) else Problem(where, "it is no JSON object")
+
+
+def _no_json(line: bytes, said: str) -> str:
+    try:
+        decoded(line)
+    except UnknownEncoding as error:
+        return str(error)
+    return f"it is no JSON: {said}"
 
 
 def _document(source: Source) -> Iterator[Record]:

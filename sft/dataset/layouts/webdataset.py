@@ -30,7 +30,9 @@ Part = tuple[str, str, "bytes | str"]  # key, extension, and the content or why 
 
 def recognise(source: Source) -> bool:
     """A tar file by its name."""
-    return source.path.is_file() and source.path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
+    return source.path.is_file() and source.path.name.lower().endswith(
+        (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+    )
 
 
 def read(source: Source) -> Iterator[Entry]:
