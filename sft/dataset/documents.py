@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 1024  # characters of a path: a longer one (an image in the row) is a document of its own
+LONGEST_SUFFIX = 6  # characters of .jpeg and the like
 DIGITS = "0123456789"
 MARKS = "-_. "  # what separates the parts of a name
 PAGES = frozenset({"p", "pg", "page", "seite", "pagina", "página", "стр", "页"})
@@ -27,10 +28,10 @@ COUNTED = frozenset(
 )
 _PDF = re.compile(r"^(.+?)\.(?:pdf|tiff?|djvu)(?:[-_.#/ ].*)?$", re.IGNORECASE)
 # Numbered folders that only divide a store, and those of the whole set.
-_STORE = re.compile(
-    r"^(?:train|test|val|valid|validation|dev|eval|data|dataset|images?|imgs?|pictures?|pics?|scans?|pages?|files?|"
-    r"batch|part|shard|chunk|fold|set|split|dir|folder|sub|group|level|class|version|v|vol|volume|box)[-_. ]*[\d-]*$",
-    re.IGNORECASE,
+STORES = frozenset(
+    "train test val valid validation dev eval data dataset image images img imgs picture pictures pic pics scan scans page "  # noqa: SIM905
+    "pages file files batch part shard chunk fold set split dir folder sub group level class version v vol volume "
+    "box".split()
 )
 # The folder of an import of ours (sft.dataset.placing), whose last six signs tell sources of one name apart.
 IMPORTED = re.compile(r"^images/([^/]+)-[0-9a-f]{6}/")
@@ -51,13 +52,14 @@ def document_of(name: str, pattern: re.Pattern[str] | None = None) -> str:
         return (match.group(1) if match and match.groups() else name).removeprefix("./")
     if "://" in name:
         name = name.partition("://")[2].partition("?")[0]
-    name = name.replace("\\", "/").removeprefix("./")
+    if "\\" in name:
+        name = name.replace("\\", "/")
+    name = name.removeprefix("./")
     if name.startswith("images/"):
         name = IMPORTED.sub(r"images/\1/", name)
     folder, slash, last = name.rpartition("/")
-    stem, dot, suffix = last.rpartition(".")
-    if not dot or not stem or len(suffix) > 5:
-        stem = last
+    dot = last.rfind(".")
+    stem = last[:dot] if 0 < dot and len(last) - dot <= LONGEST_SUFFIX else last
     before, word = _tail(stem)
     if word in PARTS and before.strip(MARKS):
         stem = before.rstrip(MARKS)
@@ -75,7 +77,7 @@ def document_of(name: str, pattern: re.Pattern[str] | None = None) -> str:
     title = before.rstrip(MARKS) if word in PAGES else before.removesuffix("-")
     if (word not in PAGES and (word or title == before)) or not title.strip(DIGITS + "_./-"):
         return path
-    return path if title.lower().rstrip("s") in COUNTED or _STORE.match(title) else f"{folder}{slash}{title}"
+    return path if title.lower().rstrip("s") in COUNTED or _is_store(title) else f"{folder}{slash}{title}"
 
 
 def _tail(stem: str) -> tuple[str, str | None]:
@@ -99,6 +101,10 @@ def _tail(stem: str) -> tuple[str, str | None]:
 def _is_document(folder: str, worded: bool) -> bool:
     """Is the folder a document, of which the file is a page: contract7/3.png, smith/page_3.png, but not train/3.png?"""
     last = folder.rpartition("/")[2]
-    if not last or _STORE.match(last):
+    if not last or _is_store(last):
         return False
     return worded or (last[-1:].isdigit() and any(map(str.isalpha, last)))
+
+
+def _is_store(name: str) -> bool:
+    return name.rstrip(DIGITS + MARKS).lower() in STORES

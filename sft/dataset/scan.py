@@ -220,9 +220,10 @@ class Scanner:
             row_digest((turn,), [fact.sha256], _FIRST_TURN) for turn, fact in zip(zip(prompts, answers), found)
         )
         if self.options.bounds.content:
-            part.questions += b"".join(question_key((p,), (fact.sha256,)) for p, fact in zip(prompts, found))
+            part.questions += b"".join([_hash(f"{fact.sha256}\0{p}") for p, fact in zip(prompts, found)])
         if self.options.documents:
-            part.documents += b"".join(document_key(self._folder.root, name) for name in names)
+            root = self._folder.root
+            part.documents += b"".join([document_key(root, name) for name in names])
         shrunk = limits.shrunk
         for number, fact in enumerate(found, block.first):
             if fact.sha256 or fact.odd or fact.warnings or fact.width * fact.height > shrunk:  # else nothing to say
