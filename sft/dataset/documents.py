@@ -28,11 +28,10 @@ COUNTED = frozenset(
 )
 _PDF = re.compile(r"^(.+?)\.(?:pdf|tiff?|djvu)(?:[-_.#/ ].*)?$", re.IGNORECASE)
 # Numbered folders that only divide a store, and those of the whole set.
-STORES = frozenset(
-    "train test val valid validation dev eval data dataset image images img imgs picture pictures pic pics scan scans page "  # noqa: SIM905
-    "pages file files batch part shard chunk fold set split dir folder sub group level class version v vol volume "
-    "box".split()
-)
+_SETS = "train test val valid validation dev eval data dataset set fold split group class level version v"
+_FOLDERS = "image images img imgs picture pictures pic pics scan scans page pages file files dir folder sub box"
+_DIVIDERS = "batch part shard chunk vol volume"
+STORES = frozenset(f"{_SETS} {_FOLDERS} {_DIVIDERS}".split())
 # The folder of an import of ours (sft.dataset.placing), whose last six signs tell sources of one name apart.
 IMPORTED = re.compile(r"^images/([^/]+)-[0-9a-f]{6}/")
 
@@ -59,7 +58,7 @@ def document_of(name: str, pattern: re.Pattern[str] | None = None) -> str:
         name = IMPORTED.sub(r"images/\1/", name)
     folder, slash, last = name.rpartition("/")
     dot = last.rfind(".")
-    stem = last[:dot] if 0 < dot and len(last) - dot <= LONGEST_SUFFIX else last
+    stem = last[:dot] if dot > 0 and len(last) - dot <= LONGEST_SUFFIX else last
     before, word = _tail(stem)
     if word in PARTS and before.strip(MARKS):
         stem = before.rstrip(MARKS)

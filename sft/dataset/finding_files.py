@@ -39,7 +39,7 @@ class Finder:
         folders = self._from(base)
         for said, reading in _readings(name):
             for folder in folders:
-                path = folder / reading
+                path = Path(os.path.normpath(folder / reading))
                 if self._inside(path) and path.is_file():
                     return path, said
         for said, reading in _readings(name):
@@ -91,7 +91,7 @@ class Finder:
         parts = [part for part in re.split(r"[\\/]", name)[1:] if part]
         for start in range(len(parts)):
             for folder in folders:
-                path = folder.joinpath(*parts[start:])
+                path = Path(os.path.normpath(folder.joinpath(*parts[start:])))
                 if not (self._inside(path) and path.is_file()):
                     continue
                 if self._moved.setdefault(path, name) != name:

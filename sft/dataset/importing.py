@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sft.dataset import texts
 from sft.dataset.convert import as_row
 from sft.dataset.finding_files import MISSING, OUTSIDE, Finder
 from sft.dataset.layouts import entries
@@ -124,9 +125,13 @@ class _Importer:
                 self._note(note, found.where)
         if self.options.form == "messages" and any(IMAGE_MARK in prompt for prompt, _ in turns):
             raise Unusable("a prompt has the text <image>, which is a mark in the format messages")
-        line = msgspec.json.encode(as_row(Sample(tuple(images), tuple(turns)), self.options.form))
-        if broken := breaches(line, self.options.form):
-            raise Unusable("; ".join(f"{RULES[rule].says} (found {value})" for rule, value in broken))
+        sample = Sample(tuple(images), tuple(turns))
+        line = msgspec.json.encode(as_row(sample, self.options.form))
+        wrong = [(rule, value) for rule, value in texts.breaches(sample) if RULES[rule].error]
+        if broken := [*breaches(line, self.options.form), *wrong]:
+            raise Unusable(
+                "; ".join(f"{RULES[rule].says} (found {value}): {RULES[rule].remedy}" for rule, value in broken)
+            )
         for note in found.notes:
             self._note(note, found.where)
         return line

@@ -275,9 +275,6 @@ TAKEN = (
         "no-prompt", {"a.png": 1, "l.jsonl": lines(chat("<image>", "x", images=["a.png"]))}, "l.jsonl", plain((1,
         "x"), prompt="Formula Recognition:"), "", Options(task="formula")),
     Taken(
-        "marks-in-answers-stay", {"a.png": 1, "l.jsonl": lines(llava("<image>\nOCR:", "an <image> tag",
-        image="a.png"))}, "l.jsonl", plain((1, "an <image> tag"))),
-    Taken(
         "cauldron", {"t.parquet": parquet({"images": [{"bytes": png(5), "path": None}], "texts": [{"user": "OCR:",
         "assistant": "x", "source": "s"}]})}, "t.parquet", plain((5, "x"))),
     Taken(
@@ -380,6 +377,10 @@ REFUSED = (
     Refused(
         "odd-turns", {"a.png": 1, "l.jsonl": lines({"messages": [*chat("<image>OCR:", "x")["messages"],
         {"role": "user", "content": "y"}], "images": ["a.png"]})}, "l.jsonl", ("the last prompt has no answer",)),
+    Refused(
+        "a-mark-in-an-answer",
+        {"a.png": 1, "l.jsonl": lines(llava("<image>OCR:", "an <image> tag", image="a.png"))}, "l.jsonl",
+        ("texts have no <image>", "answer 1", "write it otherwise")),
     Refused(
         "more-marks", {"a.png": 1, "l.jsonl": lines(llava("<image><image>OCR:", "x", image="a.png"))}, "l.jsonl",
         ("2 <image> marks, 1 images",)),
