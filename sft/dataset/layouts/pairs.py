@@ -10,8 +10,10 @@ from sft.dataset.layouts.records import KINDS, records
 
 # Usual names of columns. What may be another thing than the text as it is written (ground_truth of Donut: JSON;
 # latex: another task) is left to --text-column.
-IMAGES = ("image", "images", "file_name", "filename", "image_path", "img", "img_path", "image_url", "image_file")
-IMAGES += ("path", "file", "ocr")
+IMAGES = (
+    *("image", "images", "file_name", "filename", "image_path", "img", "img_path", "image_url", "image_file"),
+    *("path", "file", "ocr"),
+)
 TEXTS = ("text", "words", "transcription", "transcript", "label", "answer", "ocr_text", "caption", "gt_text")
 
 
