@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +127,7 @@ def test_the_guide_lists_every_layout() -> None:
     assert len({layout.name for layout in LAYOUTS}) == len(LAYOUTS)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda old: b"\0" * len(old), lambda old: old + b"\0"], ids=["equal-size", "longer"]
-)
-def test_a_corrected_image_is_copied_again(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+def test_a_corrected_image_of_the_same_size_and_time_is_copied_again(tmp_path: Path) -> None:
     source = tree(tmp_path / "scans", {"a.bmp": b"", "a.txt": "x", "b.png": 4, "b.txt": "y"})
     Image.new("L", (56, 28), 1).save(source / "a.bmp")
     target = tmp_path / "out" / "all.jsonl"
@@ -139,7 +135,8 @@ def test_a_corrected_image_is_copied_again(tmp_path: Path, change: Callable[[byt
     kept = next((tmp_path / "out").rglob("b.png")).stat().st_mtime_ns
     before = (source / "a.bmp").stat()
     Image.new("L", (56, 28), 9).save(source / "a.bmp")
-    os.utime(source / "a.bmp", ns=(before.st_atime_ns, before.st_mtime_ns))
+    for path in (source / "a.bmp", next((tmp_path / "out").rglob("a.bmp"))):
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (source / "a.bmp").stat().st_size == before.st_size
     import_dataset(source, target, Options(force=True))
     assert rows_of(target) == plain((9, "x"), (4, "y"))
