@@ -150,6 +150,9 @@ TAKEN = (
         "other-types", {"a.png": 1, "a.txt": "x", "b.HEIC": b"h", "b.txt": "y", "c.pdf": b"%PDF-", "c.md": "z"}, ".",
         plain((1, "x")), ".heic files: heif-convert"),
     Taken("orphans", {"a.png": 1, "a.txt": "x", "b.txt": "y"}, ".", plain((1, "x")), "texts without an image"),
+    Taken(
+        "an-inventory", {"a.png": 1, "a.txt": "x", "inventory.csv": "file,size\na.png,12\n", "n.json": "{}"}, ".",
+        plain((1, "x"))),
     Taken("jfif", {"a.jfif": 1, "a.txt": "x"}, ".", plain((1, "x"))),
     Taken(
         "parallel-folders", {"images/a.png": 1, "labels/a.txt": "one", "labels/README.md": "-"}, ".", plain((1,

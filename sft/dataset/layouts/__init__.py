@@ -139,8 +139,10 @@ def _lists(path: Path, options: Options, target: Path) -> list[tuple[Source, Lay
                 continue  # the text, or the annotation, of one image
             source = Source(file, options)
             layout = recognise(source)
-            if layout is not None and layout.read is not None and layout is not chats.OURS:
-                found.append((source, layout))
+            if layout is None or layout.read is None or layout is chats.OURS:
+                continue
+            if layout is not pairs.LAYOUT or lower.endswith(SHARDED) or pairs.has_columns(source):
+                found.append((source, layout))  # else it is an inventory, or a count of something
     return found
 
 
@@ -179,6 +181,7 @@ def _several_splits(path: Path, splits: dict[str, list[str]], target: Path) -> N
     said = [
         f"sft import {path} {target.with_name(f'{name}.{split}.{suffix}')} --split {split}" for split in splits if split
     ]
+    said += [f"sft import {file} {target}   # of no split" for file in splits.get("", []) if file]
     value = ", ".join(f"{split}: {count}" for split, count in known.items())
     remedy = f"one file for each, or --split all:{listed(said, SHOWN)}"
     raise InputError(

@@ -60,6 +60,15 @@ def picture_of(value: Any, turn: int = 0) -> Picture:
     raise Unusable("no image: its value is null or empty")
 
 
+def has_columns(source: Source) -> bool:
+    """Does a list have a column for images and one for texts, by the usual names or the user's?"""
+    options, names = source.options, {name.lower().strip() for name in source.record}
+    return all(
+        bool(names & set(usual)) or wanted.lower() in names
+        for usual, wanted in ((IMAGES, options.image_column), (TEXTS, options.text_column))
+    )
+
+
 def recognise(source: Source) -> bool:
     """Records with a column for the image and one for the text, or any table: its columns are then asked for."""
     if not source.record:
