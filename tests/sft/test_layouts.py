@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sft.config.model import DatasetConfig
 from sft.dataset.importing import import_dataset
 from sft.dataset.layouts import LAYOUTS, Source, recognise
 from sft.dataset.layouts.base import Options
+from sft.dataset.layouts.paddleocr import table_html
 from sft.dataset.reading import detect_file, read_samples
 from sft.dataset.validate import validate, validate_file
 from sft.errors import DatasetError, InputError
@@ -271,3 +273,21 @@ def test_a_document_in_two_sets_and_contradicting_texts_are_findings(tmp_path: P
     assert not validate(train, again, DatasetConfig()).counts["leak-document"], (
         "another folder's c1 is another document"
     )
+
+
+ROW = ["<tr>", "<td>", "</td>", "<td>", "</td>", "</tr>"]
+CELLS = [{"tokens": ["<b>", "i", "t", "</b>"]}, {"tokens": []}, {"tokens": ["q", "t", "y"]}]
+MERGED = ["<tr>", "<td", ' colspan="2"', ">", "</td>", "</tr>"]
+TABLE = {"filename": "a.png", "html": {"structure": {"tokens": [*MERGED, *ROW]}, "cells": CELLS}}
+
+
+def test_table_labels_of_ppocrlabel(tmp_path: Path) -> None:
+    assert table_html(TABLE) == '<table><tr><td colspan="2"><b>it</b></td></tr><tr><td></td><td>qty</td></tr></table>'
+    source = tree(tmp_path, {"a.png": 1, "gt.txt": lines(TABLE)}) / "gt.txt"
+    if find_spec("sft.tables") is None:  # what turns HTML into OTSL: without it HTML is never taken for a truth
+        with pytest.raises(DatasetError, match="its text is an HTML table"):
+            import_dataset(source, tmp_path / "all.jsonl", Options())
+        return
+    import_dataset(source, tmp_path / "all.jsonl", Options())
+    otsl = "<fcel>it<lcel><nl><ecel><fcel>qty<nl>"
+    assert rows_of(tmp_path / "all.jsonl") == plain((1, otsl), prompt="Table Recognition:")
