@@ -169,21 +169,30 @@ def convert(
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help="A folder, a label file of PaddleOCR, .parquet or .arrow")],
+    source: Annotated[Path, typer.Argument(help="A folder, or a list of images and texts; docs/importing.md has all")],
     target: Annotated[Path, typer.Argument(help="The dataset file to write; images go beside it")],
     task: Annotated[Task, typer.Option(help="What the texts are")] = Task.ocr,
     to: Annotated[Format, typer.Option(help="The row format")] = Format.erniekit,
-    image_column: Annotated[str, typer.Option(help="Of a table")] = "image",
-    text_column: Annotated[str, typer.Option(help="Of a table")] = "text",
+    image_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
+    text_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
+    images: Annotated[Path | None, typer.Option(help="Where the images lie, if not beside the list")] = None,
+    encoding: Annotated[str, typer.Option(help="Of texts that are not UTF-8, such as gb18030")] = "",
+    split: Annotated[str, typer.Option(help="Of a folder with several: train, validation, test, or all")] = "",
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out, and count, entries that cannot be used")] = False,
     force: Force = False,
 ) -> None:
-    """Make a dataset file of images with .txt or .md beside them, PaddleOCR's labels, or Parquet and Arrow tables."""
+    """Make a dataset file of images with texts beside them, labels of PaddleOCR, Label Studio and others, CSV, JSON,
+    Parquet or tar: docs/importing.md lists what is recognised."""
 
     def body(out: Console) -> None:
-        from sft.dataset.importing import Options, import_dataset
+        from sft.dataset.importing import import_dataset
+        from sft.dataset.layouts.base import Options
 
-        options = Options(to.value, task.value, image_column, text_column, force)
-        count = import_dataset(source, target, options)
+        columns = {"image_column": image_column, "text_column": text_column}
+        options = Options(
+            to.value, task.value, **columns, force=force, encoding=encoding, split=split, images=images, skip=skip
+        )
+        count = import_dataset(source, target, options, lambda text: say(out, text))
         say(out, f"{target}: {count} rows")
 
     guarded(body)
@@ -205,11 +214,13 @@ def split(
 
         name = source.name.partition(".jsonl")[0]
         train, aside = (source.with_name(f"{name}.{part}.jsonl") for part in ("train", "held_out"))
-        settings = {"share": held_out, "seed": seed, "pattern": group or splitter.PAGE, "force": force}
+        settings = {"share": held_out, "seed": seed, "pattern": group, "force": force}
         result = splitter.split(source, train, aside, **settings)  # type: ignore[arg-type]
         for path, counts in ((train, result.train), (aside, result.held_out)):
             tasks = ", ".join(f"{task} {count}" for task, count in sorted(counts.items()))
             say(out, f"{path}: {counts.total()} rows ({tasks})")
+        for note in result.notes:
+            say(out, f"note: {note}")
 
     guarded(body)
 
@@ -219,8 +230,11 @@ def fetch_images(
     target: Annotated[Path, typer.Argument(help="The new file; images go to images/ beside it")],
     workers: Annotated[int, typer.Option(help="Downloads at the same time")] = 16,
     private: Annotated[bool, typer.Option("--private", help="Follow addresses in private networks, too")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Fetch also what is there: it may have been corrected")
+    ] = False,
 ) -> None:
-    """Fetch the images that rows name by http(s) address, and write rows that name the files."""
+    """Fetch the images that rows name by http(s) address or hold as base64, and write rows that name the files."""
 
     def body(out: Console) -> None:
         from sft.dataset.remote import localise
@@ -228,7 +242,7 @@ def fetch_images(
         def said(done: int, total: int) -> None:
             say(out, f"{done} of {total} images")
 
-        count = localise(source, target, trusted=private, workers=workers, said=said)
+        count = localise(source, target, trusted=private, workers=workers, again=again, said=said)
         say(out, f"{target}: {count} images fetched")
 
     guarded(body)

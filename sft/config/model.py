@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -72,6 +73,12 @@ class DatasetConfig(Section):
     )
     workers: int = Field(0, ge=0, le=256, description="Processes that validate; 0: one for each core")
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
+
+    @field_validator("train", "held_out")
+    @classmethod
+    def _of_the_user(cls, path: str) -> str:
+        """``~`` is the home folder: no shell has seen the value."""
+        return os.path.expanduser(path)
 
     @field_validator("rules")
     @classmethod

@@ -13,7 +13,7 @@ import msgspec
 from sft import otsl, tables
 from sft.dataset import rows
 from sft.dataset.columns import erniekit_row, messages_row, plain_rows
-from sft.dataset.lines import blocks
+from sft.dataset.lines import blocks, numbered
 from sft.dataset.reading import detect_file
 from sft.dataset.rows import IMAGE_MARK, Format, Sample
 from sft.dataset.rules import RULES
@@ -29,15 +29,18 @@ SHOWN = 5  # broken rows that the error names
 def convert(source: Path, target: Path, form: Format, *, force: bool = False) -> int:
     """Write the rows of ``source`` to ``target`` in the other format; returns their number.
 
-    Image paths are kept as they are: source and target belong into one folder.
+    Image paths are kept as they are: source and target belong into one folder, unless all images have addresses.
 
     Raises:
-        DatasetError: rows are broken, or cannot be said in the format; nothing is written.
+        DatasetError: rows are broken, or cannot be said in the format, or their paths would point nowhere from the
+            target's folder; nothing is written.
         InputError: the target exists.
     """
     if source.resolve() == target.resolve():
         raise DatasetError("source and target are one file", where=str(source), remedy="choose another name")
     before, problems, count = detect_file(source), list[str](), 0
+    if source.parent.resolve() != target.parent.resolve() and _has_paths(source, before):
+        raise elsewhere(source, target)
     with replacing(target, force=force) as file:
         for block in blocks(source):
             lines = [block.data] if block.overlong else block.lines()
@@ -58,6 +61,19 @@ def convert(source: Path, target: Path, form: Format, *, force: bool = False) ->
             said = f"{len(problems)} rows cannot be converted, so that nothing is written:{listed(problems, SHOWN)}"
             raise DatasetError(said, remedy=f"sft validate {source}")
     return count
+
+
+def _has_paths(source: Path, form: Format) -> bool:
+    """Does a good row name an image by its path?"""
+    samples = (rows.decode(line, form) for _, line in numbered(source))
+    return any("://" not in name[:16] for sample in samples if sample for name, _ in sample.images)
+
+
+def elsewhere(source: Path, target: Path) -> DatasetError:
+    """The error for a target in another folder, where the relative paths of the rows would point nowhere."""
+    remedy = f"write it into {source.parent}, or: sft import {source} {target}, which copies the images along"
+    said = "the rows name images relative to the folder of their file, and the new file lies in another"
+    return DatasetError(said, where=str(target), remedy=remedy)
 
 
 def _whole(data: bytes, lines: list[bytes], before: Format, form: Format) -> bytes | None:

@@ -14,6 +14,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from sft.dataset import headers
+from sft.dataset.addresses import shown
+from sft.dataset.finding_files import MISSING, Finder
+from sft.dataset.lines import LFS
 from sft.dataset.rows import Breach
 from sft.dataset.rules import IMAGE_TYPES
 from sft.dataset.tokens import MAX_RATIO
@@ -23,6 +26,8 @@ CHUNK = 1 << 20  # bytes
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_FILE = (errno.EISDIR, errno.ESPIPE)  # what reading at a position says of a folder, of a pipe
 _NONE: tuple[Breach, ...] = ()
+SHOWN = 200  # characters of a name in a finding
+INLINE = 40  # the same of an image that stands in the row
 
 
 class ImageFacts(NamedTuple):
@@ -60,6 +65,7 @@ class Folder:
         self.root = os.path.realpath(root)
         self.bounds = bounds
         self._inside: dict[str, str | None] = {}
+        self._finder: Finder | None = None
 
     def inspect(self, name: str) -> ImageFacts | Breach:
         """Look at one image.
@@ -68,8 +74,8 @@ class Folder:
             name: as it stands in the row: a path relative to the folder.
         Returns: the facts, or the rule that is broken and the value found.
         """
-        if ":" in name and "://" in name.split("?")[0]:
-            return "image-remote", name
+        if ":" in name and (odd := _address(name)):
+            return odd
         path = self._path(name)
         if path is None:
             return "image-outside", name
@@ -77,7 +83,7 @@ class Folder:
             descriptor = os.open(path, _OPEN)
         except OSError:
             if not os.path.islink(path):
-                return "image-missing", name
+                return "image-missing", self._instead(name)
             path = os.path.realpath(path)
             if not self._below(path):
                 return "image-outside", name
@@ -104,6 +110,16 @@ class Folder:
         inside = self._inside[folder]
         return None if inside is None else f"{inside}/{last}"
 
+    def _instead(self, name: str) -> str:
+        """The name of a missing image, and the file that is probably meant by it."""
+        if self._finder is None:
+            self._finder = Finder([Path(self.root)])
+        try:
+            path, said = self._finder.find(name)
+        except ValueError as error:
+            return str(error).removeprefix(f"{MISSING}: ")[:SHOWN]
+        return f"{name[:SHOWN]}, while {os.path.relpath(path, self.root)} exists ({said})"
+
     def _below(self, path: str) -> bool:
         return path == self.root or path.startswith(self.root.rstrip("/") + "/")
 
@@ -125,6 +141,8 @@ class Folder:
         except (headers.Unreadable, OSError) as error:
             if isinstance(error, OSError) and error.errno in _NO_FILE:
                 return "image-missing", name
+            if head.startswith(LFS):
+                return "image-lfs", name
             return "image-type", f"{name}: not one of {', '.join(IMAGE_TYPES)}, or damaged"
         width, height = header.width, header.height
         if width * height > bounds.max_pixels:
@@ -141,6 +159,13 @@ class Folder:
         odd = header.odd
         said = tuple(_warnings(header, name)) if odd or header.animated else _NONE
         return ImageFacts(width, height, digest, said, odd)
+
+
+def _address(name: str) -> Breach | None:
+    """The breach of an image that is no file: it has an address, or stands in the row."""
+    if name[:5].lower() == "data:":
+        return "image-inline", f"{name[:INLINE]}… ({len(name)} characters)"
+    return ("image-remote", shown(name)[:SHOWN]) if "://" in name.split("?")[0] else None
 
 
 def _warnings(header: headers.Header, name: str) -> Iterator[Breach]:

@@ -1,267 +1,179 @@
-"""Making a dataset file of what people have: image folders with texts, PaddleOCR's labels, Parquet and Arrow tables."""
+"""Making a dataset file of what people have; how each layout is told and read stands in :mod:`sft.dataset.layouts`."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import json
-import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from PIL import Image
 
-from sft.dataset.convert import as_row, with_otsl
-from sft.dataset.rows import IMAGE_MARK, Format, Sample
-from sft.dataset.rules import IMAGE_TYPES, TASKS
+from sft.dataset import texts
+from sft.dataset.convert import as_row
+from sft.dataset.finding_files import MISSING, OUTSIDE, Finder
+from sft.dataset.layouts import entries
+from sft.dataset.layouts.base import Found, Note, Options, Problem, Unusable
+from sft.dataset.layouts.tables import table_text
+from sft.dataset.placing import Placer
+from sft.dataset.rows import IMAGE_MARK, Sample, breaches
+from sft.dataset.rules import RULES
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError, listed
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-TEXTS = (".md", ".txt")  # the first that exists counts
-TABLES = (".parquet", ".arrow")
-BATCH = 64  # rows of a table in memory
 SHOWN = 5  # problems that an error names
-IGNORED = ("###", "*")  # what PaddleOCR's label tool writes for text that nobody can read
+NUMBERS = "answers that are numbers, written as text: leading zeros may be lost already"
+TABLE = "Table Recognition:"
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a source is read.
-
-    Attributes:
-        task: ocr, table, formula or chart: the prompt of rows that have none of their own.
-        image_column, text_column: of a table, where it has no rows in a format of ours.
-    """
-
-    form: Format = "erniekit"
-    task: str = "ocr"
-    image_column: str = "image"
-    text_column: str = "text"
-    force: bool = False
-
-    @property
-    def prompt(self) -> str:
-        """The base model's prompt for the task."""
-        return next(prompt for prompt, task in TASKS.items() if task == self.task)
-
-
-def import_dataset(source: Path, target: Path, options: Options) -> int:
+def import_dataset(
+    source: Path, target: Path, options: Options, said: Callable[[str], None] = lambda text: None
+) -> int:
     """Write ``target`` (JSONL) and, beside it, the images that lie elsewhere; returns the number of rows.
 
     Args:
-        source: a folder of images with a .md or .txt file of the same name each, a label file of PaddleOCR, a
-            .parquet or .arrow file, or a folder of such (the layout of datasets on the HF Hub).
+        source: a folder or file in one of the layouts of :mod:`sft.dataset.layouts`.
+        said: called with each thing that was left out or changed, and how often.
     Raises:
         DatasetError: something in the source cannot be used; nothing is written.
-        InputError: no such source, nothing in it, or the target exists.
+        InputError: no such source, nothing in it, it needs a decision, or the target exists.
     """
-    problems: list[str] = []
-    keeper = _Images(target.parent)
+    source, target = source.expanduser(), target.expanduser()
+    if options.images is not None:
+        options = replace(options, images=options.images.expanduser())
     if not source.exists():
-        raise InputError("no such file or folder", where=str(source), remedy="correct the path")
-    count = 0
-    with replacing(target, force=options.force) as file:
-        for where, row in _rows(source, options, keeper):
-            if isinstance(row, str):
-                problems.append(f"{where}: {row}")
-                continue
-            try:
-                file.write(msgspec.json.encode(as_row(with_otsl(row), options.form)) + b"\n")
-            except ValueError as error:
-                problems.append(f"{where}: {error}")
-            count += 1
-        if problems:
-            said = f"{len(problems)} entries cannot be used, so that nothing is written:{listed(problems, SHOWN)}"
-            raise DatasetError(said)
-        if not count:
-            remedy = "images with .txt or .md beside them, a label file of PaddleOCR, .parquet or .arrow"
-            raise InputError("nothing to import was found", where=str(source), remedy=remedy)
+        dangling = "a link to something that does not exist" if source.is_symlink() else "no such file or folder"
+        raise InputError(dangling, where=str(source), remedy="correct the path")
+    if options.split and not source.is_dir():
+        raise InputError("--split chooses in a folder", where=str(source), value=options.split, remedy="leave it out")
+    importer = _Importer(source, target, options)
+    count = importer.run()
+    for text in importer.notes():
+        said(text)
     return count
 
 
-Entry = tuple[str, "Sample | str"]  # where, and the row or what is wrong with it
+class _Importer:
+    """One import: counts what it leaves out, and gathers what cannot be used."""
 
+    def __init__(self, source: Path, target: Path, options: Options) -> None:
+        self.source, self.target, self.options = source, target, options
+        self._problems: list[str] = []
+        self._notes: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
 
-def _rows(source: Path, options: Options, keeper: _Images) -> Iterator[Entry]:
-    tables = sorted(p for p in source.rglob("*") if p.suffix in TABLES) if source.is_dir() else []
-    if source.suffix in TABLES or tables:
-        for table in tables or [source]:
-            yield from _table(table, options, keeper)
-    elif source.is_dir():
-        yield from _folder(source, options, keeper)
-    else:
-        yield from _labels(source, options, keeper)
+    def run(self) -> int:
+        """Write rows and images; the number of rows."""
+        count, source, options = 0, self.source, self.options
+        finder = Finder(_folders(source, options))
+        with (
+            replacing(self.target, force=options.force) as file,
+            Placer(self.target.parent, source, finder) as placer,
+        ):
+            for entry in entries(source, options, self.target):
+                if isinstance(entry, Note):
+                    self._note(entry.says, entry.where)
+                elif isinstance(entry, Problem):
+                    self._problems.append(f"{entry.where}: {entry.says}")
+                else:
+                    try:
+                        file.write(self._row(entry, placer) + b"\n")
+                        count += 1
+                    except Unusable as error:
+                        self._problems.append(f"{entry.where}: {error}")
+            self._check(count)
+            placer.commit()
+        return count
 
+    def notes(self) -> list[str]:
+        """What was left out or changed, a line each."""
+        found = [f"{count} × {says}" + self._place(says, count) for says, count in self._notes.items()]
+        if self._problems:
+            found.append(f"{len(self._problems)} × skipped:{listed(self._problems, SHOWN)}".rstrip())
+        return found
 
-class _Images:
-    """Finds or makes the place of an image below the folder of the dataset file."""
+    def _place(self, says: str, count: int) -> str:
+        first = self._first.get(says, "")
+        return f" ({'first: ' if count > 1 else ''}{first})" if first else ""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+    def _note(self, says: str, where: str) -> None:
+        self._notes[says] += 1
+        self._first.setdefault(says, where)
 
-    def of_file(self, path: Path) -> str:
-        """The path in a row: relative where the file lies below the folder, else of a copy."""
-        real = path.resolve()
-        if real.is_relative_to(self.folder):
-            return "./" + real.relative_to(self.folder).as_posix()
-        name = hashlib.sha256(str(real).encode()).hexdigest()[:16] + path.suffix.lower()
-        copy = self._place(name)
-        if not copy.exists() or copy.stat().st_size != real.stat().st_size:
-            temporary = copy.with_name(f".{copy.name}.{os.getpid()}")
-            shutil.copyfile(real, temporary)
-            temporary.replace(copy)
-        return "./" + copy.relative_to(self.folder).as_posix()
-
-    def of_bytes(self, content: bytes) -> str:
-        """The path of an image that was given by its bytes.
+    def _row(self, found: Found, placer: Placer) -> bytes:
+        """The row in the format wanted.
 
         Raises:
-            ValueError: they are no image of an allowed type.
+            Unusable: an image or a text of it cannot be used.
         """
-        try:
-            with Image.open(io.BytesIO(content), formats=IMAGE_TYPES) as image:
-                suffix = "." + str(image.format).lower().replace("jpeg", "jpg")
-        except Exception as error:  # Pillow's plugins raise what they like at hostile bytes
-            raise ValueError(f"no image of type {', '.join(IMAGE_TYPES)}: {error}") from error
-        place = self._place(hashlib.sha256(content).hexdigest()[:24] + suffix)
-        if not place.exists():
-            temporary = place.with_name(f".{place.name}.{os.getpid()}")
-            temporary.write_bytes(content)
-            temporary.replace(place)
-        return "./" + place.relative_to(self.folder).as_posix()
+        turns = []
+        for prompt, answer in found.turns:
+            text, note = answer_text(answer)
+            prompt = prompt.strip() or self.options.prompt
+            if prompt == TABLE:
+                text, converted = table_text(text)
+                note = note or converted
+            turns.append((prompt, text))
+            if note:
+                self._note(note, found.where)
+        images = []
+        for picture in found.images:
+            path, note = placer.place(picture, found.base)
+            images.append((path, picture.turn))
+            if note:
+                self._note(note, found.where)
+        if self.options.form == "messages" and any(IMAGE_MARK in prompt for prompt, _ in turns):
+            raise Unusable("a prompt has the text <image>, which is a mark in the format messages")
+        sample = Sample(tuple(images), tuple(turns))
+        line = msgspec.json.encode(as_row(sample, self.options.form))
+        wrong = [(rule, value) for rule, value in texts.breaches(sample) if RULES[rule].error]
+        if broken := [*breaches(line, self.options.form), *wrong]:
+            raise Unusable(
+                "; ".join(f"{RULES[rule].says} (found {value}): {RULES[rule].remedy}" for rule, value in broken)
+            )
+        for note in found.notes:
+            self._note(note, found.where)
+        return line
 
-    def _place(self, name: str) -> Path:
-        place = self.folder / "images" / name[:2] / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
-
-
-def _folder(source: Path, options: Options, keeper: _Images) -> Iterator[Entry]:
-    """Each image with the text beside it."""
-    for path in sorted(source.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        text = next((path.with_suffix(suffix) for suffix in TEXTS if path.with_suffix(suffix).is_file()), None)
-        if text is None:
-            yield str(path), f"no text beside it: {path.stem}.md or {path.stem}.txt"
-            continue
-        yield str(path), _sample(options, keeper.of_file(path), _read(text))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError:
-        return ""
-
-
-def _sample(options: Options, image: str, answer: str) -> Sample | str:
-    answer = answer.strip()
-    return Sample(((image, 0),), ((options.prompt, answer),)) if answer else "its text is empty, or not UTF-8"
-
-
-def _labels(source: Path, options: Options, keeper: _Images) -> Iterator[Entry]:
-    """PaddleOCR's label files: ``image<TAB>text`` of a line, ``image<TAB>[{"transcription", …}, …]`` of a page."""
-    for number, line in enumerate(source.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{source}:{number}"
-        try:
-            name, tab, label = line.decode("utf-8").partition("\t")
-        except UnicodeDecodeError:
-            yield where, "it is not UTF-8"
-            continue
-        if not tab:
-            yield where, "no tab between image and text: this is no label file of PaddleOCR"
-            continue
-        # A label file may lie beside the folder that its paths begin with, or inside it.
-        image = next((p for p in (source.parent / name, source.parent.parent / name) if p.is_file()), None)
-        if image is None:
-            yield where, f"the image does not exist: {name}"
-        elif not image.resolve().is_relative_to(source.resolve().parent.parent):
-            yield where, f"the image lies outside the folder: {name}"
-        else:
-            yield where, _sample(options, keeper.of_file(image), _transcription(label))
+    def _check(self, count: int) -> None:
+        problems = self._problems
+        if problems and not (self.options.skip and count):
+            entries_ = "entries" if len(problems) > 1 else "entry"
+            said = f"{len(problems)} {entries_} cannot be used, so that nothing is written:{listed(problems, SHOWN)}"
+            remedy = "correct them" + ("" if self.options.skip else ", or leave them out with --skip")
+            lost = any(MISSING in problem or OUTSIDE in problem for problem in problems)
+            raise DatasetError(said, remedy=remedy + ("; or say where the images lie: --images FOLDER" if lost else ""))
+        if not count:
+            seen = "; ".join(self.notes())
+            remedy = "name a folder of images with .txt or .md beside them, or a list of them (docs/importing.md)"
+            raise InputError("nothing to import was found", where=str(self.source), value=seen, remedy=remedy)
 
 
-def _transcription(label: str) -> str:
-    """The text of a label; a page's lines in the order in which they stand there."""
-    if label.lstrip().startswith("["):
-        with contextlib.suppress(ValueError, RecursionError):
-            entries = json.loads(label)
-            if isinstance(entries, list) and all(isinstance(e, dict) and "transcription" in e for e in entries):
-                lines = [str(e["transcription"]) for e in entries if e["transcription"] not in IGNORED]
-                return "\n".join(lines)
-    return label
+def _folders(source: Path, options: Options) -> list[Path]:
+    """Where images are looked for: a label file may lie beside the folder that its paths begin with, or inside it."""
+    given = [options.images] if options.images is not None else []
+    if source.is_dir():
+        return [*given, source, source.absolute().parent]
+    return [*given, source.absolute().parent, source.absolute().parent.parent]
 
 
-def _table(path: Path, options: Options, keeper: _Images) -> Iterator[Entry]:
-    """Rows in a format of ours, or a column of images and one of texts."""
-    for number, row in enumerate(_records(path), 1):
-        where = f"{path}:{number}"
-        try:
-            yield where, _table_row(row, options, keeper)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"no column {error}; there are: {', '.join(row)}" if isinstance(error, KeyError) else str(error)
-            yield where, reason
+def answer_text(answer: Any) -> tuple[str, str]:
+    """(the text of an answer, what was done to it).
 
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix == ".parquet":
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=BATCH):
-                    yield from batch.to_pylist()
-            return
-        with pa.memory_map(str(path)) as source:
-            try:
-                stream = pa.ipc.open_stream(source)
-            except pa.ArrowInvalid:  # the file format, with a footer; datasets writes streams
-                whole = pa.ipc.open_file(source)
-                stream = (whole.get_batch(i) for i in range(whole.num_record_batches))
-            for batch in stream:
-                for at in range(0, batch.num_rows, BATCH):
-                    yield from batch.slice(at, BATCH).to_pylist()
-    except pa.ArrowException as error:
-        raise DatasetError(f"the table cannot be read: {error}", where=str(path), remedy="write it anew") from error
-
-
-def _table_row(row: dict[str, Any], options: Options, keeper: _Images) -> Sample | str:
-    if "messages" in row and "images" in row:
-        images = [_image(value, keeper) for value in row["images"]]
-        return _from_messages(row["messages"], images)
-    image, text = row[options.image_column], row[options.text_column]
-    return _sample(options, _image(image, keeper), text if isinstance(text, str) else "")
-
-
-def _image(value: Any, keeper: _Images) -> str:
-    """A path of an image given as by ``datasets``: {"bytes", "path"}, bytes, or a path or address."""
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes):
-        return keeper.of_bytes(value)
-    if isinstance(value, str) and value:
-        return value
-    raise ValueError("no image")
-
-
-def _from_messages(messages: list[dict[str, str]], images: list[str]) -> Sample | str:
-    turns: list[tuple[str, str]] = []
-    places: list[int] = []
-    for prompt, answer in zip(messages[::2], messages[1::2]):
-        if prompt.get("role") != "user" or answer.get("role") != "assistant":
-            return "messages are not user, assistant, …"
-        places += [len(turns)] * prompt["content"].count(IMAGE_MARK)
-        turns.append((prompt["content"].replace(IMAGE_MARK, ""), answer["content"]))
-    if len(places) != len(images) or not turns:
-        return f"{len(places)} <image> marks, {len(images)} images"
-    return Sample(tuple(zip(images, places)), tuple(turns))
+    Raises:
+        Unusable: it is null, empty or blank, or no text.
+    """
+    if isinstance(answer, list) and answer and all(isinstance(part, str) for part in answer):
+        answer = "\n".join(answer)
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return str(answer), NUMBERS
+    if isinstance(answer, float):
+        raise Unusable(f"its text is a number ({answer}): write the column as text, as digits may be lost in it")
+    if answer is None or answer in ("", []):
+        raise Unusable("its text is empty" + (" (null)" if answer is None else ""))
+    if not isinstance(answer, str):
+        raise Unusable(f"its text is a {type(answer).__name__}: write it as text, or name another --text-column")
+    if not answer.strip():
+        raise Unusable("its text is empty")
+    return answer.strip(), ""

@@ -15,6 +15,7 @@ from sft.dataset.rules import MAX_LINE
 from sft.errors import DatasetError
 
 BLOCK = 1 << 18  # bytes: some thousand rows; larger blocks leave the processor's cache
+LFS = b"version https://git-lfs.github.com/spec/v1"  # how a pointer of git-lfs begins
 MARK = b"\xef\xbb\xbf"
 COMPRESSED = (".gz", ".zst")
 _END = ord("\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sft.dataset import rows
-from sft.dataset.lines import numbered
+from sft.dataset.lines import LFS, numbered
 from sft.errors import DatasetError
 
 
@@ -41,6 +41,22 @@ def detect_file(path: Path) -> rows.Format:
     """The format of a file, by its first row.
 
     Raises:
-        DatasetError: the file is missing or empty.
+        DatasetError: the file is missing or empty, or in a layout that has to be imported first.
     """
-    return rows.detect(first_line(path)) or "erniekit"
+    line = first_line(path)
+    if line.startswith(LFS):
+        remedy = "git lfs pull in the clone of the dataset"
+        raise DatasetError("it is a git-lfs pointer, not the file itself", where=str(path), remedy=remedy)
+    found = rows.detect(line)
+    if found is None or rows.decode(line, found) is None:
+        _refuse_foreign(path)
+    return found or "erniekit"
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raises DatasetError if the file is laid out in a way that ``sft import`` knows, and that is not ours."""
+    from sft.dataset.layouts import Source, foreign
+
+    if said := foreign(Source(path)):
+        name, remedy = said
+        raise DatasetError(f"this is {name}, not a dataset file", where=str(path), remedy=remedy)

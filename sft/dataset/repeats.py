@@ -57,6 +57,24 @@ class Spool:
             return empty, empty
         return np.concatenate([k for k, _ in found]), np.concatenate([n for _, n in found])
 
+    def beside(self, other: Spool, part: int, number: int) -> tuple[Keys, Keys, Keys]:
+        """(keys, keys of ``other`` at the same places, lines) of one ``number``-th of the key space."""
+        import numpy as np
+
+        found: list[tuple[Keys, Keys, Keys]] = []
+        for spool in (self._keys, other._keys, self._lines):
+            spool.seek(0)
+        while chunk := self._keys.read(8 * AT_ONCE):
+            keys, others, lines = (
+                np.frombuffer(data, dtype=np.uint64)
+                for data in (chunk, other._keys.read(len(chunk)), self._lines.read(len(chunk)))
+            )
+            mine = keys % np.uint64(number) == part if number > 1 else slice(None)
+            found.append((keys[mine], others[mine], lines[mine]))
+        empty = np.empty(0, np.uint64)
+        keys, others, lines = (np.concatenate([each[at] for each in found] or [empty]) for at in range(3))
+        return keys, others, lines
+
     def any_twice(self, part: int, number: int) -> bool:
         """May any key of one ``number``-th of the key space be there twice?"""
         import numpy as np
@@ -111,6 +129,29 @@ def repeated(spool: Spool, shown: int) -> tuple[int, list[int]]:
         total += len(again)
         first += np.sort(again)[:shown].tolist()
     return total, heapq.nsmallest(shown, first)
+
+
+def conflicting(questions: Spool, answers: Spool, shown: int) -> tuple[int, list[tuple[int, int]]]:
+    """(how many rows give another answer to a question than the row with it before, (line, line before) of the first).
+
+    Args:
+        questions, answers: keys of the same rows, in the same order.
+    """
+    import numpy as np
+
+    total, first = 0, list[tuple[int, int]]()
+    number = _pieces(questions)
+    for part in range(number):
+        if not questions.any_twice(part, number):
+            continue
+        keys, others, lines = questions.beside(answers, part, number)
+        order = np.argsort(keys, kind="stable")
+        keys, others, lines = keys[order], others[order], lines[order]
+        found = np.flatnonzero((keys[1:] == keys[:-1]) & (others[1:] != others[:-1]))
+        total += len(found)
+        first += zip(lines[found + 1].tolist(), lines[found].tolist())
+        first = heapq.nsmallest(shown, first)
+    return total, first
 
 
 def shared(spool: Spool, other: Spool, shown: int) -> tuple[int, list[int]]:

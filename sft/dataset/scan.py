@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from xxhash import xxh3_64_digest
 
 from sft.dataset import rows, texts
 from sft.dataset.columns import plain_rows
+from sft.dataset.documents import document_of
 from sft.dataset.facts import PARTS, Facts
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
@@ -32,6 +34,7 @@ from sft.dataset.tokens import MARKS, TEMPLATE, TEMPLATE_MOST, Limits
 DIGEST = 16  # bytes: identifies a row's content
 LINE_DIGEST = 8  # bytes: the same where images are not looked at
 PICTURE = 8  # bytes: identifies an image's content, to find it in the other file
+KEY = 8  # bytes: identifies what is asked of an image, or a document
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Options:
         images: look at the image files; without it only the texts are checked, many times faster.
         off: rules that are not asked for.
         shown: findings kept for each rule.
+        documents: to which document does each row belong?
     """
 
     form: rows.Format
@@ -50,6 +54,7 @@ class Options:
     images: bool = True
     off: frozenset[str] = frozenset()
     shown: int = 5
+    documents: bool = False
 
 
 @dataclass
@@ -60,6 +65,8 @@ class Part(Facts):
         lines: lines in the range, blank ones included.
         digests: DIGEST bytes (LINE_DIGEST without images) for each good row, in order; ``places`` has its line.
         ordered: the keys of the digests (see :func:`sft.dataset.repeats.keys_of`) in ascending order.
+        questions: KEY bytes for each good row: its images' content and its prompts; empty where content is not hashed.
+        documents: KEY bytes for each good row: the document of its first image.
         pictures: PICTURE bytes for each image; ``picture_places`` has its line.
     """
 
@@ -69,6 +76,8 @@ class Part(Facts):
     digests: bytearray = field(default_factory=bytearray)
     ordered: bytearray = field(default_factory=bytearray)
     places: array[int] = field(default_factory=lambda: array("Q"))
+    questions: bytearray = field(default_factory=bytearray)
+    documents: bytearray = field(default_factory=bytearray)
     pictures: bytearray = field(default_factory=bytearray)
     picture_places: array[int] = field(default_factory=lambda: array("Q"))
 
@@ -210,6 +219,11 @@ class Scanner:
         part.digests += b"".join(
             row_digest((turn,), [fact.sha256], _FIRST_TURN) for turn, fact in zip(zip(prompts, answers), found)
         )
+        if self.options.bounds.content:
+            part.questions += b"".join([_hash(f"{fact.sha256}\0{p}") for p, fact in zip(prompts, found)])
+        if self.options.documents:
+            root = self._folder.root
+            part.documents += b"".join([document_key(root, name) for name in names])
         shrunk = limits.shrunk
         for number, fact in enumerate(found, block.first):
             if fact.sha256 or fact.odd or fact.warnings or fact.width * fact.height > shrunk:  # else nothing to say
@@ -300,6 +314,10 @@ class Scanner:
         else:
             places = [turn for _, turn in sample.images]
             part.digests += row_digest(sample.turns, [fact.sha256 for fact in facts], places)
+            if self.options.bounds.content:
+                part.questions += question_key([p for p, _ in sample.turns], [fact.sha256 for fact in facts])
+            if self.options.documents:
+                part.documents += document_key(self._folder.root, sample.images[0][0])
         pictures = 0
         for fact in facts:
             part.widths[fact.width] += 1
@@ -384,8 +402,21 @@ def row_digest(turns: Sequence[tuple[str, str]], pictures: Sequence[str], places
     return hashlib.blake2b(_ENCODE((turns, pictures, places)), digest_size=DIGEST).digest()
 
 
+def question_key(prompts: Sequence[str], pictures: Sequence[str]) -> bytes:
+    """Identifies what is asked: the images' contents and the prompts, not the answers."""
+    return _hash("\0".join((*pictures, *prompts)))
+
+
+def document_key(folder: str, name: str) -> bytes:
+    """Identifies the document of an image, by its path in the folder of its dataset file."""
+    document = document_of(name) if "://" in name else f"{folder}/{document_of(name)}"
+    return _hash(document)
+
+
+def _hash(text: str) -> bytes:
+    return xxh3_64_digest(text.encode("utf-8", "surrogatepass"))
+
+
 def _line_hash() -> Callable[[bytes], bytes]:
     """Identifies a line, where images are not looked at: rows are the same if they are so byte by byte."""
-    from xxhash import xxh3_64_digest
-
     return xxh3_64_digest

@@ -5,34 +5,33 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sft.dataset import rows
+from sft.dataset.documents import document_of
 from sft.dataset.lines import numbered
 from sft.dataset.reading import detect_file
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError
 
-# doc7_page_3.png, doc7.p3.jpg, and doc7-03.png as pdftoppm writes it → doc7. Every other name is a document of its own:
-# scan_0001.png and scan_0002.png may be anything.
-PAGE = r"^(.*?[^\d_./-].*?)(?:[-_. ]+(?:p|pg|page|seite)[-_. ]*|-)\d{1,4}\.\w+$"
+FEW = 20  # held-out rows of a task below which its score says little
+SKEWED = 2  # times the wanted share, or that part of it, that is worth a word
 
 
 @dataclass
 class Split:
-    """How many rows went where, by task."""
+    """How many rows went where, by task; ``notes`` say what a small or lopsided set cannot give."""
 
     train: Counter[str] = field(default_factory=Counter)
     held_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
-def group_of(sample: rows.Sample, pattern: re.Pattern[str]) -> str:
-    """The document of a row: the first group of the pattern in its first image's path, or the whole path."""
-    name = sample.images[0][0]
-    match = pattern.match(name)
-    return (match.group(1) if match and match.groups() else name).removeprefix("./")
+def group_of(sample: rows.Sample, pattern: re.Pattern[str] | None) -> str:
+    """The document of a row: that of its first image."""
+    return document_of(sample.images[0][0], pattern)
 
 
 def place(group: str, seed: int) -> float:
@@ -48,18 +47,20 @@ def split(
     *,
     share: float = 0.1,
     seed: int = 0,
-    pattern: str = PAGE,
+    pattern: str = "",
     force: bool = False,
 ) -> Split:
     """Write each row of ``source`` to ``train`` or ``held_out``, which belong into its folder.
 
-    Pages of one document stay together. A task of which less than the share would be held out (small sets) gives its
-    document with the smallest hash, so that every task is measured. A row that is held out stays so when rows are
-    added, as long as share and seed are the same.
+    Pages of one document, and parts cut from them, stay together. A task of which less than the share would be held
+    out (small sets) gives its document with the smallest hash, so that every task is measured; one that has a single
+    document keeps it for training. A row that is held out stays so when rows are added, as long as share and seed are
+    the same.
 
     Args:
         share: of the documents that are held out, 0 to 1.
-        pattern: regular expression whose first group is the document in an image's path.
+        pattern: regular expression whose first group is the document in an image's path; empty:
+            :func:`sft.dataset.documents.document_of` decides.
     Raises:
         DatasetError: a row is broken; nothing is written.
         InputError: share or pattern cannot be used, there is only one document, or a file exists.
@@ -67,11 +68,12 @@ def split(
     if not 0 < share < 1:
         raise InputError("the share of held-out rows lies between 0 and 1", where="--share", value=str(share))
     try:
-        compiled = re.compile(pattern)
+        compiled = re.compile(pattern) if pattern else None
     except re.error as error:
         raise InputError(f"no regular expression: {error}", where="--group", value=pattern) from error
     form, found = detect_file(source), Split()
-    least = _thresholds(source, form, compiled, share, seed)
+    tasks = _tasks(source, form, compiled, seed)
+    is_held = _chosen(tasks, share)
     broken: list[str] = []
     with replacing(train, force=force) as kept, replacing(held_out, force=force) as aside:
         for number, line in numbered(source):
@@ -80,27 +82,75 @@ def split(
                 broken.append(f"{source}:{number}")
                 continue
             at = place(group_of(sample, compiled), seed)
-            out = at < least(sample.task)
+            out = is_held(at)
             (aside if out else kept).write(line.rstrip(b"\r\n") + b"\n")
             (found.held_out if out else found.train)[sample.task] += 1
         if broken:
             said = f"{len(broken)} rows are broken, so that nothing is written: {', '.join(broken[:5])}"
             raise DatasetError(said, remedy=f"sft validate {source}")
         if not found.train or not found.held_out:
-            remedy = "give a --group that tells documents apart, or hold out whole files"
-            raise InputError("all rows belong to one document", where=str(source), value=pattern, remedy=remedy)
+            raise _too_few(source, tasks, pattern)
+    found.notes = list(_notes(found, tasks, share))
     return found
 
 
-def _thresholds(
-    source: Path, form: rows.Format, pattern: re.Pattern[str], share: float, seed: int
-) -> Callable[[str], float]:
-    """The bound of each task: the share, or just above its smallest document."""
-    smallest: dict[str, float] = {}
+def _too_few(source: Path, tasks: dict[str, _Documents], pattern: str) -> InputError:
+    """The error for a set of which nothing can be both trained and held out."""
+    names = list(dict.fromkeys(name[:80] for found in tasks.values() for name in (found.least[1], found.most[1])))
+    remedy = "add documents, give a --group that tells them apart, or hold out whole files"
+    said = "all rows belong to one document"
+    if len(names) > 1:
+        said = "no task has documents for both sets, so that each could only be trained or only be measured"
+    value = ", ".join(names[:3]) + (f" by {pattern}" if pattern else "")
+    return InputError(said, where=str(source), value=value, remedy=remedy)
+
+
+def _notes(found: Split, tasks: dict[str, _Documents], share: float) -> Iterator[str]:
+    """What cannot be split sensibly, a line each."""
+    for task in sorted(tasks):
+        held, kept = found.held_out[task], found.train[task]
+        if not held:
+            yield f"{task}: its {kept} rows are of one document, or of none to spare: it is trained and not measured"
+        elif not kept:
+            yield f"{task}: its {held} rows are of documents that are held out: it is measured and not trained"
+        elif held < FEW:
+            remedy = "add documents, or raise --held-out"
+            yield f"{task}: {held} rows are held out: below {FEW} a score says little; {remedy}"
+    held, total = found.held_out.total(), found.train.total() + found.held_out.total()
+    if total >= FEW and not share / SKEWED <= held / total <= share * SKEWED:
+        part = f"{100 * held / total:.0f} % of the rows are held out, not {100 * share:.0f} %"
+        yield f"{part}: documents differ in size, or are few"
+
+
+@dataclass
+class _Documents:
+    """Of a task: the places and names of the documents with the smallest and the largest hash."""
+
+    least: tuple[float, str] = (1.0, "")
+    most: tuple[float, str] = (-1.0, "")
+
+    def add(self, at: float, name: str) -> None:
+        """Take one more row's document into account."""
+        if at < self.least[0]:
+            self.least = at, name
+        if at > self.most[0]:
+            self.most = at, name
+
+
+def _tasks(source: Path, form: rows.Format, pattern: re.Pattern[str] | None, seed: int) -> dict[str, _Documents]:
+    """The documents of each task."""
+    tasks: dict[str, _Documents] = {}
     for _, line in numbered(source):
         sample = rows.decode(line, form)
         if sample is not None:
-            at = place(group_of(sample, pattern), seed)
-            smallest[sample.task] = min(at, smallest.get(sample.task, 1.0))
-    bounds = {task: max(share, at + 2**-53) for task, at in smallest.items()}
-    return lambda task: bounds.get(task, share)
+            group = group_of(sample, pattern)
+            tasks.setdefault(sample.task, _Documents()).add(place(group, seed), group)
+    return tasks
+
+
+def _chosen(tasks: dict[str, _Documents], share: float) -> Callable[[float], bool]:
+    """Is the document at this place held out? All its rows are, whatever their tasks."""
+    least = {found.least[0] for found in tasks.values() if found.least[0] != found.most[0]}
+    # One document at least stays for training: the only one of a task, or that with the largest hash.
+    kept = {found.most[0] for found in tasks.values()} - least
+    return lambda at: (at < share or at in least) and at not in kept

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from sft.config.model import DatasetConfig
 from sft.dataset import repeats, rows, scan
+from sft.dataset.documents import document_of
 from sft.dataset.findings import Finding, Report, SplitStats
 from sft.dataset.images import Bounds
-from sft.dataset.lines import ranges
+from sft.dataset.lines import numbered, ranges
 from sft.dataset.packing import text_bytes
 from sft.dataset.reading import detect_file
 from sft.dataset.rules import RULES
@@ -42,19 +43,23 @@ class Validator:
         self.shown: list[Finding] = []
         self._rows: dict[str, repeats.Spool] = {}
         self._pictures: dict[str, repeats.Spool] = {}
+        self._documents: dict[str, repeats.Spool] = {}
+        self._questions: dict[str, repeats.Spool] = {}
 
-    def read(self, path: Path, split: str, *, images: bool = True) -> SplitStats:
+    def read(self, path: Path, split: str, *, images: bool = True, documents: bool = False) -> SplitStats:
         """Read one file.
 
         Args:
             split: its name, such as ``train``.
             images: look at the image files, too.
+            documents: remember which document each row belongs to, for :meth:`compare`.
         Raises:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
-        options = self._options(path, images)
+        options = self._options(path, images, documents)
         stats = SplitStats(path=str(path), format=options.form)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
+        questions, documents_ = self._questions[split], self._documents[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
         for end, part in self._parts(path, options):
             for rule, line, value in part.shown:
@@ -65,10 +70,17 @@ class Validator:
                 digest.update(part.digests)
             spool.add(part.digests, scan.DIGEST if images else scan.LINE_DIGEST, part.places, lines, part.ordered)
             pictures.add(part.pictures, scan.PICTURE, part.picture_places, lines, bytearray())
+            if part.questions:
+                keys = repeats.ordered(part.questions, scan.KEY)
+                questions.add(part.questions, scan.KEY, part.places, lines, keys)
+            if part.documents:
+                documents_.add(part.documents, scan.KEY, part.places, lines, bytearray())
             lines += part.lines
             self.progress(split, end, total, stats.rows)
         stats.fingerprint = digest.hexdigest() if images and self.config.images != "headers" else ""
         self._repeats("duplicate", path, repeats.repeated(spool, self.config.shown), "like an earlier row")
+        if questions.count == spool.count:
+            self._conflicts(path, questions, spool)
         return stats
 
     def compare(self, path: Path, split: str, other: str) -> None:
@@ -76,20 +88,24 @@ class Validator:
         shown, value = self.config.shown, f"also in {other}"
         for rule, spools in (("leak-image", self._pictures), ("leak-row", self._rows)):
             self._repeats(rule, path, repeats.shared(spools[split], spools[other], shown), value)
+        found = repeats.shared(self._documents[split], self._documents[other], shown)
+        names = _documents_at(path, set(found[1]))
+        self._found("leak-document", path, found[0], [(line, f"{names[line]}, {value}") for line in found[1]])
 
     def close(self) -> None:
         """Give the temporary files back."""
-        for spool in (*self._rows.values(), *self._pictures.values()):
-            spool.close()
+        for spools in (self._rows, self._pictures, self._documents, self._questions):
+            for spool in spools.values():
+                spool.close()
 
-    def _options(self, path: Path, images: bool) -> scan.Options:
+    def _options(self, path: Path, images: bool, documents: bool) -> scan.Options:
         config, found = self.config, detect_file(path)
         look = {"content": config.images != "headers", "decode": config.images == "decode"}
         bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
         form: rows.Format = found if config.format == "auto" else config.format
         off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
         limits = replace(self.limits, text_bytes=text_bytes(path, form, self.limits))
-        return scan.Options(form, bounds, limits, images, off, config.shown)
+        return scan.Options(form, bounds, limits, images, off, config.shown, documents)
 
     def _parts(self, path: Path, options: scan.Options) -> Iterator[tuple[int, scan.Part]]:
         """(end of the range, what it came to), in the order of the file."""
@@ -106,10 +122,17 @@ class Validator:
             self.shown.append(Finding(rule, where, value))
 
     def _repeats(self, rule: str, path: Path, found: tuple[int, Sequence[int]], value: str) -> None:
-        count, first = found
+        self._found(rule, path, found[0], [(line, value) for line in found[1]])
+
+    def _conflicts(self, path: Path, questions: repeats.Spool, answers: repeats.Spool) -> None:
+        count, first = repeats.conflicting(questions, answers, self.config.shown)
+        said = [(line, f"the images and prompt of line {before} with another answer") for line, before in first]
+        self._found("conflict", path, count, said)
+
+    def _found(self, rule: str, path: Path, count: int, first: Sequence[tuple[int, str]]) -> None:
         if count and self.config.rules.get(rule) != "off":
             self.counts[rule] += count
-            for line in first:
+            for line, value in first:
                 self._show(rule, f"{path}:{line}", value)
 
     def report(self, train: SplitStats, held_out: SplitStats) -> Report:
@@ -117,6 +140,19 @@ class Validator:
         severities = {rule: "error" if RULES[rule].error else "warning" for rule in RULES}
         severities.update(self.config.rules)
         return Report(train, held_out, self.counts, self.shown, {r for r, s in severities.items() if s == "error"})
+
+
+def _documents_at(path: Path, lines: set[int]) -> dict[int, str]:
+    """The documents of the rows in some lines."""
+    found: dict[int, str] = {}
+    if lines:
+        form = detect_file(path)
+        for number, line in numbered(path):
+            if number in lines and (sample := rows.decode(line, form)):
+                found[number] = f"document {document_of(sample.images[0][0])[:80]}"
+            if number >= max(lines):
+                break
+    return found
 
 
 def validate(
@@ -139,8 +175,8 @@ def validate(
     """
     validator = Validator(config, limits, progress)
     try:
-        held = validator.read(held_out, "held_out", images=images)
-        stats = validator.read(train, "train", images=images)
+        held = validator.read(held_out, "held_out", images=images, documents=True)
+        stats = validator.read(train, "train", images=images, documents=True)
         validator.compare(train, "train", "held_out")
         return validator.report(stats, held)
     finally:

@@ -21,8 +21,17 @@ def test_from_a_folder_of_scans_to_two_files_that_can_be_trained_on(tmp_path: Pa
             path.with_suffix(".md").write_text(f"document {document}, page {page}")
     done = sft("import", "scans", "all.jsonl", cwd=tmp_path)
     assert done.stdout == "all.jsonl: 60 rows\n", done.stderr
+    (scans / "later.pdf").write_bytes(b"%PDF-")
+    Image.new("L", (56, 28)).save(scans / "later.png")
+    refused = sft("import", "scans", "more.jsonl", cwd=tmp_path)
+    assert (refused.returncode, "leave them out with --skip" in refused.stderr) == (2, True)
+    more = sft("import", "scans", "more.jsonl", "--skip", "--task", "formula", cwd=tmp_path)
+    assert "1 × .pdf files: pdftoppm" in more.stdout, more.stderr
+    assert "1 × skipped" in more.stdout
+    assert "more.jsonl: 60 rows" in more.stdout
     cut = sft("split", "all.jsonl", "--held-out", "0.2", cwd=tmp_path)
     assert "all.train.jsonl" in cut.stdout, cut.stderr
+    assert "below 20 a score says little" in cut.stdout
     good = sft("validate", "all.train.jsonl", "--held-out", "all.held_out.jsonl", "--report", "page.html", cwd=tmp_path)
     assert good.returncode == 0, good.stderr
     assert good.stdout.count(": valid") == 2

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from sft.config import RunConfig, load
 from sft.config.load import profiles
-from sft.config.model import Section, TrainConfig
+from sft.config.model import DatasetConfig, Section, TrainConfig
 from sft.errors import ConfigError
 
 
@@ -133,3 +133,9 @@ def test_the_configuration_cannot_be_changed_once_it_is_read() -> None:
     config = load("smoke").config
     with pytest.raises(ValueError, match="frozen"):
         config.train.epochs = 5  # type: ignore[misc]
+
+
+def test_the_home_folder_is_meant_by_a_tilde_that_no_shell_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    config = DatasetConfig(train="~/train.jsonl", held_out="held.jsonl")
+    assert (config.train, config.held_out) == ("/home/anna/train.jsonl", "held.jsonl")

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from sft.config.model import DatasetConfig
-from sft.dataset.importing import Options, import_dataset
+from sft.dataset.importing import import_dataset
+from sft.dataset.layouts.base import Options
 from sft.dataset.reading import detect_file, read_samples
 from sft.dataset.rows import Format
 from sft.dataset.validate import validate_file

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
+import time
 from pathlib import Path
 
 import pytest
 
-from sft.dataset.split import PAGE, split
+from sft.dataset.documents import document_of
+from sft.dataset.split import split
 from sft.errors import DatasetError, InputError
 from tests.conftest import Dataset
 
@@ -51,19 +52,71 @@ def test_every_task_is_measured(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "document"),
+    ("names", "document"),
     [
-        ("scans/doc7_page_3.png", "scans/doc7"),
-        ("doc7-p3.jpg", "doc7"),
-        ("invoice 2021-12.tif", "invoice 2021"),
-        ("scan_0012.tif", None),
-        ("00012.png", None),
-        ("receipt.png", None),
+        (("scans/doc7_page_3.png", "./scans/doc7_page_12.png", "scans\\doc7-p3.jpg"), "scans/doc7"),
+        (("doc7-p3.jpg", "doc7-03.png", "doc7.pdf_3.png", "doc7.pdf/page-1.png"), "doc7"),
+        (("invoice 2021-12.tif",), "invoice 2021"),
+        (
+            ("slips/inv6.jpg", "slips/crop_img/inv6_crop_0.jpg", "slips/inv6_crop_12.jpg", "slips/inv6_line_3.png"),
+            "slips/inv6",
+        ),
+        (("a/doc_page_3_line_004.png", "a/doc_page_1.png"), "a/doc"),
+        (("contracts/contract7/3.png", "contracts/contract7/page_004.png"), "contracts/contract7"),
+        (("smith/page_3.png", "smith/p4.png"), "smith"),
+        (("https://h.org/a/doc-1.png?key=1", "https://h.org/a/doc-2.png?key=2"), "h.org/a/doc"),
+        (("scan_0012.tif",), "scan_0012"),
+        (("a/img-0012.png",), "a/img-0012"),
+        (("00012.png",), "00012"),
+        (("receipt.png",), "receipt"),
+        (("images/00012.png",), "images/00012"),
+        (("batch1/00012.png",), "batch1/00012"),
+        (("mine/00012.png",), "mine/00012"),
+        (("images/page_3.png",), "images/page_3"),
+        (("word_7.png",), "word_7"),
     ],
 )
-def test_the_document_of_a_name(name: str, document: str | None) -> None:
-    match = re.match(PAGE, name)
-    assert (match.group(1) if match else None) == document
+def test_the_document_of_a_name(names: tuple[str, ...], document: str) -> None:
+    assert {document_of(name) for name in names} == {document}
+
+
+def test_a_name_of_any_length_is_looked_at_in_no_time() -> None:
+    for name in ("data:image/png;base64," + "A" * 10**6, "a_" * 500 + ".png", "1-" * 511, "a p1" * 255):
+        start = time.monotonic()
+        assert document_of(name)
+        assert time.monotonic() - start < 1
+
+
+def test_a_task_of_one_document_is_trained_and_that_is_said(dataset: Dataset) -> None:
+    rows = [dataset.row(f"./{i}.png") for i in range(300)]
+    rows += [dataset.row(f"./t-{i}.png", text_info=TABLE) for i in (1, 2)]
+    source = dataset.write("all.jsonl", rows)
+    result = split(source, source.with_name("a.jsonl"), source.with_name("b.jsonl"))
+    assert (result.train["table"], result.held_out["table"]) == (2, 0)
+    assert [note for note in result.notes if "table" in note] == [
+        "table: its 2 rows are of one document, or of none to spare: it is trained and not measured"
+    ]
+
+
+def test_a_document_with_several_tasks_is_on_one_side(dataset: Dataset) -> None:
+    rows = [dataset.row(f"./doc{i}-1.png") for i in range(60)]
+    rows += [dataset.row(f"./doc{i}-2.png", text_info=TABLE) for i in range(3)]
+    for seed in range(12):
+        train, held = cut(dataset.write("all.jsonl", rows), share=0.1, seed=seed)
+        assert not {name.split("-")[0] for name in train} & {name.split("-")[0] for name in held}
+        for part in (train, held):
+            assert any("-2" in name for name in part), "the tables are trained and measured"
+
+
+def test_small_and_lopsided_sets_are_said_to_be_so(dataset: Dataset) -> None:
+    source = dataset.write("all.jsonl", [dataset.row(f"./{i}.png") for i in range(3)])
+    train, held = source.with_name("a.jsonl"), source.with_name("b.jsonl")
+    result = split(source, train, held)
+    assert (result.train.total(), result.held_out.total()) in ((2, 1), (1, 2))
+    assert any("a score says little" in note for note in result.notes)
+    big = [dataset.row(f"./big-{p}.png", f"{p}") for p in range(100)]
+    source = dataset.write("all.jsonl", [*big, dataset.row("./small.png")])
+    assert any("documents differ in size" in note for note in split(source, train, held, force=True).notes)
 
 
 def test_what_cannot_be_split_leaves_nothing(dataset: Dataset) -> None:

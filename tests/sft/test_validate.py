@@ -150,7 +150,7 @@ def test_shared_images_and_rows_are_warnings_with_counts(dataset: Dataset) -> No
     held = dataset.write("held.jsonl", [dataset.row(a, "1"), dataset.row(b, "2")])
     train = dataset.write("train.jsonl", [dataset.row(same_as_a, "1"), dataset.row(b, "3"), dataset.row(b, "3")])
     report = validate(train, held, CONFIG)
-    assert report.counts == {"leak-image": 3, "leak-row": 1, "duplicate": 1}
+    assert report.counts == {"leak-image": 3, "leak-row": 1, "duplicate": 1, "leak-document": 2}
     report.check()  # warnings stop nothing
 
 

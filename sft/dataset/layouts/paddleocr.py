@@ -1,0 +1,170 @@
+"""PaddleOCR and PPOCRLabel: label files of lines and of pages, and table labels.
+
+Sources: PPOCRLabel (Label.txt, rec_gt.txt with crop_img/, fileState.txt, Cache.cach, gt.txt of tables; a new box holds
+the placeholder 待识别 or TEMPORARY until somebody transcribes it), PaddleOCR's SimpleDataSet (### and * are text that
+nobody can read) and PubTabDataSet.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Note, Picture, Problem, Source, Unusable
+from sft.dataset.layouts.records import records, text_of
+from sft.errors import DatasetError
+
+IGNORED = ("###", "*", "待识别", "TEMPORARY", "")
+UNTRANSCRIBED = "boxes that nobody transcribed (###, *, 待识别, TEMPORARY)"
+BLANK = "pages left out, as nobody transcribed any of their boxes"
+STATES = ("filestate.txt",)
+TABLE = "Table Recognition:"
+CACHES = ("cache.cach", "ppocr_cache.cach")
+_END = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+_SPACED = re.compile(rf"^\s*(\S.*?(?:{_END}))[ ,;|]+(\S.*)$", re.IGNORECASE)
+
+
+def _head_lines(source: Source) -> list[str]:
+    """The whole lines of the start, in any encoding that has ASCII where ASCII was."""
+    from sft.dataset.encodings import UnknownEncoding, decoded
+
+    if b"\0" in source.head and source.head[:2] not in (b"\xff\xfe", b"\xfe\xff") and not source.head[:64].count(0) > 8:
+        return []
+    head = source.head[: len(source.head) // 2 * 2]
+    cut = head[: head.rfind(b"\n") + 1] if len(source.head) >= 1 << 16 else head
+    try:
+        text = decoded(cut, source.options.encoding)
+    except UnknownEncoding:
+        text = cut.decode("latin-1")
+    return [line for line in text.splitlines() if line.strip()][:20]
+
+
+def recognise(source: Source) -> bool:
+    """Lines that begin with an image's name and a tab, or a space."""
+    if not source.path.is_file() or source.name.endswith((".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow")):
+        return False
+    lines = _head_lines(source)
+    tabbed = [line.partition("\t")[0].strip().lower().endswith(SUFFIXES) for line in lines if "\t" in line]
+    return any(tabbed) or (not tabbed and any(_SPACED.match(line) for line in lines))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """``image<TAB>text`` of a line, ``image<TAB>[{"transcription", …}, …]`` of a page."""
+    if source.name in STATES:
+        remedy = f"name the labels: sft import {source.path.parent / 'Label.txt'} FILE.jsonl"
+        raise DatasetError(
+            "it says which pages PPOCRLabel has done, not what they say", where=str(source.path), remedy=remedy
+        )
+    if source.name in CACHES:
+        remedy = f"confirm them in PPOCRLabel, then: sft import {source.path.parent / 'Label.txt'} FILE.jsonl"
+        raise DatasetError("it holds PPOCRLabel's guesses that nobody confirmed", where=str(source.path), remedy=remedy)
+    spaced = not any("\t" in line for line in _head_lines(source))
+    for number, line in enumerate(text_of(source).split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{source.path}:{number}"
+        name, mark, label = line.rstrip("\r").partition("\t")
+        if spaced and (match := _SPACED.match(line.rstrip("\r"))):
+            name, label, mark = match.group(1), _unquoted(match.group(2)), " "
+        if not mark:
+            yield Problem(where, "no tab between image and text: this is no label file of PaddleOCR")
+            continue
+        text, left = _transcription(label)
+        yield from (Note(UNTRANSCRIBED, where) for _ in range(left))
+        if left and not text:
+            yield Note(BLANK, where)
+            continue
+        yield Found(where, (Picture(name.strip()),), (("", text),))
+
+
+def _unquoted(text: str) -> str:
+    """The text without the quotes of ICDAR's word lists: word_1.png, "Genaxis"."""
+    text = text.strip()
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def _transcription(label: str) -> tuple[str, int]:
+    """(the text of a label, boxes left out); a page's lines in the order in which they stand there."""
+    if label.lstrip().startswith("["):
+        try:
+            entries = json.loads(label)
+        except (ValueError, RecursionError):
+            return label, 0
+        if isinstance(entries, list) and entries and all(isinstance(e, dict) and "transcription" in e for e in entries):
+            texts = [str(entry["transcription"]).strip() for entry in entries]
+            kept = [text for text in texts if text not in IGNORED]
+            return "\n".join(kept), len(texts) - len(kept)
+    return label, int(label.strip() in IGNORED)
+
+
+LABELS = Layout(
+    "a label file of PaddleOCR",
+    "`rec_gt.txt` and lists `image<TAB>text` (or a space); `Label.txt` of PPOCRLabel with the boxes of each page, "
+    "without those that nobody transcribed (`###`, `*`, `待识别`, `TEMPORARY`)",
+    recognise,
+    read,
+)
+
+
+def is_table(record: dict[str, Any]) -> bool:
+    """A table label: a file name, and the HTML's tokens and cells."""
+    html = record.get("html")
+    return "filename" in record and (isinstance(html, dict) or isinstance(record.get("gt"), str))
+
+
+def recognise_tables(source: Source) -> bool:
+    """JSON lines with ``filename`` and ``html``, under any name."""
+    if source.record:
+        return is_table(source.record)
+    if not source.path.is_file() or not source.head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{"):
+        return False
+    try:
+        first = json.loads(source.head.decode("utf-8-sig", "replace").lstrip().partition("\n")[0])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and is_table(first)
+
+
+def table_html(record: dict[str, Any]) -> str:
+    """The HTML of a table label: the structure's tokens, with the cells' tokens in their places.
+
+    Raises:
+        Unusable: tokens and cells do not fit each other.
+    """
+    if isinstance(record.get("gt"), str) and "<t" in record["gt"]:
+        return str(record["gt"])
+    html = record.get("html")
+    structure = html.get("structure", {}).get("tokens") if isinstance(html, dict) else None
+    cells = html.get("cells") if isinstance(html, dict) else None
+    if not isinstance(structure, list) or not isinstance(cells, list):
+        raise Unusable("it has no structure and cells")
+    texts = iter(["".join(map(str, cell.get("tokens", []))) if isinstance(cell, dict) else "" for cell in cells])
+    parts = []
+    for token in map(str, structure):
+        if token in ("</td>", "</th>"):
+            parts.append(next(texts, ""))
+        parts.append(token)
+    return f"<table>{''.join(parts)}</table>"
+
+
+def read_tables(source: Source) -> Iterator[Entry]:
+    """One row for each table, its HTML as OTSL."""
+    for where, record in records(source):
+        if isinstance(record, Problem):
+            yield record
+            continue
+        try:
+            yield Found(where, (Picture(str(record["filename"])),), ((TABLE, table_html(record)),))
+        except Unusable as error:
+            yield Problem(where, str(error))
+
+
+TABLES = Layout(
+    "table labels of PaddleOCR",
+    "`gt.txt` of PPOCRLabel's tables and PubTabNet's JSONL: `filename`, `html` with `structure` and `cells`; "
+    "the HTML becomes OTSL, the task is always table",
+    recognise_tables,
+    read_tables,
+)
