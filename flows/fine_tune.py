@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
-from flows.deployments import Given, configuration
+from flows.deployments import NOTHING, Given, configuration
 from flows.presence import present, sweep
 from sft import plan
 from sft.config import RunConfig
@@ -75,7 +75,7 @@ def run_name() -> str:
     description="Fine-tune PaddleOCR-VL on a dataset, compare it with base and champion, promote it if it is better",
     flow_run_name=run_name,
 )
-def fine_tune(config: Given) -> RunResult | State[RunResult]:
+def fine_tune(config: Given = NOTHING) -> RunResult | State[RunResult]:
     """Validate, prepare, train, sync, evaluate, check, promote. A cancelled run ends as Cancelled, its job stopped.
 
     Args:
@@ -84,11 +84,11 @@ def fine_tune(config: Given) -> RunResult | State[RunResult]:
     Raises:
         SftError: the first step that fails; what was finished before it is kept and found by the next run.
     """
-    sweep()
     config, refused = configuration(config)
     try:
         if refused:
             raise refused
+        sweep()
         with present():
             result = steps(config)
     except JobCancelled as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -15,6 +15,7 @@ from sft.config.model import RunConfig, is_whole
 from sft.config.profiles import layers, leaves, merge
 from sft.config.yaml import is_text, read_yaml, type_at
 from sft.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -72,7 +73,7 @@ def load(profile: str, settings: Sequence[str] = ()) -> Resolved:
     return Resolved(config.model_copy(update={"profile": profile}), sources)
 
 
-def load_parameter(given: Mapping[str, Any], profile: str = "") -> Resolved:
+def load_parameter(given: dict[str, Any], profile: str = "") -> Resolved:
     """The configuration that a Prefect run's parameter means: what a form holds, or what differs from a profile.
 
     Args:
