@@ -86,9 +86,10 @@ def load_parameter(given: dict[str, Any], profile: str = "") -> Resolved:
     read = layers(profile, RunConfig)
     below: dict[str, Any] = reduce(merge, (values for _, values in read), {})
     sources = {key: file for file, values in read for key, _ in leaves(values)}
-    if is_whole(given) and profile:
-        below = _cleared(_checked(below, sources, profile, read[-1][0]).model_dump(mode="json"), RunConfig)
     without = dict(leaves(below))
+    if is_whole(given) and profile:
+        alone = _checked(below, sources, profile, read[-1][0]).model_dump(mode="json")
+        without, below = dict(leaves(alone)), _cleared(alone, RunConfig)
     differs = {key for key, value in leaves(given) if without.get(key, ...) != value}
     sources |= dict.fromkeys([*differs, "profile"], "parameter")
     name = f"of the run, over the profile {profile}" if profile else "of the run"

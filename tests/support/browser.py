@@ -53,15 +53,24 @@ class Form:
     def __init__(self, page: Page, root: str) -> None:
         self.page, self.root = page, root
 
-    def run_menu(self, ui: str, deployment: str, choice: str) -> None:
-        """Choose ``Quick run`` or ``Custom run`` at the deployment with that id."""
-        self.page.goto(f"{self.root}{ui}/deployments/deployment/{deployment}")
-        self.page.get_by_role("button", name="Run", exact=True).first.click()
-        self.page.get_by_text(choice, exact=True).first.click()
-
     def open(self, ui: str, deployment: str) -> None:
-        """Open the form and wait until its last field is there."""
-        self.run_menu(ui, deployment, "Custom run")
+        """Open the form of the deployment with that id, and wait until its last field is there."""
+        self.page.goto(f"{self.root}{ui}/deployments/deployment/{deployment}")
+        self.again("Custom run")
+
+    def again(self, choice: str) -> None:
+        """Open the menu of the button Run, and choose ``Custom run`` of it or nothing yet."""
+        self.page.get_by_role("button", name="Run", exact=True).first.click()
+        if choice:
+            self.page.get_by_text(choice, exact=True).first.click()
+            self.field("Folder").wait_for()
+
+    def copy(self, ui: str, run: str) -> None:
+        """Open the form by "Copy to new run" of the run with that id."""
+        self.page.goto(f"{self.root}{ui}/runs/flow-run/{run}")
+        menu = self.page.locator(".p-icon-button-menu button")
+        menu.or_(self.page.get_by_role("button", name="Open menu")).first.click()
+        self.page.get_by_text("Copy to new run").first.click()
         self.field("Folder").wait_for()
 
     def field(self, title: str) -> Locator:
@@ -69,7 +78,7 @@ class Form:
         return self._behind(title, "*[self::input or self::textarea]")
 
     def kind(self, title: str, name: str) -> None:
-        """Choose between the kinds of a field that may be one or the other (``int`` or ``str``, a section or ``None``)."""
+        """Choose what a field holds that may hold one or the other: ``int`` or ``str``, a section or ``None``."""
         self._behind(title, f"*[normalize-space()='{name}']").click()
 
     def _behind(self, title: str, what: str) -> Locator:
