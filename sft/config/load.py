@@ -16,6 +16,8 @@ from sft.config.profiles import layers, leaves, merge
 from sft.config.yaml import is_text, read_yaml, type_at
 from sft.errors import ConfigError
 
+EMPTY: tuple[Any, ...] = (None, "", (), {})
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -69,8 +71,9 @@ def load(profile: str, settings: Sequence[str] = ()) -> Resolved:
     below: dict[str, Any] = reduce(merge, (values for _, values in read), {})
     named = [(key, file) for file, values in [*read, ("--set", above)] for key, _ in leaves(values)]
     sources = {**dict(named), "profile": "argument"}
-    config = _checked(merge(below, above), sources, profile, read[-1][0])
-    return Resolved(config.model_copy(update={"profile": profile}), sources)
+    if "profile" in above:
+        raise ConfigError("a command takes its profile as an argument, not by --set", value=str(above["profile"]))
+    return Resolved(_checked(merge(below, above) | {"profile": profile}, sources, profile, read[-1][0]), sources)
 
 
 def load_parameter(given: dict[str, Any], profile: str = "") -> Resolved:
@@ -107,7 +110,7 @@ def _cleared(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             kept[name] = _cleared(values[name], section)
-        elif field.get_default(call_default_factory=True):
+        elif field.get_default(call_default_factory=True) not in EMPTY:
             kept[name] = values[name]
     return kept
 

@@ -108,6 +108,10 @@ def test_an_override_without_key_or_value_is_refused(setting: str) -> None:
     assert "--set takes key=value" in problems("smoke", setting)
 
 
+def test_the_profile_is_the_argument() -> None:
+    assert "as an argument" in problems("smoke", "profile=full")
+
+
 def test_every_value_tells_its_source() -> None:
     lines = {key: (value, source) for key, value, source in load("smoke", ["train.epochs=3"]).lines()}
     assert lines["train.epochs"] == ("3.0", "--set")
@@ -140,13 +144,14 @@ def test_a_field_that_is_cleared_in_the_form_is_empty_or_the_profiles(tmp_path: 
     """The form leaves out what is cleared (Prefect 3.9.1, both interfaces: see tests/flows/test_deployments.py)."""
     path = tmp_path / "mine.yaml"
     text = (PROFILES / "lora.yaml").read_text()
-    path.write_text(text + "budget: {max_hours: 5}\noutput: {folder: there}\n")
+    path.write_text(text + "budget: {max_hours: 5}\noutput: {folder: there}\npromote: {margin: 0.01}\n")
     given = form(str(path))
-    del given["budget"]["max_hours"], given["dataset"]["train"], given["train"]["learning_rate"], given["output"]
-    given |= {"output": {}, "dataset": given["dataset"] | {"volume": "samples/bengali", "held_out": ""}}
+    del given["budget"]["max_hours"], given["dataset"]["train"], given["train"]["learning_rate"]
+    del given["output"]["folder"], given["promote"]["margin"]
+    given["dataset"] |= {"volume": "samples/bengali", "held_out": ""}
     config = load_parameter(given).config
     assert (config.budget.max_hours, config.dataset.train) == (None, "")
-    assert (config.train.learning_rate, config.output.folder) == (5e-4, "there")
+    assert (config.train.learning_rate, config.output.folder, config.promote.margin) == (5e-4, "there", 0.01)
     given["train"]["lora"] = None
     assert load_parameter(given).config.train.lora is None
 
