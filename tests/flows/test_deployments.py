@@ -41,7 +41,8 @@ def deployments(server: Server) -> Iterator[dict[str, str]]:
     """The deployments' ids by name. The runs that a test makes are removed before a worker could take them."""
     yield {name: server.ask("GET", f"/deployments/name/sft/{name}")["id"] for name in PROFILES}
     for run in server.ask("POST", "/flow_runs/filter"):
-        server.ask("DELETE", f"/flow_runs/{run['id']}")
+        if not run["auto_scheduled"]:  # for the nights to come
+            server.ask("DELETE", f"/flow_runs/{run['id']}")
 
 
 def would_run(run: dict[str, Any]) -> RunConfig:
@@ -114,10 +115,18 @@ def test_a_run_by_name_is_the_profiles_with_and_without_parameters(server: Serve
     lines = {key: (value, source) for key, value, source in resolved.lines()}
     assert lines["train.epochs"] == ("3.0", "parameter")
     assert lines["train.learning_rate"] == ("0.0005", "lora.yaml")
-    nights = server.ask("POST", "/flow_runs/filter", deployments={"id": {"any_": [deployments["nightly"]]}})
-    scheduled = [run for run in nights if run["auto_scheduled"]]
-    assert scheduled
-    assert all(would_run(run) == load("nightly").config for run in scheduled)
+    assert all(would_run(night) == load("nightly").config for night in nights(server, deployments["nightly"]))
+
+
+def nights(server: Server, nightly: str) -> list[dict[str, Any]]:
+    """The runs that the schedule has made; the server makes them some seconds after the deployment."""
+    end = time.monotonic() + 60
+    while True:
+        runs = server.ask("POST", "/flow_runs/filter", deployments={"id": {"any_": [nightly]}})
+        if found := [run for run in runs if run["auto_scheduled"]]:
+            return found
+        assert time.monotonic() < end
+        time.sleep(0.5)
 
 
 def test_a_deployed_run_ends_with_a_model_and_the_ui_shows_it_at_a_glance(
