@@ -6,6 +6,7 @@ the form's schema has no defaults: those of the model would be sent as if somebo
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import httpx
@@ -19,7 +20,7 @@ from pydantic_core import CoreSchema
 
 from sft.config import Resolved, RunConfig, load, load_parameter
 from sft.config.model import is_whole
-from sft.errors import ComputeError, ConfigError
+from sft.errors import ComputeError, ConfigError, SftError
 from sft.records import fingerprint
 from tasks.telling import tell
 
@@ -64,9 +65,20 @@ NOTHING: dict[str, Any] = {}  # the parameter's default: all is the profile's, a
 
 
 def profile(name: str) -> dict[str, Any]:
-    """A build step of prefect.yaml: what a deployment of the profile ``name`` carries.
+    """A build step of prefect.yaml: what :func:`carried` says; a profile that cannot be used ends the command."""
+    try:
+        return carried(name)
+    except SftError as error:  # Prefect would show two tracebacks
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+def carried(name: str) -> dict[str, Any]:
+    """What a deployment of the profile ``name`` carries.
 
     Returns: ``config``, every value of the profile; ``version``, the profile's name and the fingerprint of the values.
+    Raises:
+        ConfigError: the profile is not there, or wrong.
     """
     config = load(name).config.model_dump(mode="json")
     return {"config": config, "version": f"{name} {fingerprint(config)[:8]}"}
@@ -81,7 +93,7 @@ def stale(version: str | None) -> str:
     name = _profile_of(version)
     if not name:
         return "the deployment does not say which profile's values it carries"
-    if version != profile(name)["version"]:
+    if version != carried(name)["version"]:
         return f"the profile {name} has changed since it was deployed: Prefect's form shows its old values"
     return ""
 
@@ -91,7 +103,7 @@ def resolve(given: dict[str, Any], version: str | None) -> tuple[Resolved, Confi
 
     Args:
         given: the run's parameter ``config``.
-        version: the deployment's, as :func:`profile` made it.
+        version: the deployment's, as :func:`carried` made it.
     Returns: the run's configuration; where it is refused, that of the profile alone, which says who is told.
     Raises:
         ConfigError: what is given cannot be run.

@@ -13,7 +13,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import from_qualified_name
 from prefect.utilities.templating import apply_values
 
-from flows.deployments import REMEDY, profile, resolve
+from flows.deployments import REMEDY, carried, profile, resolve
 from flows.fine_tune import fine_tune
 from sft.config import load
 from sft.errors import ConfigError
@@ -84,7 +84,7 @@ def test_the_form_fills_in_nothing_by_itself() -> None:
 
 
 def test_another_profiles_name_in_a_filled_form_is_refused() -> None:
-    made = profile("smoke")
+    made = carried("smoke")
     _, refused = resolve(made["config"] | {"profile": "full"}, made["version"])
     assert "those of the profile smoke" in str(refused)
     resolved, refused = resolve({"profile": "full"}, made["version"])  # nothing else is given: full is what is meant
@@ -98,3 +98,10 @@ def test_a_deployment_of_another_time_is_refused(version: str | None) -> None:
     assert resolved.config == load("smoke").config  # who is told
     with pytest.raises(ConfigError):
         resolve({"train": {"epochs": 3}}, "64269e415313d5577cf662ae22e12eb6")
+
+
+def test_a_profile_that_is_wrong_ends_the_deployment_with_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        profile("fulll")
+    assert ended.value.code == 2
+    assert "did you mean full?" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.deployments import REMEDY, profile, resolve
+from flows.deployments import REMEDY, carried, resolve
 from flows.planning import plan_table
 from sft.config import RunConfig, load
 from tests.support.browser import CHROMIUM, MISSING, Form, Looker, looking
@@ -111,7 +111,7 @@ def test_a_run_by_name_is_the_profiles_with_and_without_parameters(server: Serve
     server.prefect("deployment", "run", "sft/lora", "--param", f"config={json.dumps(some)}")
     wanted = load("lora", ["train.epochs=3", "dataset.rules.duplicate=off"])
     assert would_run(newest(server, deployments["lora"])) == wanted.config
-    resolved, _ = resolve(some, profile("lora")["version"])
+    resolved, _ = resolve(some, carried("lora")["version"])
     lines = {key: (value, source) for key, value, source in resolved.lines()}
     assert lines["train.epochs"] == ("3.0", "parameter")
     assert lines["train.learning_rate"] == ("0.0005", "lora.yaml")
