@@ -8,6 +8,7 @@ from typing import Any
 
 from compute.base import Compute
 from compute.select import compute_for
+from flows.temporary_server import may_be_configured
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobDied, SftError
 from sft.jobs.inspect_environment import InspectArgs, code_hash, fitting
@@ -27,15 +28,32 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
     device = "cpu" if config.on_cpu else "gpu"
     chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
     args = InspectArgs(engine=config.engine, device=device, checks=chosen)
+    deployments = [] if names else _deployments(config)
     findings = _client_side(config) if config.compute == "modal" else []
     if not all(finding["ok"] for finding in findings):
-        return findings
+        return deployments + findings
     result = _inside(compute, args)
     if config.compute == "modal":
         same = result["code"] == code_hash()
         found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
         findings.append({"name": "up to date", "ok": same, "found": found, "remedy": "" if same else "sft deploy"})
-    return findings + list(result["findings"])
+    return deployments + findings + list(result["findings"])
+
+
+def _deployments(config: RunConfig) -> list[Finding]:
+    """Do Prefect's deployments of the profile carry what it says now? Nothing where no server is configured."""
+    if not may_be_configured():
+        return []
+    from flows.deployments import REMEDY, deployed  # here, as it imports Prefect
+
+    try:
+        found = deployed(config.profile)
+    except ComputeError as error:
+        return [{"name": "prefect", "ok": False, "found": f"{error.message}: {error.value}", "remedy": error.remedy}]
+    return [
+        {"name": name, "ok": not reason, "found": reason or "carries the profile as it is", "remedy": REMEDY}
+        for name, reason in found
+    ]
 
 
 def _inside(compute: Compute, args: InspectArgs) -> dict[str, Any]:

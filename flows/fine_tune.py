@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
+from flows.deployments import NOTHING, Given, configuration
 from flows.presence import present, sweep
 from sft import plan
 from sft.config import RunConfig
@@ -62,10 +63,11 @@ class RunResult(BaseModel):
 
 def run_name() -> str:
     """The flow run's name in the UI: the configuration's name."""
-    from prefect.runtime import flow_run
+    from prefect.runtime import deployment, flow_run
 
     config = flow_run.parameters["config"]
-    return str(config.name if isinstance(config, RunConfig) else config.get("name", "sft"))
+    name = config.name if isinstance(config, RunConfig) else config.get("name")
+    return str(name or deployment.name or "sft")
 
 
 @flow(
@@ -73,14 +75,20 @@ def run_name() -> str:
     description="Fine-tune PaddleOCR-VL on a dataset, compare it with base and champion, promote it if it is better",
     flow_run_name=run_name,
 )
-def fine_tune(config: RunConfig) -> RunResult | State[RunResult]:
+def fine_tune(config: Given = NOTHING) -> RunResult | State[RunResult]:
     """Validate, prepare, train, sync, evaluate, check, promote. A cancelled run ends as Cancelled, its job stopped.
+
+    Args:
+        config: The run's values. A deployment fills in those of its profile; what is left out is the profile's.
 
     Raises:
         SftError: the first step that fails; what was finished before it is kept and found by the next run.
     """
-    sweep()
+    config, refused = configuration(config)
     try:
+        if refused:
+            raise refused
+        sweep()
         with present():
             result = steps(config)
     except JobCancelled as error:

@@ -44,7 +44,7 @@ def prefect_api() -> Callable[[], None]:
     """
     port = free_port()
     # Prefect's settings take two seconds to import, in which the server could be on its way.
-    early = None if _may_be_configured() else _start(port)
+    early = None if may_be_configured() else _start(port)
     from prefect.settings import PREFECT_API_URL
 
     if PREFECT_API_URL.value():
@@ -58,7 +58,7 @@ def prefect_api() -> Callable[[], None]:
     return lambda: _wait(process, port)
 
 
-def _may_be_configured() -> bool:
+def may_be_configured() -> bool:
     """Is there a sign of a Prefect server in the environment or in a profile? Prefect's settings know for sure."""
     profiles = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser() / "profiles.toml"
     return "PREFECT_API_URL" in os.environ or (profiles.exists() and "API_URL" in profiles.read_text())

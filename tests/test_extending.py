@@ -46,6 +46,11 @@ from prefect.logging import disable_run_logger
 from tasks.count_models import count_models
 with disable_run_logger():
     assert count_models.fn(compute) == 1
+import yaml
+from flows.deployments import profile, resolve
+mine, *_ = yaml.safe_load(Path("prefect.yaml").read_text())["deployments"]
+carried = profile(mine["build"][0]["flows.deployments.profile"]["name"])
+assert resolve(carried["config"], carried["version"])[0].config == load("receipts").config
 import flows.fine_tune
 assert flows.fine_tune.count_models is count_models
 print("all of it works")
@@ -56,8 +61,9 @@ def test_what_the_page_says_works(tmp_path: Path) -> None:
     project = tmp_path / "project"
     for room in ROOMS:
         shutil.copytree(ROOT / room, project / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "prefect.yaml", project)
     blocks = list(BLOCK.finditer((ROOT / "docs" / "extending.md").read_text()))
-    assert len(blocks) == 16
+    assert len(blocks) == 17
     for block in blocks:
         path = project / block["file"]
         if block["line"] is None:

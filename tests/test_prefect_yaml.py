@@ -1,5 +1,6 @@
 """prefect.yaml key by key: Prefect accepts a misspelt key and deploys something else."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,14 @@ import yaml
 from cronsim import CronSim
 from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.importtools import from_qualified_name
+from prefect.utilities.templating import apply_values
+
+from flows.deployments import REMEDY, carried, profile, resolve
+from flows.fine_tune import fine_tune
+from sft.config import load
+from sft.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -16,6 +25,8 @@ KEYS = {
     "name",
     "description",
     "entrypoint",
+    "build",
+    "version",
     "parameters",
     "work_pool",
     "concurrency_limit",
@@ -31,7 +42,7 @@ def test_the_deployments_are_the_four_profiles() -> None:
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["name"])
 def test_every_key_is_one_that_prefect_reads(deployment: dict[str, Any]) -> None:
     assert set(deployment) <= KEYS
-    assert {"name", "description", "entrypoint", "parameters", "work_pool"} <= set(deployment)
+    assert {"name", "description", "entrypoint", "build", "version", "parameters", "work_pool"} <= set(deployment)
     assert deployment["work_pool"] == {"name": "sft"}
     for schedule in deployment.get("schedules", []):
         assert set(schedule) == {"cron", "timezone", "slug", "active"}
@@ -47,6 +58,50 @@ def test_the_entrypoint_imports_and_takes_the_parameters(
     monkeypatch.chdir(ROOT)
     flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"])
     assert flow.name == "sft"
-    bound = flow.validate_parameters(deployment["parameters"])
-    assert bound["config"].profile == deployment["name"]
-    assert bound["config"].name == deployment["name"]
+    (step,) = deployment["build"]
+    ((place, inputs),) = step.items()
+    made = {inputs["id"]: from_qualified_name(place)(inputs["name"])}
+    filled = apply_values({"version": deployment["version"], "parameters": deployment["parameters"]}, made)
+    bound = flow.validate_parameters(filled["parameters"])
+    resolved, refused = resolve(bound["config"], filled["version"])
+    assert refused is None
+    assert resolved.config == load(deployment["name"]).config
+
+
+def test_the_form_fills_in_nothing_by_itself() -> None:
+    """A form sends its schema's defaults, and a switch's state, as if somebody had asked for them."""
+    schema = parameter_schema(fine_tune).model_dump_for_openapi()
+    fields = [
+        (name, field)
+        for section in schema["definitions"].values()
+        for name, field in section.get("properties", {}).items()
+    ]
+    assert len(fields) > 60
+    for name, field in fields:
+        assert "default" not in field, name
+        assert "boolean" not in json.dumps(field), name
+        assert field["title"], name
+
+
+def test_another_profiles_name_in_a_filled_form_is_refused() -> None:
+    made = carried("smoke")
+    _, refused = resolve(made["config"] | {"profile": "full"}, made["version"])
+    assert "those of the profile smoke" in str(refused)
+    resolved, refused = resolve({"profile": "full"}, made["version"])  # nothing else is given: full is what is meant
+    assert (resolved.config, refused) == (load("full").config, None)
+
+
+@pytest.mark.parametrize("version", ["smoke 00000000", "64269e415313d5577cf662ae22e12eb6", None])
+def test_a_deployment_of_another_time_is_refused(version: str | None) -> None:
+    resolved, refused = resolve({"profile": "smoke"}, version)
+    assert REMEDY in str(refused)
+    assert resolved.config == load("smoke").config  # who is told
+    with pytest.raises(ConfigError):
+        resolve({"train": {"epochs": 3}}, "64269e415313d5577cf662ae22e12eb6")
+
+
+def test_a_profile_that_is_wrong_ends_the_deployment_with_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        profile("fulll")
+    assert ended.value.code == 2
+    assert "did you mean full?" in capsys.readouterr().err

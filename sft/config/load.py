@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import reduce
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sft.config.model import RunConfig
+from sft.config.model import RunConfig, is_whole
+from sft.config.profiles import layers, leaves, merge
+from sft.config.yaml import is_text, read_yaml, type_at
 from sft.errors import ConfigError
 
-PROFILES = Path(__file__).resolve().parents[2] / "configs"
+EMPTY: tuple[Any, ...] = (None, "", (), {})
 
 
 @dataclass(frozen=True)
@@ -29,88 +31,34 @@ class Resolved:
         return [(key, str(value), self.sources.get(key, "default")) for key, value in leaves(self.config.model_dump())]
 
 
-def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``above`` laid over ``below``: sections are merged, other values replaced."""
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = merge(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested dictionary."""
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def profiles() -> list[str]:
-    """Names of the profiles in configs/."""
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
-
-
-def profile_path(profile: str) -> Path:
-    """The file of a profile: a name in configs/, or a path that ends in .yaml or .yml.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
-    is_path = profile.endswith((".yaml", ".yml"))
-    path = Path(profile) if is_path else PROFILES / f"{profile}.yaml"
-    if not path.is_file() or (not is_path and profile not in profiles()):
-        near = difflib.get_close_matches(profile, profiles(), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(
-            "unknown profile",
-            value=profile,
-            remedy=f"{hint}use one of {', '.join(profiles())}, or the path of a .yaml file",
-        )
-    return path
-
-
-def read_profile(profile: str) -> dict[str, Any]:
-    """The profile's values, not yet checked.
-
-    Raises:
-        ConfigError: no such profile, not YAML, or not a mapping.
-    """
-    path = profile_path(profile)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f":{where.line + 1}" if where else ""
-        reason = getattr(error, "problem", None) or str(error)
-        raise ConfigError(
-            f"the profile is not valid YAML: {reason}", where=f"{path}{line}", remedy="correct it"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError("a profile is a mapping of keys", where=str(path), value=type(values).__name__)
-    return values
-
-
 def read_overrides(settings: Sequence[str]) -> dict[str, Any]:
-    """``["a.b=c"]`` as nested values; each value is read as YAML (``null``, ``true``, ``3``, ``[a, b]``).
+    """``["a.b=c"]`` as nested values: a text where the field is one, else YAML (``null``, ``true``, ``3``, ``[a, b]``).
 
     Raises:
-        ConfigError: one of them is not of the form key=value.
+        ConfigError: one of them is not of the form key=value, or a key stands twice in a value.
     """
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not all(key.split(".")):
             raise ConfigError("--set takes key=value", value=setting, remedy="write for example --set train.epochs=3")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
+        value = _given(setting, text, reduce(type_at, key.split("."), RunConfig))
         for part in reversed(key.split(".")):
             value = {part: value}
         values = merge(values, value)
     return values
+
+
+def _given(setting: str, text: str, kind: Any) -> Any:
+    """What is given to a field of type ``kind``; quotes are YAML's, also round a text."""
+    if is_text(kind) and not (len(text) > 1 and text[0] == text[-1] and text[0] in "'\""):
+        return text
+    try:
+        return read_yaml(text, kind)
+    except yaml.constructor.ConstructorError as error:
+        raise ConfigError(f"--set: {error.problem}", value=setting, remedy="correct it") from None
+    except yaml.YAMLError:
+        return text
 
 
 def load(profile: str, settings: Sequence[str] = ()) -> Resolved:
@@ -119,19 +67,62 @@ def load(profile: str, settings: Sequence[str] = ()) -> Resolved:
     Raises:
         ConfigError: with every problem found, each with its source, key, value and what is allowed.
     """
-    path = profile_path(profile)
-    below, above = read_profile(profile), read_overrides(settings)
-    sources = {key: path.name for key, _ in leaves(below)} | {key: "--set" for key, _ in leaves(above)}
+    read, above = layers(profile, RunConfig), read_overrides(settings)
+    below: dict[str, Any] = reduce(merge, (values for _, values in read), {})
+    named = [(key, file) for file, values in [*read, ("--set", above)] for key, _ in leaves(values)]
+    sources = {**dict(named), "profile": "argument"}
+    if "profile" in above:
+        raise ConfigError("a command takes its profile as an argument, not by --set", value=str(above["profile"]))
+    return Resolved(_checked(merge(below, above) | {"profile": profile}, sources, profile, read[-1][0]), sources)
+
+
+def load_parameter(given: dict[str, Any], profile: str = "") -> Resolved:
+    """The configuration that a Prefect run's parameter means: what a form holds, or what differs from a profile.
+
+    Args:
+        given: the parameter ``config``, with or without ``profile``.
+        profile: the profile where ``given`` names none.
+    Raises:
+        ConfigError: with every problem found, each with its key, value and what is allowed.
+    """
+    profile = str(given.get("profile") or profile)
+    read = layers(profile, RunConfig)
+    below: dict[str, Any] = reduce(merge, (values for _, values in read), {})
+    sources = {key: file for file, values in read for key, _ in leaves(values)}
+    without = dict(leaves(below))
+    if is_whole(given) and profile:
+        alone = _checked(below, sources, profile, read[-1][0]).model_dump(mode="json")
+        without, below = dict(leaves(alone)), _cleared(alone, RunConfig)
+    differs = {key for key, value in leaves(given) if without.get(key, ...) != value}
+    sources |= dict.fromkeys([*differs, "profile"], "parameter")
+    name = f"of the run, over the profile {profile}" if profile else "of the run"
+    return Resolved(_checked(merge(below, given) | {"profile": profile}, sources, name, "parameter"), sources)
+
+
+def _cleared(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """``values`` without those that a form leaves out when their field is cleared and that may be empty.
+
+    A form sends a cleared field as one that is not there. It means no bound, no text, no section where there can be
+    none; a field that needs a value keeps the profile's.
+    """
+    kept = {}
+    for name, field in model.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            kept[name] = _cleared(values[name], section)
+        elif field.get_default(call_default_factory=True) not in EMPTY:
+            kept[name] = values[name]
+    return kept
+
+
+def _checked(values: dict[str, Any], sources: dict[str, str], name: str, file: str) -> RunConfig:
     try:
-        config = RunConfig.model_validate(merge(below, above))
+        return RunConfig.model_validate(values)
     except ValidationError as error:
-        problems = _problems(error.errors(include_url=False), sources, path.name)
+        problems = _problems(error.errors(include_url=False), sources, file)
         text = "\n".join(f"  - {problem}" for problem in problems)
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise ConfigError(
-            f"{count} in the configuration {profile}:\n{text}\n", remedy="correct and run again"
-        ) from None
-    return Resolved(config, sources)
+        raise ConfigError(f"{count} in the configuration {name}:\n{text}\n", remedy="correct and run again") from None
 
 
 def _problems(entries: Sequence[Any], sources: dict[str, str], file: str) -> list[str]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import reduce
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from sft.config.profiles import layers, merge
 from sft.dataset.rules import RULES
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
@@ -311,7 +313,7 @@ class OutputConfig(Section):
 class RunConfig(Section):
     """One fine-tuning run. ``profile`` names a file in configs/ whose values lie under the ones given here."""
 
-    profile: str = Field("", description="Profile whose values these override: smoke, full, lora, nightly, or a path")
+    profile: str = Field("", description="The profile that the values come from; another one has its own deployment")
     name: str = Field("sft", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Names the folder of the results")
     compute: Literal["local", "modal"] = Field("modal", description="modal: a GPU at Modal; local: this machine's CPU")
     engine: str = Field("erniekit", description="The trainer", json_schema_extra={"enum": list(ENGINES)})
@@ -332,11 +334,8 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_profile(cls, values: Any) -> Any:
-        # Prefect's deployments give only the profile's name and what differs from it; the worker reads the rest.
-        if isinstance(values, dict) and values.get("profile"):
-            from sft.config.load import merge, read_profile
-
-            return merge(read_profile(str(values["profile"])), values)
+        if isinstance(values, dict) and values.get("profile") and not is_whole(values):
+            return reduce(merge, [*(below for _, below in layers(str(values["profile"]), cls)), values])
         return values
 
     @field_validator("engine")
@@ -352,7 +351,10 @@ class RunConfig(Section):
         problems = []
         elsewhere = self.dataset.digits is not None or self.dataset.volume
         if not elsewhere and not (self.dataset.train and self.dataset.held_out):
-            problems.append("dataset.train and dataset.held_out are both needed: give the paths of two JSONL files")
+            advice = "" if self.profile else ", or name a profile that does (profile: smoke)"
+            problems.append(
+                f"dataset.train and dataset.held_out are both needed: give the paths of two JSONL files{advice}"
+            )
         if self.dataset.digits is not None and self.dataset.volume:
             problems.append("dataset.digits and dataset.volume are two datasets: choose one")
         if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
@@ -390,3 +392,9 @@ class RunConfig(Section):
         if field == "device":
             return "compute local" if self.compute == "local" else f"modal.gpu {self.modal.gpu}"
         return "train.lora" if field == "lora" else f"train.{field} {getattr(self.train, field)}"
+
+
+def is_whole(values: Mapping[str, Any]) -> bool:
+    """Do they hold every section, as a form's do? Then nothing is left to take from a profile."""
+    sections = (name for name, f in RunConfig.model_fields.items() if isinstance(f.annotation, type(RunConfig)))
+    return all(isinstance(values.get(name), Mapping) for name in sections)

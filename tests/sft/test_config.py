@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from sft.config import RunConfig, load
-from sft.config.load import profiles
+from sft.config import RunConfig, load, load_parameter
 from sft.config.model import DatasetConfig, Section, TrainConfig
+from sft.config.profiles import PROFILES, profiles
 from sft.errors import ConfigError
 
 
@@ -107,6 +108,10 @@ def test_an_override_without_key_or_value_is_refused(setting: str) -> None:
     assert "--set takes key=value" in problems("smoke", setting)
 
 
+def test_the_profile_is_the_argument() -> None:
+    assert "as an argument" in problems("smoke", "profile=full")
+
+
 def test_every_value_tells_its_source() -> None:
     lines = {key: (value, source) for key, value, source in load("smoke", ["train.epochs=3"]).lines()}
     assert lines["train.epochs"] == ("3.0", "--set")
@@ -114,9 +119,77 @@ def test_every_value_tells_its_source() -> None:
     assert lines["evaluate.examples"] == ("24", "default")
 
 
-def test_a_deployment_gives_a_profile_and_what_differs() -> None:
-    config = RunConfig.model_validate({"profile": "smoke", "train": {"max_steps": 7}})
-    assert (config.engine, config.train.max_steps, config.train.batch_size) == ("paddleformers", 7, 16)
+def test_a_profile_and_what_differs_make_a_configuration() -> None:
+    given = {"profile": "smoke", "train": {"max_steps": 7}}
+    for config in (RunConfig.model_validate(given), load_parameter(given).config):
+        assert (config.engine, config.train.max_steps, config.train.batch_size) == ("paddleformers", 7, 16)
+    assert load_parameter({"train": {"max_steps": 7}}, "smoke").config == load("smoke", ["train.max_steps=7"]).config
+
+
+@pytest.mark.parametrize("profile", profiles())
+def test_the_whole_of_a_profile_is_the_profile(profile: str) -> None:
+    resolved, whole = load(profile), load(profile).config.model_dump(mode="json")
+    assert load_parameter(whole).config == resolved.config
+    assert [line for line in load_parameter(whole).lines() if line[2] == "parameter"] == [
+        ("profile", profile, "parameter")
+    ]
+
+
+def form(profile: str, *settings: str) -> dict[str, Any]:
+    """What Prefect's form holds, opened and not yet changed."""
+    return load(profile, settings).config.model_dump(mode="json")
+
+
+def test_a_field_that_is_cleared_in_the_form_is_empty_or_the_profiles(tmp_path: Path) -> None:
+    """The form leaves out what is cleared (Prefect 3.9.1, both interfaces: see tests/flows/test_deployments.py)."""
+    path = tmp_path / "mine.yaml"
+    text = (PROFILES / "lora.yaml").read_text()
+    path.write_text(text + "budget: {max_hours: 5}\noutput: {folder: there}\npromote: {margin: 0.01}\n")
+    given = form(str(path))
+    del given["budget"]["max_hours"], given["dataset"]["train"], given["train"]["learning_rate"]
+    del given["output"]["folder"], given["promote"]["margin"]
+    given["dataset"] |= {"volume": "samples/bengali", "held_out": ""}
+    config = load_parameter(given).config
+    assert (config.budget.max_hours, config.dataset.train) == (None, "")
+    assert (config.train.learning_rate, config.output.folder, config.promote.margin) == (5e-4, "there", 0.01)
+    given["train"]["lora"] = None
+    assert load_parameter(given).config.train.lora is None
+
+
+def test_a_rule_that_is_taken_away_in_the_form_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text((PROFILES / "full.yaml").read_text().replace("dataset:\n", "dataset:\n  rules: {duplicate: off}\n"))
+    given = form(str(path))
+    assert given["dataset"]["rules"] == {"duplicate": "off"}
+    given["dataset"]["rules"] = {"near-empty": "error"}
+    assert load_parameter(given).config.dataset.rules == {"near-empty": "error"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"train": {"epochs": 3}}, "name a profile"),
+        ({"profile": "fulll"}, "did you mean full?"),
+        ({"profile": "smoke", "train": {"epoch": 3}}, "parameter: train.epoch: no such key; did you mean epochs?"),
+        ({"profile": "smoke", "train": {"epochs": 0}}, "parameter: train.epochs: Input should be greater than 0"),
+    ],
+)
+def test_a_parameter_that_cannot_be_run_says_why(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_parameter(given)
+    assert said in str(caught.value)
+
+
+def test_a_profile_may_lie_over_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "receipts.yaml"
+    path.write_text("profile: smoke\nname: receipts\n")
+    resolved = load(str(path), ["train.epochs=3"])
+    lines = {key: (value, source) for key, value, source in resolved.lines()}
+    assert lines["name"] == ("receipts", "receipts.yaml")
+    assert lines["train.max_steps"] == ("520", "smoke.yaml")
+    assert resolved.config.profile == str(path)
+    path.write_text(f"profile: {path}\n")
+    assert "leads back" in problems(str(path))
 
 
 def sections(model: type[BaseModel]) -> list[type[BaseModel]]:

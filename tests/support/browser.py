@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import FloatRect, Page, sync_playwright
+from playwright.sync_api import FloatRect, Locator, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 MISSING = "no Chromium on this machine: make browser installs it (Debian, as root)"
@@ -41,6 +42,59 @@ class Looker:
         self.page.wait_for_timeout(1500)  # graphs move into their places
         clip = FloatRect(x=0, y=0, width=WIDTH, height=height)
         self.page.screenshot(path=self.folder / f"{name}.png", clip=clip)
+
+
+class Form:
+    """A deployment's form "Custom run", opened as a person does: by the button Run of the deployment's page.
+
+    Prefect 3.9 has two interfaces: ``/v2``, where its start page leads, and the older one at ``/``.
+    """
+
+    def __init__(self, page: Page, root: str) -> None:
+        self.page, self.root = page, root
+
+    def open(self, ui: str, deployment: str) -> None:
+        """Open the form of the deployment with that id, and wait until its last field is there."""
+        self.page.goto(f"{self.root}{ui}/deployments/deployment/{deployment}")
+        self.again("Custom run")
+
+    def again(self, choice: str) -> None:
+        """Open the menu of the button Run, and choose ``Custom run`` of it or nothing yet."""
+        self.page.get_by_role("button", name="Run", exact=True).first.click()
+        if choice:
+            self.page.get_by_text(choice, exact=True).first.click()
+            self.field("Folder").wait_for()
+
+    def copy(self, ui: str, run: str) -> None:
+        """Open the form by "Copy to new run" of the run with that id."""
+        self.page.goto(f"{self.root}{ui}/runs/flow-run/{run}")
+        menu = self.page.locator(".p-icon-button-menu button")
+        menu.or_(self.page.get_by_role("button", name="Open menu")).first.click()
+        self.page.get_by_text("Copy to new run").first.click()
+        self.field("Folder").wait_for()
+
+    def field(self, title: str) -> Locator:
+        """The input of the first field of that title."""
+        return self._behind(title, "*[self::input or self::textarea]")
+
+    def kind(self, title: str, name: str) -> None:
+        """Choose what a field holds that may hold one or the other: ``int`` or ``str``, a section or ``None``."""
+        self._behind(title, f"*[normalize-space()='{name}']").click()
+
+    def _behind(self, title: str, what: str) -> Locator:
+        label = self.page.locator("label", has_text=f"{title} (Optional)").first
+        return label.locator(f"xpath=following::{what}").first
+
+    def created_by(self, button: str) -> dict[str, Any]:
+        """Click a button and return the flow run that the server has made then."""
+        for _ in range(3):  # Prefect answers 503 while its SQLite is locked, on a busy machine; one clicks again
+            with self.page.expect_response(lambda answer: answer.url.endswith("/create_flow_run")) as info:
+                self.page.get_by_text(button, exact=True).first.click()
+            if info.value.status != 503:
+                break
+        assert info.value.ok, info.value.text()
+        run: dict[str, Any] = info.value.json()
+        return run
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Server:
     def ask(self, method: str, path: str, **body: Any) -> Any:
         answer = httpx.request(method, f"{self.root}/api{path}", json=body or None, timeout=60)
         answer.raise_for_status()
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def __enter__(self) -> Server:
         return self
