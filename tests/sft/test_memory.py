@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from prefect import flow
 
+from compute.local import LocalCompute
 from sft import memory
 from sft.config import RunConfig, load
 from sft.config.load import read_profile
@@ -169,7 +170,8 @@ def test_the_run_says_it_before_anything_is_paid(home: Path) -> None:
 
     @flow
     def begins() -> None:
-        validate_dataset(configured("a10g", *places, "base_model.source=tiny", "modal.gpu=L4", "train.batch_size=8"))
+        settings = ["base_model.source=tiny", "modal.gpu=L4", "train.batch_size=8"]
+        validate_dataset(configured("a10g", *places, *settings), LocalCompute(home / "state"))
 
     heard = Lines()
     with listening(heard):
