@@ -1,5 +1,5 @@
 # Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo test images chaos lint format bench bench-quick lock browser
+.PHONY: demo test images torch chaos lint format bench bench-quick lock browser
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON312 ?= $(shell for p in python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute tasks flows modal_infra scripts benchmarks tests
@@ -20,6 +20,17 @@ NAMES ?=
 images: .venv/ready
 	@test -n "$(PYTHON312)" || { echo "Python 3.12 is needed: install it, or run make images PYTHON312=/path/to/python3.12"; exit 2; }
 	.venv/bin/python -m modal_infra.replay --python "$(PYTHON312)" $(NAMES)
+
+# The second reader of a saved model: transformers and torch, in an environment of their own. Without it the check of an
+# export says that transformers has not looked, and the test of that is skipped. pip finds a CPU build of torch where
+# pip's own settings offer one; PyPI's is a build for CUDA (4 GB), which reads on the CPU as well.
+torch: .venv-torch/ready
+
+.venv-torch/ready: .venv/ready sft/environments/second_reader/torch.txt sft/environments/second_reader/transformers.txt
+	$(PYTHON) -m venv --clear .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -r sft/environments/second_reader/torch.txt
+	.venv/bin/uv pip install --quiet --python .venv-torch/bin/python -r sft/environments/second_reader/transformers.txt
+	touch $@
 
 # Chromium, for the test that looks at Prefect's UI; without it that part is skipped. On Debian and Ubuntu, as root.
 browser:
@@ -55,6 +66,8 @@ lock: .venv/ready
 	for lock in $(filter-out sft/environments/domain,$(basename $(wildcard sft/environments/*.in))); do \
 	    $(COMPILE) $$lock.in --python-version 3.12 --no-emit-package paddlepaddle --output-file $$lock.txt || exit 1; done
 	$(COMPILE) requirements-312.in --python-version 3.12 --output-file requirements-312.txt
+	$(COMPILE) sft/environments/second_reader/transformers.in --python-version 3.11 \
+	    --output-file sft/environments/second_reader/transformers.txt
 
 # uv installs the locked versions in a fraction of pip's time; pip itself brings uv. Prefect's tables are made once.
 .venv/ready: requirements.lock pyproject.toml

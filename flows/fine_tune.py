@@ -269,7 +269,7 @@ def _judge(
         if config.promote.mode == "never":
             return evaluation, None, ""
         checking = plan.check_export_args(config, judged)
-        check_export(checking, training, compute)
+        check_export(checking, training, folder, compute)
         asked = plan.promote_args(config, checking, training["model_identity"])
         decision = promote(asked, compute)
         if not decision.get("stale"):

@@ -147,10 +147,10 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
         return f"outputs/{run_place(now.identity)}/model"
     identity, _, checkpoint = model.partition("/")
     if checkpoint:
-        place = f"{run_place(identity)}/trainer/{checkpoint}"
-        if not compute.list("outputs", place):
-            raise InputError("no such checkpoint", value=model, remedy="sft status lists the trainings")
-        return f"outputs/{place}"
+        for kept in ("trainer", "best"):  # the trainer keeps its newest, we the best beside them
+            if compute.list("outputs", f"{run_place(identity)}/{kept}/{checkpoint}"):
+                return f"outputs/{run_place(identity)}/{kept}/{checkpoint}"
+        raise InputError("no such checkpoint", value=model, remedy="sft status lists the trainings")
     if finished_training(compute, identity) is None:
         raise InputError("no finished training of that identity", value=model, remedy="sft status lists them")
     return f"outputs/{run_place(identity)}/model"

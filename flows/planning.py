@@ -24,6 +24,7 @@ from sft.plan import (
     dataset_place,
     download_args,
     evaluate_args,
+    memory_warning,
     passes,
     train_args,
     train_spec,
@@ -75,6 +76,8 @@ def plan_table(config: RunConfig) -> Table:
     place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
     uploaded = compute.name == "local" or compute.read("data", f"{place.root}/record.json") is not None
     table.add_row("upload-data", place.root, report.fingerprint[:16], "done" if uploaded else "to do")
+    if warning := memory_warning(config, report.train):
+        table.caption = f"warning {warning}"
     _add_rest(table, config, compute, place, report.train.amount)
     return table
 

@@ -193,7 +193,12 @@ def predict(args: dict[str, Any]) -> dict[str, Any]:
 
 
 # single_use: the model is loaded by a process that has never seen it.
-@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=2 * HOURS, single_use_containers=True)
+@app.function(
+    image=engine_image("paddleformers", second_reader=True),
+    volumes=VOLUMES,
+    timeout=2 * HOURS,
+    single_use_containers=True,
+)
 def check_export(args: dict[str, Any]) -> dict[str, Any]:
     """The saved model loads and gives the answers that were evaluated."""
     return run_job("check_export", args)

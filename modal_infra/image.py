@@ -18,6 +18,8 @@ import modal
 from modal_infra.recipes import INTERPRETER, RECIPES, UV, Step
 from modal_infra.volumes import volume
 from sft.environments import FOLDER
+from sft.second_reader import PACKAGES as BESIDE
+from sft.second_reader import VARIABLE
 from sft.wheels import WHEELS, wheel
 
 # Debian 12, as where ``make images`` was seen to work; the tag is pinned, because a moving one would build new images
@@ -26,6 +28,7 @@ from sft.wheels import WHEELS, wheel
 BASE = "python:3.12.10-slim-bookworm"
 PACKAGES = ("git", "gcc", "libc6-dev", "libgl1", "libglib2.0-0")  # git for ERNIE, the last two for OpenCV
 LOCKS = "/environments"
+SECOND = "/second-reader"
 BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy runs; see sft/wheels.py
 IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weights and templates are no .py files
 
@@ -35,26 +38,30 @@ def light() -> modal.Image:
     return environment_image("light")
 
 
-def engine_image(engine: str) -> modal.Image:
+def engine_image(engine: str, *, second_reader: bool = False) -> modal.Image:
     """For the functions of one engine, on a GPU.
 
     Args:
         engine: erniekit or paddleformers.
+        second_reader: with the environment of transformers beside the engine's (see :mod:`sft.second_reader`).
     """
-    return environment_image(engine)
+    return environment_image(engine, second_reader=second_reader)
 
 
-def environment_image(name: str) -> modal.Image:
+def environment_image(name: str, *, second_reader: bool = False) -> modal.Image:
     """An environment's image, with our code.
 
     Args:
         name: one of :data:`modal_infra.recipes.RECIPES`.
+        second_reader: see :func:`engine_image`.
     """
     image = modal.Image.from_registry(BASE).apt_install(*PACKAGES).run_commands(f"python -m pip install {UV}")
     image = image.env({"SFT_WHEEL_BUILD": BUILD})  # for the check ``paddle`` of sft doctor
     image = image.add_local_file(FOLDER / f"{name}.txt", f"{LOCKS}/{name}.txt", copy=True)
     for step in RECIPES[name]:
         image = _layer(image, step, name)
+    if second_reader:
+        image = _with_second_reader(image)
     return image.add_local_python_source("sft", "modal_infra", ignore=IGNORED)
 
 
@@ -62,3 +69,15 @@ def _layer(image: modal.Image, step: Step, name: str) -> modal.Image:
     paddle = f"/models/{wheel(name, BUILD).path}" if name in WHEELS else ""
     commands = step.filled(python=INTERPRETER, lock=f"{LOCKS}/{name}.txt", paddle=paddle)
     return image.run_commands(*commands, volumes={"/models": volume("models")} if step.paddle else None)
+
+
+def _with_second_reader(image: modal.Image) -> modal.Image:
+    """An environment of its own: torch and Paddle bring different CUDA libraries, transformers another safetensors."""
+    for name in ("torch.txt", "transformers.txt"):
+        image = image.add_local_file(BESIDE / name, f"{SECOND}/{name}", copy=True)
+    python = f"{SECOND}/venv/bin/python"
+    return image.run_commands(
+        f"{INTERPRETER} -m venv {SECOND}/venv",
+        f"{python} -m pip install -r {SECOND}/torch.txt -r {SECOND}/transformers.txt",
+        f"{python} -c 'import torch; from transformers import PaddleOCRVLForConditionalGeneration'",
+    ).env({VARIABLE: python})

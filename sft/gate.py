@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SHOWN = 6  # problems of an export that a decision names
 Metric = Literal["error", "cer", "wer", "ned"]
 
 
@@ -61,9 +62,20 @@ def decide(rule: Rule, evaluation: dict[str, Any], export: dict[str, Any]) -> li
         checks.append(Check(name=name, passed=share <= needed, found=found, needed=f"at most {100 * needed:.1f} %"))
     checks += _whole(rule, evaluation)
     problems = export.get("problems", ["it was not checked"])
-    found = "; ".join(problems) or f"loads in a new process, {export['equal']} of {export['rows']} answers reproduced"
+    found = "; ".join(problems[:SHOWN]) + (f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else "")
+    found = found or reproduced(export)
     checks.append(Check(name="export", passed=not problems, found=found, needed="loads, complete, same answers"))
     return checks
+
+
+def reproduced(export: dict[str, Any]) -> str:
+    """What a good check of an export came to, in words: by our reader, and by transformers."""
+    ours = f"loads in a new process, {export['equal']} of {export['rows']} answers reproduced"
+    second = export.get("transformers", {"unchecked": "the check is an older one"})
+    if "unchecked" in second:
+        return f"{ours}; by transformers not checked: {second['unchecked']}"
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(second["versions"].items(), reverse=True))
+    return f"{ours}; by {versions}: {second['equal']} of {second['rows']}"
 
 
 def _enough(rule: Rule, evaluation: dict[str, Any]) -> Check:

@@ -1,14 +1,31 @@
-"""Does a training fit on a GPU? An estimate, from two published figures, against the card's memory.
+"""Does a training fit on a GPU? An estimate by the tokens of one forward pass, against the card's memory.
 
-Figures: PaddleFormers' best practice for PaddleOCR-VL reports, on an A100 with max_seq_len 16384 and batch 8, 30 GB
-for full fine-tuning and 20 GB for LoRA. What does not depend on the batch follows from 0.96 B parameters: weights and
-gradients in bf16 (2 + 2 bytes), AdamW's moments and the float32 master weights (4 + 4 + 4 bytes): 15.4 GB for full
-fine-tuning; weights alone for LoRA, whose adapters are negligible: 1.9 GB. The rest grows with the tokens of one
-forward pass (batch_size × row length, at most max_seq_len), by the rate that the two figures leave.
+What does not depend on the rows follows from 0.96 B parameters: weights and gradients in bf16 (2 + 2 bytes), AdamW's
+moments and the float32 master weights (4 + 4 + 4 bytes), 15.4 GB for full fine-tuning (a log shows 14.6 GB between two
+steps, gradients released: PaddlePaddle/ERNIE issue 1429); the weights alone for LoRA, whose adapters are negligible.
+
+The rest grows with the tokens of a forward pass. With recomputation what counts is the end of the model: for each token
+a logit for each entry of the vocabulary, in bf16, in float32, and its gradient in float32: 1.03 MB. PaddleFormers puts
+batch_size whole rows into a pass, ERNIEKit packs them until max_seq_len is full. Kernels of flash attention add next to
+nothing; without them (float16: cards before Ampere) a layer holds a score for each pair of positions, in the text of
+each row, and in the vision encoder of all patches of all images of a pass.
+
+What was published for PaddleFormers, GB a card, all with recomputation (examples/best_practices, its two folders):
+
+    Bengali lines, A100       batch 8, full 30, LoRA 20
+    the same, 4090D of 24 GB  batch 4, preallocated: full 18, LoRA 12
+    1.5, tables, 8 × A800     batch 8, full 37, LoRA 33 (optimiser state shared by 8 cards: 1.4 GB of it on each)
+    1.5, regions, 8 × A800    batch 16, full 36, LoRA 33
+
+None tells its rows' tokens. By the rate above the heaviest pass has 1,770 tokens a row for the Bengali lines, which is
+what LoRA's rate is taken from (adapters keep their inputs: 1.28 MB), 3,850 for the tables, 1,860 for the regions.
+So this is right within a third, not more: what it calls too much is a warning, except where no rows could be small
+enough. Trainers *reserve* up to twice what they need where a card has it (issue 1429: 21 GB used, 48 GB reserved).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sft.errors import ConfigError
@@ -17,10 +34,14 @@ GB = 10**9  # bytes
 PARAMETERS = 0.96e9
 FULL_FIXED = PARAMETERS * (2 + 2 + 4 + 4 + 4) / GB  # GB
 LORA_FIXED = PARAMETERS * 2 / GB
-TOKENS_MEASURED = 16384  # tokens of a forward pass in the published runs: packed up to max_seq_len
-FULL_RATE = (30 - FULL_FIXED) / TOKENS_MEASURED  # GB per token
-LORA_RATE = (20 - LORA_FIXED) / TOKENS_MEASURED
-RESERVE = 0.08  # share of a card that driver, CUDA context and fragmentation take
+VOCABULARY = 103_424  # entries
+FULL_RATE = VOCABULARY * (2 + 4 + 4) / GB  # GB per token
+LORA_RATE = 1.28e-3
+HEADS = 16  # of the text model and of the vision encoder alike
+SCORE = 12  # bytes held for a pair of positions: scores and masked scores in float16, softmax in float32, gradients
+PATCHES = 4  # of an image, for each of its tokens
+LEAST_ROW = 200  # tokens of the smallest row: an image of the processor's min_pixels (188), prompt, a word
+RESERVE = 0.05  # share of a card that driver and CUDA context take
 
 # Memory that Modal's cards have (GB), and whether they compute in bf16. Names are those of Modal's guide; A10G is an
 # older one of A10.
@@ -61,6 +82,42 @@ def unusable(gpu: str) -> str:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One forward pass: ``rows`` of ``tokens`` in all, the longest of ``longest``; ``image`` of them are images'."""
+
+    rows: int
+    tokens: int
+    longest: int
+    image: int
+
+    @classmethod
+    def of(cls, lengths: Mapping[int, int], rows: int, *, image_share: float, packed_to: int | None) -> Pass:
+        """The heaviest pass of a dataset: its longest rows together.
+
+        Args:
+            lengths: tokens of a row → how many rows have so many.
+            rows: rows of a pass (train.batch_size).
+            image_share: which share of all tokens are images'.
+            packed_to: ERNIEKit fills a pass with rows until this many tokens; None: whole rows, as many as ``rows``.
+        """
+        left, tokens = rows, 0
+        for length in sorted(lengths, reverse=True):
+            taken = min(left, lengths[length])
+            tokens, left = tokens + taken * length, left - taken
+            if not left:
+                break
+        longest = max(lengths, default=0)
+        if packed_to is not None:
+            tokens = min(tokens, packed_to)
+        return cls(rows, tokens, longest, round(tokens * image_share))
+
+    @classmethod
+    def least(cls, rows: int) -> Pass:
+        """The lightest pass that ``rows`` rows can make."""
+        return cls(rows, rows * LEAST_ROW, LEAST_ROW, rows * LEAST_ROW)
+
+
+@dataclass(frozen=True)
 class Estimate:
     """``needed`` and ``usable`` are GB."""
 
@@ -73,38 +130,75 @@ class Estimate:
         return self.needed <= self.usable
 
 
-def needed(tokens: int, *, lora: bool) -> float:
-    """GB of a training whose forward pass has ``tokens`` tokens. Example: needed(16384, lora=True) → 20."""
-    return LORA_FIXED + LORA_RATE * tokens if lora else FULL_FIXED + FULL_RATE * tokens
-
-
-def largest_tokens(usable: float, *, lora: bool) -> int:
-    """Tokens of a forward pass that fit into ``usable`` GB, as a multiple of 256; 0 where nothing fits."""
+def needed(load: Pass, *, lora: bool, flash: bool = True) -> float:
+    """GB of a training by its heaviest pass. Example: eight rows of 1,770 tokens, full → 30."""
     fixed, rate = (LORA_FIXED, LORA_RATE) if lora else (FULL_FIXED, FULL_RATE)
-    return max(0, int((usable - fixed) / rate) // 256 * 256)
+    if flash:
+        return fixed + rate * load.tokens
+    text, vision = load.rows * load.longest**2, (PATCHES * load.image) ** 2  # one layer is held at a time
+    return fixed + rate * load.rows * load.longest + HEADS * SCORE * max(text, vision) / GB  # rows are padded
 
 
-def check(gpu: str, max_seq_len: int, *, lora: bool, bf16: bool) -> Estimate | None:
-    """The estimate for a card, or None for a card that is not known here.
+def check(gpu: str, rows: int, *, lora: bool, bf16: bool) -> Estimate | None:
+    """The least that a training needs on a card whatever its rows are, or None for a card that is not known here.
 
+    Args:
+        rows: rows of a forward pass.
     Raises:
         ConfigError: it cannot fit, with the numbers and what would.
     """
     if plain(gpu) not in CARDS:
         return None
     memory, has_bf16 = CARDS[plain(gpu)]
-    estimate = Estimate(needed(max_seq_len, lora=lora), memory * (1 - RESERVE))
     if bf16 and not has_bf16:
         raise ConfigError(
             "the card does not compute in bf16", where="modal.gpu", value=gpu, remedy="use A10G, L4, A100-80GB or H100"
         )
+    estimate = Estimate(needed(Pass.least(rows), lora=lora, flash=bf16), memory * (1 - RESERVE))
     if not estimate.fits:
-        most = largest_tokens(estimate.usable, lora=lora)
-        smaller = f"train.max_seq_len={most}" if most >= 1024 else "LoRA (engine paddleformers, train.lora.rank=8)"
+        fewer = _fewer(gpu, rows, lora=lora, flash=bf16)
+        smaller = f"train.batch_size={fewer}" if fewer else "LoRA (engine paddleformers, train.lora.rank=8)"
         raise ConfigError(
-            f"the training cannot fit: about {estimate.needed:.0f} GB are needed, {estimate.usable:.0f} GB usable",
+            f"the training cannot fit, however small its rows: at least {estimate.needed:.0f} GB are needed, "
+            f"{estimate.usable:.0f} GB usable",
             where="modal.gpu",
-            value=f"{gpu} with {memory:.0f} GB, train.max_seq_len {max_seq_len}",
+            value=f"{gpu} with {memory:.0f} GB, train.batch_size {rows}",
             remedy=f"use {smaller}, or a larger card such as A100-80GB",
         )
     return estimate
+
+
+def _fewer(gpu: str, rows: int, *, lora: bool, flash: bool) -> int:
+    """The most rows of the smallest kind that fit, halved until they do; 0 where not even one does."""
+    while rows and needed(Pass.least(rows), lora=lora, flash=flash) > CARDS[plain(gpu)][0] * (1 - RESERVE):
+        rows //= 2
+    return rows
+
+
+def warning(
+    gpu: str, rows: int, passes: Callable[[int], Pass], *, lora: bool, flash: bool, accumulation: int
+) -> str | None:
+    """What to say where a pass of the dataset's longest rows is probably too much for the card; None where it fits.
+
+    Args:
+        passes: the heaviest pass of so many rows.
+        accumulation: forward passes of a step (train.gradient_accumulation_steps).
+    """
+    if plain(gpu) not in CARDS:
+        return None
+    usable, load = CARDS[plain(gpu)][0] * (1 - RESERVE), passes(rows)
+    estimate = Estimate(needed(load, lora=lora, flash=flash), usable)
+    if estimate.fits:
+        return None
+    fewer = rows
+    while fewer > 1 and needed(passes(fewer), lora=lora, flash=flash) > usable:
+        fewer //= 2
+    lighter = needed(passes(fewer), lora=lora, flash=flash)
+    smaller = f"train.batch_size={fewer} with train.gradient_accumulation_steps={accumulation * rows // fewer}"
+    eager = "" if flash else " (without flash attention: it has no kernel for float16)"
+    return (
+        f"memory: a batch of the {rows} longest rows ({load.tokens:,} tokens, the longest row {load.longest:,}) needs "
+        f"about {estimate.needed:.0f} GB{eager}; {gpu} has {usable:.0f}. The training may run out of memory when they "
+        f"meet. Next: {f'{smaller} is the same training in {lighter:.0f} GB; or ' if lighter <= usable else ''}"
+        "a larger card, smaller images or shorter rows (sft validate names them)"
+    )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft import metrics, pictures, records
+from sft import memory, metrics, pictures, records
 from sft.champions import Champion
 from sft.config import RunConfig
-from sft.dataset.findings import Report
+from sft.dataset.findings import Report, SplitStats
 from sft.dataset.packing import Amount, packs
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
@@ -74,6 +74,26 @@ def train_spec(config: RunConfig, amount: Amount) -> TrainSpec:
         amount: what the training set amounts to.
     """
     return config.train.spec(config.train.steps(passes(config, amount)), "cpu" if config.on_cpu else "gpu")
+
+
+def memory_warning(config: RunConfig, rows: SplitStats) -> str | None:
+    """What to say where the longest rows of a training set are probably too much for the card; None where they fit."""
+    if config.on_cpu:
+        return None
+    spec, tokens = config.train, max(1, rows.image_tokens + rows.text_tokens)
+    packed_to = spec.max_seq_len if ENGINES[config.engine].packs else None  # PaddleFormers takes whole rows
+
+    def heaviest(size: int) -> memory.Pass:
+        return memory.Pass.of(rows.tokens, size, image_share=rows.image_tokens / tokens, packed_to=packed_to)
+
+    return memory.warning(
+        config.modal.gpu.split(",")[0],
+        spec.batch_size,
+        heaviest,
+        lora=spec.lora is not None,
+        flash=spec.precision == "bf16",
+        accumulation=spec.gradient_accumulation_steps,
+    )
 
 
 def settings(config: RunConfig) -> str:

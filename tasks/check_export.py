@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from compute.base import Compute
 from compute.records import read_json
-from sft.jobs.check_export import CheckExportArgs
+from sft.gate import reproduced
+from sft.jobs.check_export import CheckExportArgs, settled
 from sft.volumes import run_place
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import tell
 
+REPORTS = ("report.html", "report.json")
+
 
 @step("check-export", "Load the saved model in a new process: complete, and the same answers as evaluated")
-def check_export(args: CheckExportArgs, training: dict[str, Any], compute: Compute) -> dict[str, Any]:
-    """The check's record (see :func:`sft.jobs.check_export.check_export`). A broken export is a result, no error."""
+def check_export(args: CheckExportArgs, training: dict[str, Any], folder: Path, compute: Compute) -> dict[str, Any]:
+    """The check's record (see :func:`sft.jobs.check_export.check_export`). A broken export is a result, no error.
+
+    The report in ``folder`` is fetched again: the check's outcome stands in it now.
+    """
     place = args.check_folder(training["model_identity"])
     record = read_json(compute, "outputs", f"{run_place(args.identity)}/{place}/record.json")
-    if record is None:
+    if record is None or (compute.name == "local" and not settled(record)):
         key = f"check-export-{args.identity[:16]}-{args.key(training['model_identity'])}"
         record = run_job(compute, key, "check_export", args.model_dump())
+        for name in REPORTS:
+            compute.get(
+                "outputs", f"{run_place(args.identity)}/{args.folder(training['model_identity'])}/{name}", folder / name
+            )
     said = "; ".join(record["problems"])
-    whole = f"loads in a new process, {record['equal']} of {record['rows']} answers reproduced"
-    tell(f"export: {'BROKEN: ' + said if said else whole}")
+    tell(f"export: {'BROKEN: ' + said if said else reproduced(record)}")
     return record

@@ -20,7 +20,7 @@ from sft.dataset.validate import validate
 from sft.dropped import check_enlarged
 from sft.engines import ENGINES
 from sft.errors import DatasetError
-from sft.plan import DatasetFiles, passes, train_spec
+from sft.plan import DatasetFiles, memory_warning, passes, train_spec
 from sft.processes import alone_at
 from sft.report.dataset import write_dataset_report
 from tasks.base_tokenizer import base_tokenizer
@@ -49,6 +49,8 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     check_enlarged(report.train, config.train.dropped_rows)
     if room := check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens):
         tell(f"warning: {room}")
+    if warning := memory_warning(config, report.train):
+        tell(f"warning {warning}")
     tell(
         f"dataset {report.fingerprint[:12]}: {report.train.rows} training and {report.held_out.rows} held-out rows, "
         f"{report.train.images + report.held_out.images} images, no errors"

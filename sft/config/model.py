@@ -363,7 +363,7 @@ class RunConfig(Section):
         if not self.on_cpu:
             try:
                 lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"
-                check(self.modal.gpu.split(",")[0], self.train.max_seq_len, lora=lora, bf16=bf16)
+                check(self.modal.gpu.split(",")[0], self.train.batch_size, lora=lora, bf16=bf16)
             except ConfigError as error:
                 problems.append(str(error))
         bounded = self.budget.max_cost is not None or self.budget.max_cost_per_month is not None

@@ -33,7 +33,7 @@ class DownloadModelArgs(BaseModel):
 def model_folder(source: str, repo: str, revision: str) -> str:
     """Name of a base model's folder on the models volume: another revision is another folder."""
     if source == "tiny":
-        return f"PaddleOCR-VL-tiny@{tiny.weights_hash()[:12]}"
+        return f"PaddleOCR-VL-tiny@{tiny.version()[:12]}"
     return f"{repo.replace('/', '--')}@{revision.replace('/', '--')[:40]}"
 
 
@@ -75,7 +75,7 @@ def _fetch(args: DownloadModelArgs, folder: Path) -> str:
     if args.source == "tiny":
         shutil.rmtree(folder, ignore_errors=True)
         tiny.materialise(folder)
-        return tiny.weights_hash()
+        return tiny.version()
     from sft.hub import fetch_snapshot
 
     return fetch_snapshot(args.repo, args.revision, folder)

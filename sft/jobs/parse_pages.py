@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sft.errors import InputError, IntegrityError
 from sft.jobs.base import Context, Job
-from sft.jobs.infer import located
+from sft.jobs.infer import found_images, found_model
 
 NAME = "PaddleOCR-VL-0.9B"  # what inference.yml calls the model
 
@@ -41,14 +41,14 @@ def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
         InputError: the model or an image is not there, or PaddleOCR is not installed.
         IntegrityError: the model cannot be loaded by PaddleOCR.
     """
-    model, images = located(args.model, args.images, context)
+    images = found_images(args.images, context)
     layout = str(context.volumes.models / args.layout) if args.layout else None
-    pipeline = _pipeline(model, args.device, layout)
-    read = []
-    for number, image in enumerate(images, 1):
-        (result,) = pipeline.predict(str(image))
-        read.append({"markdown": result.markdown["markdown_texts"], "layout": result.json})
-        context.event("evaluate", model="pages", rows=len(images), done=number)
+    with found_model(args.model, context) as model:
+        pipeline, read = _pipeline(model, args.device, layout), []
+        for number, image in enumerate(images, 1):
+            (result,) = pipeline.predict(str(image))
+            read.append({"markdown": result.markdown["markdown_texts"], "layout": result.json})
+            context.event("evaluate", model="pages", rows=len(images), done=number)
     return {"pages": read}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -28,6 +27,8 @@ from sft.weights import torn
 
 MINUTES = 60  # seconds
 TOGETHER = 1000  # rows whose images are looked at together
+STATE = "trainer_state.json"  # what the trainer says of itself at its end
+ORIGIN = "origin.json"  # in a training's folder: the models that it was made from
 
 
 class DatasetPlace(BaseModel):
@@ -120,10 +121,11 @@ def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> dic
         effective=Effective(command.config, engine.explained, args.spec, checkpoints.step_of(resume_from)),
     )
     folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
+    (folders.output / STATE).unlink(missing_ok=True)  # an earlier call's would say that this one came to the end
     trainer.run(command, folders.output, resume_from)
     _check_last_step(args, folders, trainer)
     engine.export(args.spec, folders)
-    model = _collect_model(args, engine, folders, run)
+    model = _collect_model(args, engine, folders, run, context.volumes.models / args.base_model)
     record = _record(args, engine, trainer, model, run, started, resume_from)
     record["call_id"], record["pictures"] = context.call_id, dict(converter.done)
     converter.remove()
@@ -148,6 +150,8 @@ def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter)
     base = _starting_point(args, context)
     work = run / "work"
     work.mkdir(parents=True, exist_ok=True)
+    # Whoever reads with a checkpoint of this training, also before it has a record, needs what it is put together with.
+    records.write_json(run / ORIGIN, {"base_model": args.base_model, "start_from": args.start_from})
     form = ENGINES[args.engine].dataset_format
     train_file = work / f"train.{form}.jsonl"
     root, rows = args.dataset.folder(context), 0
@@ -167,6 +171,10 @@ def _starting_point(args: TrainArgs, context: Context) -> Path:
     Raises:
         IntegrityError: it is not there, or not whole.
     """
+    base = context.volumes.models / args.base_model
+    if records.read_record(base) is None:  # its small files go into the model, whatever is trained on
+        remedy = "run the flow: its step ensure-base-model fetches the model"
+        raise IntegrityError("the base model is not on the models volume", where=str(base), remedy=remedy)
     if args.start_from:
         run = context.volumes.run(args.start_from)
         record = records.read_record(run)
@@ -174,10 +182,6 @@ def _starting_point(args: TrainArgs, context: Context) -> Path:
             remedy = "sft rollback goes back to the champion before; base_model.start=base starts from the base"
             raise IntegrityError("the model to start from is not whole", where=str(run / "model"), remedy=remedy)
         return run / "model"
-    base = context.volumes.models / args.base_model
-    if records.read_record(base) is None:
-        remedy = "run the flow: its step ensure-base-model fetches the model"
-        raise IntegrityError("the base model is not on the models volume", where=str(base), remedy=remedy)
     return base
 
 
@@ -205,7 +209,7 @@ def _check_last_step(args: TrainArgs, folders: Folders, trainer: Trainer) -> Non
     Raises:
         TrainingFailed: it ended, without an error, before the last step.
     """
-    state = records.read_json(folders.output / "trainer_state.json") or {}
+    state = records.read_json(folders.output / STATE) or {}
     logged = trainer.last.step if trainer.last else 0
     reached = max(int(state.get("global_step", 0)), logged)
     if reached < args.spec.max_steps:
@@ -216,30 +220,23 @@ def _check_last_step(args: TrainArgs, folders: Folders, trainer: Trainer) -> Non
         )
 
 
-def _collect_model(args: TrainArgs, engine: Engine, folders: Folders, run: Path) -> records.Manifest:
-    """Move what the trainer saved at the end into ``model/``, with the base model's companions; returns its manifest.
+def _collect_model(args: TrainArgs, engine: Engine, folders: Folders, run: Path, base: Path) -> records.Manifest:
+    """Make ``model/`` of the weights that the trainer saved at the end and the base's small files.
+
+    What else the trainer wrote stays in its own folder. Returns the model's manifest.
 
     Raises:
         IntegrityError: a weights file is missing or torn.
     """
-    source, model = engine.model_folder(args.spec, folders), run / "model"
-    shutil.rmtree(model, ignore_errors=True)
-    model.mkdir()
-    for path in sorted(source.iterdir()):
-        # training_args.bin is a pickle: nobody needs it to serve, and nobody should open it.
-        if path.is_file() and path.suffix != ".bin" and not path.name.startswith("."):
-            path.rename(model / path.name)
-    for name in export.companions(folders.base_model):  # what serving needs and a trainer may not write
-        if not (model / name).exists():
-            shutil.copyfile(folders.base_model / name, model / name)
-    weights = sorted(model.glob("*.safetensors"))
+    source = engine.model_folder(args.spec, folders)
+    weights = sorted(source.glob(export.WEIGHTS))
     problems = [text for path in weights if (text := torn(path))]
-    if problems or not weights or not (model / "config.json").exists():
+    if problems or not weights:
         found = "; ".join(problems) or "no weights"
         remedy = "run again: the training resumes from its newest checkpoint"
-        raise IntegrityError("the trainer's model is not whole", where=str(model), value=found, remedy=remedy)
-    export.complete(model, folders.base_model)
-    return records.manifest(model)
+        raise IntegrityError("the trainer's model is not whole", where=str(source), value=found, remedy=remedy)
+    export.assemble(weights, base, run / "model", move=True)
+    return records.manifest(run / "model")
 
 
 def _record(

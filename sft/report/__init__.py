@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 from collections.abc import Sequence
@@ -13,15 +14,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sft import metrics, records
 from sft.dropped import describe
+from sft.gate import reproduced
 from sft.pictures import open_as_seen
 from sft.report.curve import loss_curve
 
 if TYPE_CHECKING:
     from sft.jobs.held_out import HeldOutRow
 
+EXPORT = "<!-- export -->"  # twice in the page: what lies between tells of the export's check
 THUMBNAIL = 480  # px: longest side of an example's picture
 
-__all__ = ["loss_curve", "picture", "read_metrics", "render", "write_report"]
+__all__ = ["loss_curve", "picture", "put_export", "read_metrics", "render", "write_report"]
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -70,8 +73,25 @@ def write_report(
     curve = loss_curve(read_metrics(metrics_file))
     facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
     facts["left_out"] = describe(training.get("left_out", {}))
-    html = render("report.html.jinja", curve=curve, examples=shown, **facts)
-    records.write_text(path, html)
+    page = render("report.html.jinja", curve=curve, examples=shown, **facts)
+    records.write_text(path, page)
+
+
+def put_export(folder: Path, export: dict[str, Any]) -> None:
+    """Put the record of the job check_export into the report of an evaluation's folder, in the place of an earlier one.
+
+    Args:
+        folder: has report.html and report.json.
+    """
+    page, facts = folder / "report.html", records.read_json(folder / "report.json")
+    if facts is None or not page.is_file():
+        return
+    records.write_json(folder / "report.json", {**facts, "export": export})
+    begin, found, rest = page.read_text(encoding="utf-8").partition(EXPORT)
+    if found:
+        words = "; ".join(export["problems"]) or reproduced(export)
+        text = f"<p>The saved model: {html.escape(words)}</p>"
+        records.write_text(page, begin + EXPORT + text + rest[rest.index(EXPORT) :])
 
 
 def remarks(result: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ import string
 from pathlib import Path
 from typing import Any
 
+from sft import records
 from sft.errors import IntegrityError
 
 WEIGHTS_SHA256 = "e4ff12c8020969054b5d024414b42858224b8cee34c7fd3b2d53ffd85227140f"
@@ -52,12 +53,13 @@ SPECIAL_TOKENS = (
     "<|IMAGE_END|>",
     "<|video_pad|>",
 )
-# The real model's template, so that the tuned folder serves with the same prompts.
+# The real model's template, so that the tuned folder serves with the same prompts; </s> ends an answer there and in
+# PaddleFormers' training template.
 CHAT_TEMPLATE = (
     "{{ '<|begin_of_sentence|>' }}{% for message in messages %}{% if message.role == 'user' %}User: "
     "{% for part in message.content %}{% if part.type == 'image' %}"
     "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>{% else %}{{ part.text }}{% endif %}{% endfor %}{{ '\\n' }}"
-    "{% else %}Assistant: {{ message.content }}<|end_of_sentence|>{% endif %}{% endfor %}"
+    "{% else %}Assistant: {{ message.content }}</s>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}Assistant: {% endif %}"
 )
 
@@ -66,6 +68,9 @@ def vocabulary() -> dict[str, int]:
     """Token → id: the special tokens, then one token for each printable ASCII character."""
     characters = [c for c in string.printable if c not in "\r\x0b\x0c"]
     return {token: index for index, token in enumerate([*SPECIAL_TOKENS, *characters])}
+
+
+GENERATION = {"eos_token_id": vocabulary()["</s>"], "pad_token_id": 0, "use_cache": True}
 
 
 def model_config() -> dict[str, Any]:
@@ -160,10 +165,13 @@ def tokenizer_files() -> dict[str, Any]:
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
+        "processor_class": "PaddleOCRVLProcessor",
         "model_max_length": 2048,
         "clean_up_tokenization_spaces": False,
         **names,
         "cls_token": "<|begin_of_sentence|>",
+        "sep_token": "<|end_of_sentence|>",
+        "image_token": "<|IMAGE_PLACEHOLDER|>",  # transformers' processor does not load without it
         "additional_special_tokens": list(SPECIAL_TOKENS[3:]),
     }
     return {"tokenizer.json": tokenizer, "tokenizer_config.json": settings, "special_tokens_map.json": names}
@@ -197,7 +205,7 @@ def write_model_files(folder: Path) -> None:
     files: dict[str, Any] = {
         "config.json": model_config(),
         "preprocessor_config.json": preprocessor_config(),
-        "generation_config.json": {"eos_token_id": vocabulary()["</s>"], "pad_token_id": 0, "use_cache": True},
+        "generation_config.json": GENERATION,
         **tokenizer_files(),
     }
     for name, content in files.items():
@@ -210,6 +218,12 @@ def write_model_files(folder: Path) -> None:
 def weights_hash() -> str:
     """sha256 of the weights file that ships with the project."""
     return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+
+
+def version() -> str:
+    """What the model is, small files and weights together: names its folder, so that another version is another."""
+    files = [model_config(), preprocessor_config(), GENERATION, tokenizer_files(), CHAT_TEMPLATE]
+    return records.fingerprint([weights_hash(), records.hash_file(TOKENIZER), files])
 
 
 def materialise(folder: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from prefect.settings import get_current_settings
 
 from modal_infra.recipes import INTERPRETER, RECIPES
+from sft.second_reader import VARIABLE
 from sft.wheels import WHEELS
 from tests.compute.test_local import processes
 from tests.support.modal_runs import SFT, environment, sft
@@ -365,6 +366,16 @@ def test_the_images_are_built_by_the_steps_that_are_replayed_here(deployed: Moda
     one, other = (layers(deployed, f"train_{engine}") for engine in WHEELS)
     common = list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other)))
     assert any("apt-get install" in line for line, _ in common), "the base is shared by all images"
+
+
+def test_the_check_of_an_export_has_the_second_reader_beside_the_engine(deployed: ModalServer) -> None:
+    engine, check = (layers(deployed, function) for function in ("train_paddleformers", "check_export"))
+    assert check[: len(engine)] == engine, "the environment of the engine is the trainer's"
+    more = "\n".join(check[len(engine) :])
+    python = "/second-reader/venv/bin/python"
+    assert f"RUN {python} -m pip install -r /second-reader/torch.txt -r /second-reader/transformers.txt" in more
+    assert f"{VARIABLE}={python}" in more
+    assert VARIABLE not in "\n".join(layers(deployed, "predict")), "no other function downloads torch"
 
 
 def layers(server: ModalServer, function: str) -> list[str]:

@@ -171,6 +171,7 @@ def check_artifacts(found: dict[str, Any]) -> None:
     assert [(row["set"], row["rows"]) for row in table] == [("train", 64), ("held-out", 12)]
     assert found["training-progress"].data == 100.0
     assert "passes over 64 rows; none left out" in found["summary"].data
+    assert "answers reproduced; by transformers" in found["decision"].data
     assert found["loss-curve"].data.startswith("data:image/svg+xml;base64,")
     assert "| all | tuned | 12 |" in found["evaluation"].data
 
@@ -188,6 +189,8 @@ def check_files(folder: Path, identity: str) -> None:
     assert report["training"]["steps"] == 20
     html = (folder / "report.html").read_text()
     assert "12 held-out rows" in html
+    assert "The saved model: loads in a new process, 12 of 12 answers reproduced; by transformers" in html
+    assert (report["export"]["rows"], report["export"]["equal"]) == (12, 12)
     assert html.count("data:image/png;base64,") == 12
     assert "<svg" in html
     assert "http" not in html.replace("http://www.w3.org/2000/svg", ""), "the page must be self-contained"

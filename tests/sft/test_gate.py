@@ -116,6 +116,10 @@ def test_few_rows_and_a_broken_export_are_refused() -> None:
     assert failed(evaluation(0.8, 0.2), rule=Rule(min_rows=ROWS + 1)) == ["rows"]
     assert failed(evaluation(0.8, 0.2), {"problems": ["inference.yml is missing"]}) == ["export"]
     assert failed(evaluation(0.8, 0.2), {}) == ["export"], "one that nobody checked"
+    many = {"problems": [f"config.json: key{n} is 1, the base has 2" for n in range(110)]}
+    (said,) = [check.found for check in decide(Rule(), evaluation(0.8, 0.2), many) if not check.passed]
+    assert said.startswith("config.json: key0 is 1")
+    assert said.endswith("; and 104 more"), "a decision can be read"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Merging adapters: against the formula, in each type, and against the unmerged model's own outputs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,19 @@ from safetensors import deserialize
 from safetensors.numpy import load_file, save_file
 
 from compute.local import LocalCompute
-from sft import lora
+from flows.inference import model_place
+from sft import export, lora
 from sft.config import load
 from sft.errors import IntegrityError
+from sft.jobs.base import Context
+from sft.jobs.infer import found_model
 from sft.lora import merge
 from sft.plan import check_export_args, evaluate_args
+from sft.second_reader import interpreter
 from tests.compute.test_local import TINY, wait
 from tests.support.runs import short_training
+
+ROWS = 64  # held-out rows
 
 
 @pytest.fixture
@@ -95,18 +102,31 @@ def test_bfloat16_is_rounded_to_the_nearest(base: Path, tmp_path: Path) -> None:
 def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> None:
     compute = LocalCompute(home / "state")
     wait(compute, compute.start("download_model", TINY))
-    args = short_training(compute, steps=30, save_steps=30)
+    args = short_training(compute, steps=30, save_steps=30, held_out=ROWS)
     spec = args.spec.model_copy(update={"lora_rank": 8, "learning_rate": 5e-3, "warmup_steps": 1})
     args = args.model_copy(update={"spec": spec, "identity": "l" * 64})
     record = result_of(compute, "train", args)
     run, base = compute.volumes.run(args.identity), compute.volumes.models / args.base_model
     assert not [name for name in record["model"] if "lora" in name or "peft" in name], "the merged model stands alone"
-    config = load("smoke", ["evaluate.batch_size=4", "evaluate.max_new_tokens=8"]).config
+    settings = ["evaluate.batch_size=16", "evaluate.max_new_tokens=8", f"promote.check_rows={ROWS}"]
+    config = load("smoke", settings).config
     judged = evaluate_args(config, args)
     scores = result_of(compute, "evaluate", judged)
     assert scores["base"]["all"] != scores["tuned"]["all"], "the adapter has learned something"
     checked = result_of(compute, "check_export", check_export_args(config, judged))
-    assert (checked["problems"], checked["rows"], checked["equal"]) == ([], 8, 8)
+    assert (checked["problems"], checked["rows"], checked["equal"]) == ([], ROWS, ROWS)
+    second = checked["transformers"]
+    assert second == {"unchecked": "run make torch"} if interpreter() is None else second["equal"] == ROWS
+    check_small_files(base, run / "trainer" / "checkpoint-30", run / "model")
+    context = Context(compute.volumes, "call-1", say=lambda line: None)
+    with found_model(f"outputs/runs/{run.name}/trainer/checkpoint-30", context) as model:
+        assert export.problems(model, base) == []
+        theirs, ours = (load_file(str(folder / export.SINGLE)) for folder in (run / "model", model))
+        assert theirs.keys() == ours.keys()
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours), "it is read with as what it became"
+    shutil.rmtree(run / "trainer" / "checkpoint-30")  # as the trainer's rotation does
+    place = model_place(config, compute, f"{args.identity}/checkpoint-30")
+    assert place == f"outputs/runs/{run.name}/best/checkpoint-30"
 
     assert lora.differences(base, run / "trainer", run / "model") == []
     upstream = exported(base, run / "trainer", home)
@@ -137,6 +157,15 @@ def exported(base: Path, adapter: Path, work: Path) -> dict[str, Any]:
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-3000:]
     return weights_of(adapter / "export")
+
+
+def check_small_files(base: Path, trainer: Path, model: Path) -> None:
+    """PaddleFormers rewrites small files of the base; the model has the base's."""
+    rewritten = [name for name in export.companions(base) if (trainer / name).is_file()]
+    changed = {name for name in rewritten if export.differences(trainer / name, base / name)}
+    assert {"config.json", "tokenizer_config.json", "generation_config.json"} <= changed
+    assert export.problems(model, base) == []
+    assert sorted(path.name for path in model.iterdir()) == sorted([*export.companions(base), export.SINGLE])
 
 
 def result_of(compute: LocalCompute, job: str, args: BaseModel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from PIL import Image
 from sft.jobs.evaluate import compare
 from sft.jobs.held_out import HeldOutRow
 from sft.metrics import Normalisation
-from sft.report import loss_curve, read_metrics, write_report
+from sft.report import loss_curve, put_export, read_metrics, write_report
 
 TRAINING = {
     "identity": "i" * 64,
@@ -46,6 +46,16 @@ def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path
     assert "percentage points, 95 % interval" in html
     assert "By length" not in html, "all rows are of one class"
     assert "<h3>By script" in html, "digits and letters"
+
+    (tmp_path / "report.json").write_text('{"name": "n"}')
+    checked = {"problems": [], "rows": 3, "equal": 3, "transformers": {"unchecked": "run make torch"}}
+    put_export(tmp_path, checked)
+    second = {"rows": 3, "equal": 2, "versions": {"torch": "2", "transformers": "5"}, "device": "cpu", "other": []}
+    put_export(tmp_path, {**checked, "problems": ["<gone>"], "transformers": second})
+    put_export(tmp_path, {**checked, "transformers": second})
+    said = "The saved model: loads in a new process, 3 of 3 answers reproduced; by transformers 5, torch 2: 2 of 3"
+    assert page.read_text().count("The saved model") == page.read_text().count(said) == 1, "the newest check alone"
+    assert json.loads((tmp_path / "report.json").read_text())["export"]["transformers"] == second
 
 
 def test_a_torn_last_line_of_the_metrics_is_left_out(tmp_path: Path) -> None:

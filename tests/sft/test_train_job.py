@@ -32,7 +32,7 @@ BIN = Path(__file__).parents[1] / "support" / "bin"
 def context(home: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), str(Path(sys.executable).parent), os.environ["PATH"]]))
     volumes = LocalCompute(home / "state").volumes
-    base = volumes.models / f"PaddleOCR-VL-tiny@{tiny.WEIGHTS_SHA256[:12]}"
+    base = volumes.models / f"PaddleOCR-VL-tiny@{tiny.version()[:12]}"
     base.mkdir()
     (base / "chat_template.jinja").write_text("template")
     (base / "inference.yml").write_text("serving: yes")
@@ -53,12 +53,26 @@ def test_a_training_leaves_a_whole_model_with_the_bases_companions(home: Path, c
     run = context.volumes.run(record["identity"])
     assert (record["steps"], record["engine"], record["resumed_from"]) == (10, "erniekit", None)
     assert records.broken_files(run / "model", record["model"]) == []
-    assert {"chat_template.jinja", "inference.yml", "config.json"} <= set(record["model"])
-    assert not [name for name in record["model"] if name.endswith(".bin")], "no pickle is handed on"
+    assert set(record["model"]) == {"chat_template.jinja", "inference.yml", "model.safetensors"}
+    assert (run / "trainer" / "trainer_state.json").is_file(), "what else the trainer wrote stays with it"
     written = yaml.safe_load((run / "work" / "train.yaml").read_text())
     assert (written["max_steps"], written["packing_size"]) == (10, 4)
     assert (run / "trainer" / "checkpoint-8" / "checkpoint_manifest.json").exists()
     assert not (run / "lease.json").exists()
+
+
+def test_a_training_that_goes_on_from_another_ones_model_has_the_bases_small_files_too(
+    home: Path, context: Context
+) -> None:
+    first = train(args(home), context)
+    run = context.volumes.run(first["identity"])
+    (run / "model" / "chat_template.jinja").write_text("what a trainer made of it, kept by an earlier version of ours")
+    files = records.manifest(run / "model")
+    records.write_record(run, {**first, "model": files, "model_identity": records.manifest_hash(files)})
+    going_on = args(home).model_copy(update={"identity": "c" * 64, "start_from": first["identity"]})
+    second = train(going_on, context)
+    assert second["start_from"] == first["identity"]
+    assert (context.volumes.run("c" * 64) / "model" / "chat_template.jinja").read_text() == "template"
 
 
 def test_the_same_training_again_returns_the_record(home: Path, context: Context) -> None:

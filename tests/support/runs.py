@@ -13,11 +13,11 @@ from sft.smoke import digits
 ROWS = 32
 
 
-def short_training(compute: LocalCompute, *, steps: int = 4, save_steps: int = 2) -> TrainArgs:
+def short_training(compute: LocalCompute, *, steps: int = 4, save_steps: int = 2, held_out: int = 8) -> TrainArgs:
     """Arguments of a training of ``steps`` steps on 32 lines of digits below the state folder."""
     folder = compute.state / "digits"
     if not (folder / "held_out.jsonl").exists():
-        digits.write_dataset(folder, train_rows=ROWS, held_out_rows=8, seed=1)
+        digits.write_dataset(folder, train_rows=ROWS, held_out_rows=held_out, seed=1)
     files = DatasetFiles.of(folder / "train.jsonl", folder / "held_out.jsonl")
     report = validate(files.train, files.held_out, DatasetConfig())
     settings = [
