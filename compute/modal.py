@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from modal_proto.api_pb2 import FileEntry
 
 from compute.base import RemoteFile, Status
 from modal_infra.names import APP, SETUP, SETUP_JOBS, function_name
-from modal_infra.volumes import volume
+from modal_infra.volumes import PREFIX, volume
 from sft import records
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientError, from_wire
@@ -37,6 +37,13 @@ from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientE
 HOURS = 3600  # seconds
 POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
 DEPLOY = "sft deploy"
+# Of volumes of version 1, from Modal's guide: each file makes attaching slower, one more than the most is refused.
+FILES_ADVISED, FILES_MOST = 50_000, 500_000
+ROOM = (
+    f"train on whole pages instead of line crops; remove old sets (modal volume ls {PREFIX}data datasets, then modal "
+    "volume rm -r); or make that volume anew without the bound, what it needs is sent again: modal volume delete "
+    f"{PREFIX}data, modal volume create {PREFIX}data --version 2, sft deploy"
+)
 SECRET = "modal secret create huggingface HF_TOKEN=hf_… (any text where no gated model is used)"
 
 
@@ -59,6 +66,26 @@ def translated(what: str) -> Iterator[None]:
     except (ConnectionError, ServiceError, InternalError, OSError) as error:
         remedy = "check the connection; a running job is not affected, and the next run attaches to it"
         raise TransientError(f"Modal cannot be reached: {error}", where=what, remedy=remedy) from error
+
+
+def has_no_bound(name: str) -> bool:
+    """Is the volume there and of version 2? A missing one will be made of version 1."""
+    with translated(f"volume {name}"):
+        try:
+            modal.Volume.from_name(PREFIX + name, version=2).hydrate()
+        except (NotFoundError, InvalidError):
+            return False
+    return True
+
+
+def _entries(paths: Sequence[str]) -> set[str]:
+    """The files and all folders above them."""
+    found = set(paths)
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 class ModalCompute:
@@ -202,6 +229,24 @@ class ModalCompute:
         with translated(f"volume {name}"), volume(name).batch_upload(force=True) as batch:
             for source, path in files:
                 batch.put_file(source, path)
+
+    def check_room(self, name: str, paths: Sequence[str], say: Callable[[str], None]) -> None:
+        """Count files and folders against what a volume of version 1 takes; one of version 2 has no such bound."""
+        if has_no_bound(name):
+            return
+        entries = _entries(paths) | _entries([file.path for file in self.list(name, "/")])
+        if len(entries) <= FILES_ADVISED:
+            return
+        counts = f"{len(entries):,} files and folders, {len(paths):,} of them new"
+        if len(entries) <= FILES_MOST:
+            say(f"the volume {PREFIX}{name} gets slow to attach with {counts} ({FILES_ADVISED:,} are advised): {ROOM}")
+            return
+        raise ComputeError(
+            f"a volume takes {FILES_MOST:,} files and folders",
+            where=f"volume {PREFIX}{name}",
+            value=counts,
+            remedy=ROOM,
+        )
 
     def remove(self, name: str, path: str) -> None:
         """A file or a whole folder."""

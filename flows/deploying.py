@@ -114,7 +114,7 @@ def put_dataset(train: Path, held_out: Path, say: Say) -> str:
     report = validate(train, held_out, config.dataset)
     report.check()
     compute, files = ModalCompute(config), DatasetFiles.of(train, held_out)
-    count = send(files, report, compute, say)
+    count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
     place = compute.dataset_root(files.root, report.fingerprint)
     return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
 

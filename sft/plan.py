@@ -10,6 +10,7 @@ from sft import metrics, pictures, records
 from sft.champions import Champion
 from sft.config import RunConfig
 from sft.dataset.findings import Report
+from sft.dataset.reading import image_folder
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError
@@ -38,8 +39,9 @@ class DatasetFiles:
         Raises:
             DatasetError: the files are the same, or share no folder but the root of the disk.
         """
-        train, held_out = train.resolve(), held_out.resolve()
-        if train == held_out:
+        # A link's own name is kept: beside it lie the images that its rows name.
+        train, held_out = image_folder(train) / train.name, image_folder(held_out) / held_out.name
+        if train.resolve() == held_out.resolve():
             raise DatasetError(
                 "training and held-out set are one file",
                 where="dataset.held_out",

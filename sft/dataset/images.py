@@ -14,6 +14,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from sft.dataset import headers
+from sft.dataset.reading import link_text
 from sft.dataset.rows import Breach
 from sft.dataset.rules import IMAGE_TYPES
 from sft.dataset.tokens import MAX_RATIO
@@ -72,7 +73,7 @@ class Folder:
             return "image-remote", name
         path = self._path(name)
         if path is None:
-            return "image-outside", name
+            return "image-outside", self._leaves(name)
         try:
             descriptor = os.open(path, _OPEN)
         except OSError:
@@ -80,7 +81,7 @@ class Folder:
                 return "image-missing", name
             path = os.path.realpath(path)
             if not self._below(path):
-                return "image-outside", name
+                return "image-outside", self._leaves(name)
             try:
                 descriptor = os.open(path, _OPEN)
             except OSError:
@@ -104,6 +105,12 @@ class Folder:
         inside = self._inside[folder]
         return None if inside is None else f"{inside}/{last}"
 
+    def _leaves(self, name: str) -> str:
+        """The name, and where a link leads that the name itself does not show."""
+        if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            return name
+        return f"{name}: through a link to {os.path.realpath(os.path.join(self.root, name))}"
+
     def _below(self, path: str) -> bool:
         return path == self.root or path.startswith(self.root.rstrip("/") + "/")
 
@@ -125,6 +132,8 @@ class Folder:
         except (headers.Unreadable, OSError) as error:
             if isinstance(error, OSError) and error.errno in _NO_FILE:
                 return "image-missing", name
+            if isinstance(error, headers.Unreadable) and (target := link_text(head, os.path.dirname(path))):
+                return "image-type", f"{name}: the text of a link to {target}, which was copied as a file"
             return "image-type", f"{name}: not one of {', '.join(IMAGE_TYPES)}, or damaged"
         width, height = header.width, header.height
         if width * height > bounds.max_pixels:

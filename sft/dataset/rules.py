@@ -63,7 +63,9 @@ _RULES = (
     ),
     Rule("image-count", "there are as many <image> marks as images", "write one <image> in a prompt for each image"),
     Rule("image-remote", "images lie in the dataset folder", "download the image and name its relative path"),
-    Rule("image-outside", "image paths stay inside the folder of the JSONL file", "copy the image into the folder"),
+    Rule(
+        "image-outside", "image paths stay inside the folder of the JSONL file", "copy it there; cp -rL follows links"
+    ),
     Rule("image-missing", "each image exists", "add the file, or correct its path"),
     Rule("image-bytes", "an image file is not larger than dataset.max_image_bytes", "compress it, or raise the bound"),
     Rule("image-type", f"an image is one of {', '.join(IMAGE_TYPES)}", "convert it, or replace the damaged file"),

@@ -25,6 +25,7 @@ from sft.dataset.columns import plain_rows
 from sft.dataset.facts import Facts
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
+from sft.dataset.reading import image_folder
 from sft.dataset.repeats import ordered
 from sft.dataset.rules import BYTES_PER_TOKEN, MAX_LINE, TASKS
 from sft.dataset.tokens import TEMPLATE, Limits
@@ -88,7 +89,7 @@ class Reader:
 
     def __init__(self, path: Path, options: Options) -> None:
         self.path, self.options = path, options
-        self._folder = Folder(path.resolve().parent, options.bounds)
+        self._folder = Folder(image_folder(path), options.bounds)
 
     def scan(self, piece: tuple[int, int]) -> Part:
         """What the lines that begin in [start, end) come to.

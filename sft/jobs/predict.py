@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from sft import records
-from sft.dataset.reading import read_samples
+from sft.dataset.reading import image_folder, read_samples
 from sft.errors import IntegrityError
 from sft.jobs.base import Context, Job
 from sft.jobs.train import DatasetPlace
@@ -90,12 +90,12 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
 def held_out_rows(args: Comparison, context: Context) -> list[HeldOutRow]:
     """The rows that are read: the first turn of each, up to ``max_rows``, in the file's order."""
     path = args.dataset.folder(context) / args.dataset.held_out
-    rows: list[HeldOutRow] = []
+    folder, rows = image_folder(path), list[HeldOutRow]()
     for sample in read_samples(path, args.dataset.held_out_format):
         prompt, truth = sample.turns[0]
         image = next((name for name, turn in sample.images if turn == 0), None)
         if image is not None:
-            rows.append(HeldOutRow(len(rows), path.parent / image, prompt, truth, sample.task))
+            rows.append(HeldOutRow(len(rows), folder / image, prompt, truth, sample.task))
         if len(rows) == args.max_rows:
             break
     return rows

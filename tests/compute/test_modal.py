@@ -19,7 +19,7 @@ from prefect.settings import get_current_settings
 
 from sft.wheels import WHEELS
 from tests.compute.test_local import processes
-from tests.support.modal_runs import SFT, environment, sft
+from tests.support.modal_runs import SFT, environment, serving, sft
 from tests.support.modal_server import RPCS, ModalServer
 from tests.support.mounting import CAN_MOUNT
 
@@ -42,11 +42,8 @@ SETTINGS = [
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ModalServer]:
     """A server with nothing deployed."""
-    server = ModalServer(tmp_path / "server")
-    server.state.mkdir()
-    server.start()
-    yield server
-    server.stop()
+    with serving(tmp_path / "server") as server:
+        yield server
 
 
 DEPLOY = """

@@ -184,6 +184,8 @@ class ModalServer:
         self.delay = 0.0  # seconds that each answer takes longer
         self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
+        self.crowd = 0  # files that every volume lists besides its own
+        self.version = V1  # of every volume
         self.url = ""
         self.http = ""
         self._loop = asyncio.new_event_loop()
@@ -531,8 +533,9 @@ class _Handlers:
         id_ = f"vo-{r.deployment_name}"
         self.modal.volume_ids[r.deployment_name] = id_
         self.modal.folder(id_)
-        metadata = api_pb2.VolumeMetadata(version=V1, name=r.deployment_name)
-        return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=V1, metadata=metadata)
+        version = self.modal.version
+        metadata = api_pb2.VolumeMetadata(version=version, name=r.deployment_name)  # type: ignore[arg-type]
+        return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=version, metadata=metadata)  # type: ignore[arg-type]
 
     async def VolumeCommit(self, r: Any) -> Any:
         if r.volume_id.endswith("-outputs"):
@@ -560,6 +563,10 @@ class _Handlers:
             for path in found
         ]
         await send(api_pb2.VolumeListFilesResponse(entries=entries))
+        for start in range(0, self.modal.crowd, 10_000):
+            numbers = range(start, min(start + 10_000, self.modal.crowd))
+            more = [api_pb2.FileEntry(path=f"datasets/old/{n}.png", type=api_pb2.FileEntry.FILE) for n in numbers]
+            await send(api_pb2.VolumeListFilesResponse(entries=more))
 
     async def VolumeGetFile2(self, r: Any) -> Any:
         path = self.modal.folder(r.volume_id) / r.path.strip("/")
