@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import modal
+from modal.config import config as settings
 from modal.exception import (
     AuthError,
     ConnectionError,
@@ -28,13 +33,15 @@ from modal.exception import (
 from modal_proto.api_pb2 import FileEntry
 
 from compute.base import RemoteFile, Status
-from modal_infra.names import APP, SETUP, SETUP_JOBS, function_name
+from modal_infra.names import APP, SECRET, SETUP, SETUP_JOBS, function_name
 from modal_infra.volumes import PREFIX, volume
 from sft import records
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientError, from_wire
+from sft.foreign import proxy_package
 
 HOURS = 3600  # seconds
+ANSWERS = 5  # seconds that a server may take to answer
 POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
 DEPLOY = "sft deploy"
 # Of volumes of version 1, from Modal's guide: each file makes attaching slower, one more than the most is refused.
@@ -44,7 +51,6 @@ ROOM = (
     "volume rm -r); or make that volume anew without the bound, what it needs is sent again: modal volume delete "
     f"{PREFIX}data, modal volume create {PREFIX}data --version 2, sft deploy"
 )
-SECRET = "modal secret create huggingface HF_TOKEN=hf_… (any text where no gated model is used)"
 
 
 @contextmanager
@@ -55,8 +61,6 @@ def translated(what: str) -> Iterator[None]:
     except (AuthError, PermissionDeniedError) as error:
         raise ComputeError(f"Modal refuses the token: {error}", where=what, remedy="modal token new") from error
     except NotFoundError as error:
-        if "secret" in str(error).lower():
-            raise ComputeError(f"a secret is missing: {error}", where=what, remedy=SECRET) from error
         raise ComputeError(f"not deployed: {error}", where=what, remedy=DEPLOY) from error
     except ResourceExhaustedError as error:
         remedy = "wait for running calls to end, or raise the workspace's limit in Modal's settings"
@@ -66,6 +70,47 @@ def translated(what: str) -> Iterator[None]:
     except (ConnectionError, ServiceError, InternalError, OSError) as error:
         remedy = "check the connection; a running job is not affected, and the next run attaches to it"
         raise TransientError(f"Modal cannot be reached: {error}", where=what, remedy=remedy) from error
+
+
+def ready() -> None:
+    """Make sure that there is a token and a way to Modal. The client by itself tries for a minute.
+
+    Raises:
+        ComputeError: there is no token.
+        SftError: a proxy is set, and the package that talks to it is missing.
+        TransientError: nobody answers there.
+    """
+    if not (settings.get("token_id") and settings.get("token_secret")):
+        remedy = "modal token new, which opens a browser; or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
+        raise ComputeError("there is no token for Modal on this machine", remedy=remedy)
+    for url in str(settings.get("server_url")).split(","):
+        server = urlsplit(url.strip())
+        proxies = {} if settings.get("disable_api_proxy") or proxy_bypass(server.hostname or "") else getproxies()
+        proxy = urlsplit(proxies.get(server.scheme) or proxies.get("all") or "")
+        if proxy.hostname and importlib.util.find_spec("python_socks") is None:
+            raise proxy_package()
+        via = proxy if proxy.hostname else server
+        host, port = via.hostname or "", via.port or {"https": 443, "http": 80}.get(via.scheme, 1080)
+        try:
+            socket.create_connection((host, port), timeout=ANSWERS).close()
+            return
+        except OSError as error:
+            failed = TransientError(
+                f"Modal cannot be reached{' by the proxy' if via is proxy else ''}: {error.strerror or error}",
+                where=f"{host}:{port}",
+                remedy="check the connection, the proxy (HTTPS_PROXY) or MODAL_SERVER_URL; what runs there runs on",
+            )
+    raise failed
+
+
+def hub_secret() -> modal.Secret | None:
+    """The secret with HF_TOKEN, looked up for each call: made later, it counts without another deployment."""
+    secret = modal.Secret.from_name(SECRET)
+    try:
+        secret.hydrate()
+    except NotFoundError:
+        return None
+    return secret
 
 
 def has_no_bound(name: str) -> bool:
@@ -101,20 +146,22 @@ class ModalCompute:
 
     def start(self, job: str, args: dict[str, Any]) -> str:
         """Spawn the job's function with the configuration's GPU and timeout."""
-        settings = self.config.modal
-        name = function_name(job, self.config.engine, settings.gpu)
+        wanted = self.config.modal
+        name = function_name(job, self.config.engine, wanted.gpu)
         with translated(f"function {name}"):
             function = modal.Function.from_name(SETUP if job in SETUP_JOBS else APP, name)
             if job not in SETUP_JOBS:
-                options: dict[str, Any] = {"cpu": settings.cpu, "memory": settings.memory_mb}
+                options: dict[str, Any] = {"cpu": wanted.cpu, "memory": wanted.memory_mb}
                 if job == "train":
-                    options["timeout"] = int(settings.timeout_hours * HOURS)
-                if settings.gpu != "none" and "," not in settings.gpu:
-                    options["gpu"] = settings.gpu
-                elif settings.gpu != "none" and job != "train":
-                    options["gpu"] = settings.gpu.split(",")[0]
+                    options["timeout"] = int(wanted.timeout_hours * HOURS)
+                if wanted.gpu != "none" and "," not in wanted.gpu:
+                    options["gpu"] = wanted.gpu
+                elif wanted.gpu != "none" and job != "train":
+                    options["gpu"] = wanted.gpu.split(",")[0]
                 options = {key: value for key, value in options.items() if value is not None}
                 function = function.with_options(**options) if options else function
+            elif job == "download_model" and (secret := hub_secret()) is not None:
+                function = function.with_options(secrets=[secret])
             return function.spawn(args).object_id
 
     def poll(self, call_id: str) -> Status:

@@ -69,15 +69,17 @@ def run(
     """Run the whole pipeline: validate, prepare, train, sync, evaluate."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_first
         from sft.config import load
 
         resolved = load(profile, settings)
+        check_first(resolved.config)
         prefect_defaults()
         from flows.console import show_resolved
         from flows.temporary_server import prefect_api
 
-        show_resolved(out, resolved)
         wait = prefect_api()  # it starts while the flow is imported
+        show_resolved(out, resolved)
         result = run_flow(resolved.config, out, wait, detach=detach)
         if isinstance(result, str):
             say(out, result)
@@ -102,9 +104,11 @@ def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (type
     """Show what a run would do: steps, sizes, identities, and what is done already. Nothing is changed."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_first
         from sft.config import load
 
         resolved = load(profile, settings)
+        check_first(resolved.config)
         prefect_defaults()
         from flows.planning import plan_table
 

@@ -16,7 +16,7 @@ from sft import pages, records
 from sft.config import RunConfig
 from sft.dataset.rules import TASKS
 from sft.download import download
-from sft.errors import InputError, JobError, listed
+from sft.errors import InputError, JobError, listed, without_secrets
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
 from sft.pages import Found, Page
@@ -157,7 +157,7 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
 
 
 def _is_address(source: str) -> bool:
-    return source.startswith(("http://", "https://"))
+    return "://" in source
 
 
 def _pages(source: str, work: Path) -> Found:
@@ -170,7 +170,7 @@ def _pages(source: str, work: Path) -> Found:
     download(source, path, max_bytes=MAX_DOWNLOAD)
     if not path.suffix:  # the content says what it is
         path = path.rename(path.with_suffix(".pdf" if path.read_bytes()[:5] == b"%PDF-" else ".png"))
-    return Found(replace(page, source=source) for page in pages.pages(path, work))
+    return Found(replace(page, source=without_secrets(source)) for page in pages.pages(path, work))
 
 
 def _on_volume(compute: Compute, image: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from sft import metrics, pictures, records
 from sft.champions import Champion
 from sft.config import RunConfig
+from sft.config.model import DatasetConfig
 from sft.dataset.findings import Report
 from sft.dataset.reading import image_folder
 from sft.engines import ENGINES
@@ -59,6 +60,27 @@ class DatasetFiles:
                 remedy="put both below one folder",
             )
         return cls(root, train, held_out)
+
+    @classmethod
+    def named(cls, config: DatasetConfig) -> DatasetFiles:
+        """The files that a configuration names; ``~`` is the home.
+
+        Raises:
+            DatasetError: one of them is missing, no file, or at an address; or as :meth:`of`.
+        """
+        return cls.of(_file("dataset.train", config.train), _file("dataset.held_out", config.held_out))
+
+
+def _file(key: str, name: str) -> Path:
+    path, correct = Path(name).expanduser(), f"correct it: --set {key}=PATH"
+    if "://" in name:
+        remedy = "copy the file and its images here first; what sft upload has sent is named by dataset.volume"
+        raise DatasetError("a dataset file has a path, not an address", where=key, value=name, remedy=remedy)
+    if path.is_dir():
+        raise DatasetError("the dataset file is a folder", where=key, value=name, remedy=correct)
+    if not path.is_file():
+        raise DatasetError("the dataset file does not exist", where=key, value=name, remedy=correct)
+    return path
 
 
 def train_spec(config: RunConfig, rows: int) -> TrainSpec:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sft.config.model import RunConfig
-from sft.errors import ConfigError
+from sft.errors import ConfigError, without_secrets
 
 PROFILES = Path(__file__).resolve().parents[2] / "configs"
 
@@ -26,7 +26,11 @@ class Resolved:
 
     def lines(self) -> list[tuple[str, str, str]]:
         """(dotted key, value, source) of every leaf, in the model's order."""
-        return [(key, str(value), self.sources.get(key, "default")) for key, value in leaves(self.config.model_dump())]
+        shown = without_secrets
+        return [
+            (key, shown(str(value)), self.sources.get(key, "default"))
+            for key, value in leaves(self.config.model_dump())
+        ]
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sft.dataset import rows
 from sft.dataset.lines import numbered
+from sft.download import TOOLS
 from sft.errors import DatasetError
 
 
@@ -51,6 +52,10 @@ def first_line(path: Path) -> bytes:
     if path.is_dir():
         remedy = f"name a .jsonl file; sft import {path} FILE.jsonl makes one of images with texts beside them"
         raise DatasetError("it is a folder, not a dataset file", where=str(path), remedy=remedy)
+    scheme, address, _ = str(path).partition(":/")
+    if address and scheme.isalnum() and not path.exists():
+        remedy = f"copy it here first ({TOOLS.get(scheme, 'curl -LO')}), with its images"
+        raise DatasetError("it is an address, not a file", where=str(path).replace(":/", "://", 1), remedy=remedy)
     if not path.is_file():
         raise DatasetError("the dataset file does not exist", where=str(path), remedy="correct dataset.train/held_out")
     first = next((line for _, line in numbered(path)), None)
