@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from sft.config import RunConfig
 from sft.dataset.reading import detect_file
+from sft.download import check_scheme
+from sft.errors import InputError
 from sft.plan import DatasetFiles
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Raises InputError if a page to be read is not there, or lies where nothing fetches it."""
+    for source in sources:
+        if "://" in source:
+            check_scheme(source)
+        elif not Path(source).exists():
+            raise InputError("no such file or folder", where=source, remedy="correct the path")
+
+
+def check_modal() -> None:
+    """Raises ComputeError or TransientError if there is no token, or no way to Modal (:func:`compute.modal.ready`)."""
+    from compute.modal import ready  # a run on this machine needs no client
+
+    ready()
 
 
 def check_first(config: RunConfig) -> None:
@@ -19,6 +40,4 @@ def check_first(config: RunConfig) -> None:
         for path in (files.train, files.held_out):
             detect_file(path)
     if config.compute == "modal":
-        from compute.modal import ready
-
-        ready()
+        check_modal()

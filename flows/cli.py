@@ -186,10 +186,15 @@ def sample(
     """Fetch a public sample set to the data volume, images included; nothing goes through this machine."""
 
     def body(out: Console) -> None:
-        from flows.deploying import get_sample
+        from flows.checking import check_modal
         from sft.config import load
 
-        get_sample(load(profile, settings).config, name, lambda text: say(out, text))
+        config = load(profile, settings).config
+        if config.compute == "modal":
+            check_modal()
+        from flows.deploying import get_sample
+
+        get_sample(config, name, lambda text: say(out, text))
 
     guarded(body)
 
@@ -224,6 +229,9 @@ def deploy() -> None:
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_modal
+
+        check_modal()
         from flows.deploying import deploy_all
 
         deploy_all(lambda text: say(out, text))
@@ -238,6 +246,9 @@ def upload_wheel(
     """Put a wheel from this machine on the models volume, where Modal cannot download it."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_modal
+
+        check_modal()
         from flows.deploying import put_wheel
 
         say(out, put_wheel(path))
@@ -253,6 +264,9 @@ def upload(
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_modal
+
+        check_modal()
         from flows.deploying import put_dataset
 
         say(out, put_dataset(train, held_out, lambda text: say(out, text)))

@@ -43,7 +43,6 @@ def deploy_all(say: Say) -> None:
         ComputeError: no token, or an image could not be built.
         IntegrityError, InputError, TransientError: a wheel could not be fetched.
     """
-    ready()
     _deploy(setup, say)
     for engine in WHEELS:
         config = _config(engine)
