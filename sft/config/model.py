@@ -68,7 +68,9 @@ class DatasetConfig(Section):
         "content",
         description="content: read headers and hash the files; headers: sizes only; decode: every pixel as well",
     )
-    workers: int = Field(0, ge=0, le=256, description="Processes that validate; 0: one for each core")
+    workers: int = Field(
+        0, ge=0, le=256, description="Processes that validate; 0: as the work is worth, up to one a core"
+    )
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
 
     @field_validator("rules")

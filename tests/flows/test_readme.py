@@ -60,7 +60,7 @@ def commands(section: str) -> list[str]:
 def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a newcomer has it: the environment, receipts and scans with their texts, a PDF."""
     (home / ".venv").symlink_to(BIN.parent)
-    for folder in ("receipts", "scans"):
+    for folder in ("receipts", "scans", "pages"):
         (home / folder).mkdir()
         for number in range(12):
             Image.effect_noise((96, 32), number + 9).save(home / folder / f"{number}.png")
