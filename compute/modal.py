@@ -38,7 +38,7 @@ from modal_infra.volumes import PREFIX, volume
 from sft import records
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientError, from_wire
-from sft.foreign import proxy_package
+from sft.foreign import as_ours, proxy_package
 
 HOURS = 3600  # seconds
 ANSWERS = 5  # seconds that a server may take to answer
@@ -68,6 +68,9 @@ def translated(what: str) -> Iterator[None]:
     except (InvalidError, ExecutionError) as error:
         raise ComputeError(f"Modal refuses the request: {error}", where=what, remedy=DEPLOY) from error
     except (ConnectionError, ServiceError, InternalError, OSError) as error:
+        told = as_ours(error) if isinstance(error, OSError) else None
+        if told is not None and not isinstance(told, TransientError):
+            raise told from error  # this machine's disk, not Modal
         remedy = "check the connection; a running job is not affected, and the next run attaches to it"
         raise TransientError(f"Modal cannot be reached: {error}", where=what, remedy=remedy) from error
 

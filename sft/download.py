@@ -78,6 +78,10 @@ def download(
         except TransientError:
             if _size(part) <= before:
                 raise
+        except OSError as error:
+            if error.filename is None:  # a write that the disk refuses does not say where
+                error.filename = str(part)
+            raise
     return _finish(url, part, target, size, sha256)
 
 

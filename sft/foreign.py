@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import ssl
 
 from sft.errors import InputError, SftError, TransientError
 
@@ -36,6 +38,7 @@ _FILES: dict[int, tuple[str, str, bool]] = {
     errno.ESTALE: ("the network drive has lost the file", "mount it again, then run again", False),
     errno.EADDRINUSE: ("the port is in use", "choose another one", True),
 }
+_NETWORK = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL)
 _PROXY_PACKAGES = ("python-socks", "aiohttp-socks", "socksio")
 PROXY = (
     "install what it needs: .venv/bin/python -m pip install 'modal[api-proxy-support]' 'httpx[socks]'; where there "
@@ -91,7 +94,7 @@ def _encoding(error: UnicodeError) -> SftError:
 
 def _file(error: OSError) -> SftError | None:
     where = " → ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)) or error.errno in _NETWORK:
         remedy = "check the connection, then run again"
         return TransientError(f"the connection failed: {error.strerror or error}", where=where, remedy=remedy)
     said, remedy, of_input = _FILES.get(

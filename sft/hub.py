@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sft import records
 from sft.errors import InputError, IntegrityError, TransientError
+from sft.foreign import as_ours
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
@@ -122,5 +123,8 @@ def translated(repo: str, revision: str) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise InputError("HF_TOKEN has a character that no token has", where=where, remedy=TOKEN) from error
     except (LocalEntryNotFoundError, httpx.TransportError, OSError) as error:
+        told = as_ours(error)
+        if not isinstance(error, LocalEntryNotFoundError) and told and not isinstance(told, TransientError):
+            raise told from error  # the disk, not the Hub
         remedy = "check the connection, or HF_ENDPOINT; what has arrived is kept"
         raise TransientError(f"the Hub cannot be reached: {error}", where=where, remedy=remedy) from error

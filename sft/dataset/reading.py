@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sft.dataset import rows
 from sft.dataset.lines import numbered
-from sft.download import TOOLS
 from sft.errors import DatasetError
 
 
@@ -54,6 +53,8 @@ def first_line(path: Path) -> bytes:
         raise DatasetError("it is a folder, not a dataset file", where=str(path), remedy=remedy)
     scheme, address, _ = str(path).partition(":/")
     if address and scheme.isalnum() and not path.exists():
+        from sft.download import TOOLS  # late: it takes an HTTP client along
+
         remedy = f"copy it here first ({TOOLS.get(scheme, 'curl -LO')}), with its images"
         raise DatasetError("it is an address, not a file", where=str(path).replace(":/", "://", 1), remedy=remedy)
     if not path.is_file():

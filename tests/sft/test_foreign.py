@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from compute import modal
+from sft import hub
+from sft.download import download
 from sft.errors import InputError, SftError, TransientError, to_wire, without_secrets
 from sft.foreign import as_ours
+from tests.support.web_server import serving
 
 SIGNED = "https://me:pa55word@127.0.0.1:9/pages/a.png?X-Amz-Signature=c0ffee&x=1#part"
 
@@ -20,6 +25,10 @@ def full_disk() -> object:
         file.write("x")
         file.flush()
     return None
+
+
+def nobody_at_the_socket() -> object:
+    return socket.create_connection(("127.0.0.1", 9))
 
 
 def nobody_there() -> object:
@@ -40,7 +49,7 @@ FAULTS: tuple[tuple[Callable[[Path], object], type[SftError], str], ...] = (
     (lambda folder: full_disk(), SftError, "the disk is full"),
     (lambda folder: (folder / "gbk").read_text("utf-8"), InputError, "not UTF-8"),
     (lambda folder: "…".encode("ascii"), InputError, "cannot be written as ascii"),
-    (lambda folder: socket.create_connection(("127.0.0.1", 9)), TransientError, "connection failed"),
+    (lambda folder: nobody_at_the_socket(), TransientError, "connection failed"),
     (lambda folder: nobody_there(), TransientError, "connection failed"),
     (lambda folder: socks_without_its_package(), SftError, "needs a package"),
 )
@@ -78,3 +87,23 @@ def test_no_error_shows_what_is_secret_in_an_address(monkeypatch: pytest.MonkeyP
     assert without_secrets(error.where) == error.where
     plain = "http://127.0.0.1:4200/runs, a@b.c and train.jsonl:7?"
     assert without_secrets(plain) == plain
+
+
+@pytest.mark.parametrize("reaching", [lambda: hub.translated("a/b", "main"), lambda: modal.translated("volume models")])
+def test_a_full_disk_is_not_taken_for_a_server_that_is_away(
+    reaching: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with pytest.raises(SftError, match="the disk is full") as caught, reaching():
+        full_disk()
+    assert not isinstance(caught.value, TransientError)
+    with pytest.raises(TransientError, match="cannot be reached"), reaching():
+        nobody_at_the_socket()
+
+
+def test_a_download_onto_a_full_disk_says_where(tmp_path: Path) -> None:
+    with serving() as site:
+        site.files["/w.whl"] = b"w" * 100_000
+        (tmp_path / "w.whl.part").symlink_to("/dev/full")
+        with pytest.raises(OSError, match="No space left") as caught:
+            download(f"{site.url}/w.whl", tmp_path / "w.whl", max_bytes=10**6)
+    assert "w.whl.part: the disk is full" in str(as_ours(caught.value))
