@@ -11,14 +11,16 @@ from sft.download import check_scheme
 from sft.errors import InputError
 from sft.plan import DatasetFiles
 
+SHOWN = 5  # paths that an error names
+
 
 def check_sources(sources: Sequence[str]) -> None:
-    """Raises InputError if a page to be read is not there, or lies where nothing fetches it."""
+    """Raises InputError if pages to be read are not there, or lie where nothing fetches them."""
     for source in sources:
         if "://" in source:
             check_scheme(source)
-        elif not Path(source).exists():
-            raise InputError("no such file or folder", where=source, remedy="correct the path")
+    if missing := [source for source in sources if "://" not in source and not Path(source).exists()]:
+        raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
 
 
 def check_modal() -> None:

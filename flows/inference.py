@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
+from flows.checking import check_sources
 from flows.waiting import Heard, run_job
 from sft import pages, records
 from sft.config import RunConfig
@@ -80,8 +81,7 @@ def found_in(sources: Sequence[str], work: Path) -> Found:
     Raises:
         InputError: a source does not exist, or nothing can be read at all.
     """
-    if missing := [source for source in sources if not _is_address(source) and not Path(source).exists()]:
-        raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
+    check_sources(sources)
     found = Found()
     for source in sources:
         try:
@@ -156,12 +156,8 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
     return f"outputs/{run_place(identity)}/model"
 
 
-def _is_address(source: str) -> bool:
-    return "://" in source
-
-
 def _pages(source: str, work: Path) -> Found:
-    if not _is_address(source):
+    if "://" not in source:
         return pages.pages(Path(source), work)
     name = PurePosixPath(urlsplit(source).path).name or "page"
     place = work / ".fetched" / records.fingerprint(source)[:12]

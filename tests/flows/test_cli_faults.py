@@ -27,7 +27,7 @@ FAULTS: tuple[tuple[str, dict[str, str], int, str, str], ...] = (
     ("convert good.jsonl good.jsonl/a.jsonl --to messages", {}, 2, "good.jsonl", "choose another"),
     ("validate good.jsonl --report good.jsonl/page.html", {}, 2, "good.jsonl", "choose another"),
     ("infer ftp://me:planted@host/a.png --profile smoke", {}, 2, "only http and https", "wget"),
-    ("infer none.png", {}, 2, "none.png: no such file", "correct the path"),
+    ("infer none.png", {}, 2, "no such file or folder (found none.png)", "correct the path"),
     ("run full", {}, 2, "dataset.train: the dataset file does not exist", "--set dataset.train=PATH"),
     ("run full --set dataset.train=https://h/t.jsonl?sig=planted", {}, 2, "not an address", "copy the file"),
     ("run full --set dataset.train=~/good.jsonl --set dataset.held_out=~/none.jsonl", {}, 2, "held_out", "--set"),
