@@ -29,6 +29,7 @@ from modal.exception import (
     RemoteError,
     ResourceExhaustedError,
     ServiceError,
+    VolumeUploadTimeoutError,
 )
 from modal_proto.api_pb2 import FileEntry
 
@@ -67,7 +68,7 @@ def translated(what: str) -> Iterator[None]:
         raise ComputeError(f"Modal's limit is reached: {error}", where=what, remedy=remedy) from error
     except (InvalidError, ExecutionError) as error:
         raise ComputeError(f"Modal refuses the request: {error}", where=what, remedy=DEPLOY) from error
-    except (ConnectionError, ServiceError, InternalError, OSError) as error:
+    except (ConnectionError, ServiceError, InternalError, VolumeUploadTimeoutError, OSError) as error:
         told = as_ours(error) if isinstance(error, OSError) else None
         if told is not None and not isinstance(told, TransientError):
             raise told from error  # this machine's disk, not Modal
