@@ -2,109 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 import queue
-import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import modal
-from modal.config import config as settings
 from modal.exception import (
-    AuthError,
-    ConnectionError,
-    ExecutionError,
     FunctionTimeoutError,
-    InternalError,
     InternalFailure,
-    InvalidError,
     NotFoundError,
     OutputExpiredError,
-    PermissionDeniedError,
     RemoteError,
-    ResourceExhaustedError,
-    ServiceError,
-    VolumeUploadTimeoutError,
 )
 from modal_proto.api_pb2 import FileEntry
 
+from compute import room
 from compute.base import RemoteFile, Status
+from compute.reach import translated
 from modal_infra.names import APP, SECRET, SETUP, SETUP_JOBS, function_name
-from modal_infra.volumes import PREFIX, volume
+from modal_infra.volumes import volume
 from sft import records
 from sft.config import RunConfig
-from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientError, from_wire
-from sft.foreign import as_ours, proxy_package
+from sft.errors import ComputeError, JobCancelled, JobDied, SftError, from_wire
 
 HOURS = 3600  # seconds
-ANSWERS = 5  # seconds that a server may take to answer
 POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
-DEPLOY = "sft deploy"
-# Of volumes of version 1, from Modal's guide: each file makes attaching slower, one more than the most is refused.
-FILES_ADVISED, FILES_MOST = 50_000, 500_000
-ROOM = (
-    f"train on whole pages instead of line crops; remove old sets (modal volume ls {PREFIX}data datasets, then modal "
-    "volume rm -r); or make that volume anew without the bound, what it needs is sent again: modal volume delete "
-    f"{PREFIX}data, modal volume create {PREFIX}data --version 2, sft deploy"
-)
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Modal's exceptions as ours, each with what to do next."""
-    try:
-        yield
-    except (AuthError, PermissionDeniedError) as error:
-        raise ComputeError(f"Modal refuses the token: {error}", where=what, remedy="modal token new") from error
-    except NotFoundError as error:
-        raise ComputeError(f"not deployed: {error}", where=what, remedy=DEPLOY) from error
-    except ResourceExhaustedError as error:
-        remedy = "wait for running calls to end, or raise the workspace's limit in Modal's settings"
-        raise ComputeError(f"Modal's limit is reached: {error}", where=what, remedy=remedy) from error
-    except (InvalidError, ExecutionError) as error:
-        raise ComputeError(f"Modal refuses the request: {error}", where=what, remedy=DEPLOY) from error
-    except (ConnectionError, ServiceError, InternalError, VolumeUploadTimeoutError, OSError) as error:
-        told = as_ours(error) if isinstance(error, OSError) else None
-        if told is not None and not isinstance(told, TransientError):
-            raise told from error  # this machine's disk, not Modal
-        remedy = "check the connection; a running job is not affected, and the next run attaches to it"
-        raise TransientError(f"Modal cannot be reached: {error}", where=what, remedy=remedy) from error
-
-
-def ready() -> None:
-    """Make sure that there is a token and a way to Modal. The client by itself tries for a minute.
-
-    Raises:
-        ComputeError: there is no token.
-        SftError: a proxy is set, and the package that talks to it is missing.
-        TransientError: nobody answers there.
-    """
-    if not (settings.get("token_id") and settings.get("token_secret")):
-        remedy = "modal token new, which opens a browser; or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
-        raise ComputeError("there is no token for Modal on this machine", remedy=remedy)
-    for url in str(settings.get("server_url")).split(","):
-        server = urlsplit(url.strip())
-        proxies = {} if settings.get("disable_api_proxy") or proxy_bypass(server.hostname or "") else getproxies()
-        proxy = urlsplit(proxies.get(server.scheme) or proxies.get("all") or "")
-        if proxy.hostname and importlib.util.find_spec("python_socks") is None:
-            raise proxy_package()
-        via = proxy if proxy.hostname else server
-        host, port = via.hostname or "", via.port or {"https": 443, "http": 80}.get(via.scheme, 1080)
-        try:
-            socket.create_connection((host, port), timeout=ANSWERS).close()
-            return
-        except OSError as error:
-            failed = TransientError(
-                f"Modal cannot be reached{' by the proxy' if via is proxy else ''}: {error.strerror or error}",
-                where=f"{host}:{port}",
-                remedy="check the connection, the proxy (HTTPS_PROXY) or MODAL_SERVER_URL; what runs there runs on",
-            )
-    raise failed
 
 
 def hub_secret() -> modal.Secret | None:
@@ -115,26 +39,6 @@ def hub_secret() -> modal.Secret | None:
     except NotFoundError:
         return None
     return secret
-
-
-def has_no_bound(name: str) -> bool:
-    """Is the volume there and of version 2? A missing one will be made of version 1."""
-    with translated(f"volume {name}"):
-        try:
-            modal.Volume.from_name(PREFIX + name, version=2).hydrate()
-        except (NotFoundError, InvalidError):
-            return False
-    return True
-
-
-def _entries(paths: Sequence[str]) -> set[str]:
-    """The files and all folders above them."""
-    found = set(paths)
-    for folder in {path.rpartition("/")[0] for path in paths}:
-        while folder and folder not in found:
-            found.add(folder)
-            folder = folder.rpartition("/")[0]
-    return found
 
 
 class ModalCompute:
@@ -283,21 +187,8 @@ class ModalCompute:
 
     def check_room(self, name: str, paths: Sequence[str], say: Callable[[str], None]) -> None:
         """Count files and folders against what a volume of version 1 takes; one of version 2 has no such bound."""
-        if has_no_bound(name):
-            return
-        entries = _entries(paths) | _entries([file.path for file in self.list(name, "/")])
-        if len(entries) <= FILES_ADVISED:
-            return
-        counts = f"{len(entries):,} files and folders, {len(paths):,} of them new"
-        if len(entries) <= FILES_MOST:
-            say(f"the volume {PREFIX}{name} gets slow to attach with {counts} ({FILES_ADVISED:,} are advised): {ROOM}")
-            return
-        raise ComputeError(
-            f"a volume takes {FILES_MOST:,} files and folders",
-            where=f"volume {PREFIX}{name}",
-            value=counts,
-            remedy=ROOM,
-        )
+        if not room.has_no_bound(name):
+            room.check(name, paths, [file.path for file in self.list(name, "/")], say)
 
     def remove(self, name: str, path: str) -> None:
         """A file or a whole folder."""

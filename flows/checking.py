@@ -24,8 +24,8 @@ def check_sources(sources: Sequence[str]) -> None:
 
 
 def check_modal() -> None:
-    """Raises ComputeError or TransientError if there is no token, or no way to Modal (:func:`compute.modal.ready`)."""
-    from compute.modal import ready  # a run on this machine needs no client
+    """Raises ComputeError or TransientError if there is no token, or no way to Modal (:func:`compute.reach.ready`)."""
+    from compute.reach import ready  # a run on this machine needs no client
 
     ready()
 

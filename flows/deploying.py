@@ -10,7 +10,8 @@ from typing import Any
 
 import modal
 
-from compute.modal import ModalCompute, ready, translated
+from compute.modal import ModalCompute
+from compute.reach import ready, translated
 from compute.records import put_json
 from compute.select import compute_for
 from flows.waiting import Heard, run_job

@@ -55,7 +55,8 @@ def _client_side(config: RunConfig) -> list[Finding]:
     """Token, deployments, volumes, secret: what can be asked without a container."""
     import modal
 
-    from compute.modal import hub_secret, ready, translated
+    from compute.modal import hub_secret
+    from compute.reach import ready, translated
     from modal_infra.names import APP, SETUP, function_name
     from modal_infra.volumes import PREFIX
     from sft.volumes import NAMES

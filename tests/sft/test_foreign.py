@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from compute import modal
+from compute import reach
 from sft import hub
 from sft.download import download
 from sft.errors import InputError, SftError, TransientError, to_wire, without_secrets
@@ -89,7 +89,7 @@ def test_no_error_shows_what_is_secret_in_an_address(monkeypatch: pytest.MonkeyP
     assert without_secrets(plain) == plain
 
 
-@pytest.mark.parametrize("reaching", [lambda: hub.translated("a/b", "main"), lambda: modal.translated("volume models")])
+@pytest.mark.parametrize("reaching", [lambda: hub.translated("a/b", "main"), lambda: reach.translated("volume models")])
 def test_a_full_disk_is_not_taken_for_a_server_that_is_away(
     reaching: Callable[[], AbstractContextManager[None]],
 ) -> None:
