@@ -61,9 +61,13 @@ def _client_side(config: RunConfig) -> list[Finding]:
     from modal_infra.volumes import PREFIX
     from sft.volumes import NAMES
 
+    def token() -> None:
+        ready()
+        modal.Client.from_env().hello()
+
     train = function_name("train", config.engine)
     questions: list[tuple[str, Callable[[], object]]] = [
-        ("token", lambda: (ready(), modal.Client.from_env().hello())),
+        ("token", token),
         ("set-up app", lambda: modal.Function.from_name(SETUP, "download_model").hydrate()),
         ("GPU app", lambda: modal.Function.from_name(APP, train).hydrate()),
         ("volumes", lambda: [modal.Volume.from_name(PREFIX + name).hydrate() for name in NAMES]),

@@ -551,8 +551,8 @@ class _Handlers:
         self.modal.volume_ids[r.deployment_name] = id_
         self.modal.folder(id_)
         version = self.modal.version
-        metadata = api_pb2.VolumeMetadata(version=version, name=r.deployment_name)  # type: ignore[arg-type]
-        return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=version, metadata=metadata)  # type: ignore[arg-type]
+        metadata = api_pb2.VolumeMetadata(version=version, name=r.deployment_name)
+        return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=version, metadata=metadata)
 
     async def VolumeCommit(self, r: Any) -> Any:
         if r.volume_id.endswith("-outputs"):
