@@ -60,6 +60,7 @@ def prefect_api() -> Callable[[], None]:
             _make_sure(configured)
         return lambda: None
     process = early or _start(port)
+    _go_directly("127.0.0.1")
     # At exit, not before: Prefect sends its last log lines at exit, and what is registered first runs last.
     atexit.register(_stop, process)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
@@ -78,6 +79,12 @@ def _make_sure(address: str) -> None:
         raise SftError(
             f"Prefect's API does not answer: {error}", where=f"PREFECT_API_URL={address}", remedy=PREFECT
         ) from error
+
+
+def _go_directly(host: str) -> None:
+    """No proxy of the environment stands between this process and its own server."""
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")  # where both are set, the first counts
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = f"{hosts},{host}" if hosts else host
 
 
 def _may_be_configured() -> bool:

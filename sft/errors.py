@@ -27,7 +27,7 @@ import os
 import re
 from collections.abc import Callable
 
-_ADDRESS = re.compile(r"(?<=://)(?:[^\s/?#@]*@)?([^\s?#'\"<>|]*)(?:\?[^\s'\"<>]*)?")
+_ADDRESS = re.compile(r"(?<=://)(?:[^\s/?#]*@)?([^\s?#'\"<>|]*)(?:\?[^\s'\"<>]*)?")
 
 
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")

@@ -80,7 +80,9 @@ def test_what_nobody_foresaw_stays_a_fault_of_the_program() -> None:
 
 def test_no_error_shows_what_is_secret_in_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_planted")
-    error = SftError(f"{SIGNED}: gone", where=SIGNED, value="s3://key:pa55word@bucket/x?y", remedy="use hf_planted")
+    error = SftError(
+        f"{SIGNED}: gone", where=SIGNED, value="s3://key:pa55word@pa55word@bucket/x?y", remedy="use hf_planted"
+    )
     for text in (str(error), repr(error.args), str(to_wire(RuntimeError(SIGNED)))):
         assert not [secret for secret in ("pa55word", "c0ffee", "hf_planted", "me:") if secret in text]
     assert error.where == "https://127.0.0.1:9/pages/a.png?…"
