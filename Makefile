@@ -1,7 +1,7 @@
 # Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo test chaos lint format bench bench-quick lock browser
+.PHONY: demo test images chaos lint format bench bench-quick lock browser
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
-PYTHON310 ?= $(shell for p in python3.10 $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null && echo $$p && break; done)
+PYTHON312 ?= $(shell for p in python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute tasks flows modal_infra scripts benchmarks tests
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 # Each step of a run is a process; without compiled bytecode each of them compiles Paddle anew (5 s against 2 s).
@@ -11,8 +11,15 @@ export UV_COMPILE_BYTECODE = 1
 demo: .venv/ready
 	.venv/bin/sft run smoke
 
-test: .venv/ready .venv310/ready lint
+test: .venv/ready .venv312/ready lint
 	.venv/bin/python -m pytest -n auto --dist worksteal
+
+# The environments of Modal's images, built here from the same steps with the CPU wheel of Paddle, and proved: imports,
+# pip check, trainings of four steps. Downloads 2 GB at first; make images NAMES=erniekit builds one of them.
+NAMES ?=
+images: .venv/ready
+	@test -n "$(PYTHON312)" || { echo "Python 3.12 is needed: install it, or run make images PYTHON312=/path/to/python3.12"; exit 2; }
+	.venv/bin/python -m modal_infra.replay --python "$(PYTHON312)" $(NAMES)
 
 # Chromium, for the test that looks at Prefect's UI; without it that part is skipped. On Debian and Ubuntu, as root.
 browser:
@@ -40,12 +47,14 @@ format: .venv/ready
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-# The versions that are installed, for Python 3.11 on Linux; no registry's address is written down.
+# The versions that are installed, for Python 3.11 here and 3.12 in the images, on Linux; no registry's address is written
+# down, and no paddlepaddle in the images' locks: there the GPU wheel takes its place.
+COMPILE := .venv/bin/uv pip compile --quiet --no-emit-index-url --no-annotate --no-header
 lock: .venv/ready
-	.venv/bin/uv pip compile --quiet pyproject.toml --all-extras --python-version 3.11 --no-emit-index-url \
-	    --no-annotate --no-header --output-file requirements.lock
-	.venv/bin/uv pip compile --quiet requirements-310.in --python-version 3.10 --no-emit-index-url \
-	    --no-annotate --no-header --output-file requirements-310.txt
+	$(COMPILE) pyproject.toml --all-extras --python-version 3.11 --output-file requirements.lock
+	for lock in $(filter-out sft/environments/domain,$(basename $(wildcard sft/environments/*.in))); do \
+	    $(COMPILE) $$lock.in --python-version 3.12 --no-emit-package paddlepaddle --output-file $$lock.txt || exit 1; done
+	$(COMPILE) requirements-312.in --python-version 3.12 --output-file requirements-312.txt
 
 # uv installs the locked versions in a fraction of pip's time; pip itself brings uv. Prefect's tables are made once.
 .venv/ready: requirements.lock pyproject.toml
@@ -59,9 +68,9 @@ lock: .venv/ready
 	    .venv/bin/prefect server database upgrade -y >/dev/null
 	touch $@
 
-# Python 3.10 runs sft/ and modal_infra/ in the GPU image. Where this machine has none, its tests are skipped and say so.
-.venv310/ready: .venv/ready requirements-310.txt
-	mkdir -p .venv310
-	test -z "$(PYTHON310)" || { .venv/bin/uv venv --quiet --clear --python "$(PYTHON310)" .venv310 && \
-	    .venv/bin/uv pip install --quiet --python .venv310/bin/python -r requirements-310.txt; }
+# Python 3.12 runs sft/ and modal_infra/ in Modal's images. Where this machine has none, its tests are skipped and say so.
+.venv312/ready: .venv/ready requirements-312.txt
+	mkdir -p .venv312
+	test -z "$(PYTHON312)" || { .venv/bin/uv venv --quiet --clear --python "$(PYTHON312)" .venv312 && \
+	    .venv/bin/uv pip install --quiet --python .venv312/bin/python -r requirements-312.txt; }
 	touch $@

@@ -225,7 +225,10 @@ def doctor(
 
 
 @app.command()
-def deploy() -> None:
+def deploy(
+    profile: Annotated[str, typer.Argument(help="A profile whose wheel.… is that of its engine; may be left out")] = "",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
 
     def body(out: Console) -> None:
@@ -233,8 +236,12 @@ def deploy() -> None:
 
         check_modal()
         from flows.deploying import deploy_all
+        from sft.config import load
+        from sft.errors import InputError
 
-        deploy_all(lambda text: say(out, text))
+        if settings and not profile:
+            raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
+        deploy_all(lambda text: say(out, text), load(profile, settings).config if profile else None)
 
     guarded(body)
 

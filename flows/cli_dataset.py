@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,14 +23,14 @@ Source = Annotated[Path, typer.Argument(help="A dataset file: .jsonl, .jsonl.gz 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that exist")]
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """The two row formats."""
 
     erniekit = "erniekit"
     messages = "messages"
 
 
-class Task(str, Enum):
+class Task(StrEnum):
     """The base model's four tasks."""
 
     ocr = "ocr"
@@ -39,7 +39,7 @@ class Task(str, Enum):
     chart = "chart"
 
 
-class Look(str, Enum):
+class Look(StrEnum):
     """How closely images are looked at."""
 
     content = "content"

@@ -26,6 +26,7 @@ from sft.plan import DatasetFiles, wheel_args
 from sft.wheels import CUDNN95, WHEELS
 from tasks.ensure_wheel import known_wheel
 from tasks.upload_data import upload as send
+from tasks.validate_dataset import limits_for
 
 Say = Callable[[str], None]
 
@@ -37,22 +38,29 @@ def _config(engine: str) -> RunConfig:
     return RunConfig.model_validate({"engine": engine, "dataset": dataset, "wheel": wheel})
 
 
-def deploy_all(say: Say) -> None:
+def deploy_all(say: Say, given: RunConfig | None = None) -> None:
     """Deploy the set-up functions, fetch the wheels that are missing, then deploy the GPU functions.
 
+    Args:
+        given: a configuration whose wheel is that of its engine.
     Raises:
         ComputeError: no token, or an image could not be built.
         IntegrityError, InputError, TransientError: a wheel could not be fetched.
     """
     _deploy(setup, say)
     for engine in WHEELS:
-        config = _config(engine)
+        config = given if given is not None and given.engine == engine else _config(engine)
         compute, args = ModalCompute(config), wheel_args(config)
         if known_wheel(compute, args.path):
             say(f"wheel {args.path}: on the models volume already")
             continue
         say(f"wheel {args.path}: fetching it to the models volume, once")
-        record = run_job(compute, "download_wheel", args.model_dump(), _tells(say))
+        try:
+            record = run_job(compute, "download_wheel", args.model_dump(), _tells(say))
+        except InputError as error:
+            profile, name = ("full" if engine == "erniekit" else "lora"), args.path.rsplit("/", 1)[-1]
+            remedy = f"sft deploy {profile} --set wheel.url=https://…/{name}, or sft upload-wheel PATH"
+            raise InputError(error.message, where=error.where, value=error.value, remedy=remedy) from error
         say(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256']}")
     _deploy(app, say)
     say("deployed: sft run full starts a training")
@@ -112,9 +120,9 @@ def put_dataset(train: Path, held_out: Path, say: Say) -> str:
         DatasetError: the dataset is broken; nothing was sent.
     """
     config = _config("erniekit")
-    report = validate(train, held_out, config.dataset)
-    report.check()
     compute, files = compute_for(config), DatasetFiles.of(train, held_out)
+    report = validate(train, held_out, config.dataset, limits_for(config, compute, say))
+    report.check()
     count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
     place = compute.dataset_root(files.root, report.fingerprint)
     return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"

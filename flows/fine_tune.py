@@ -18,6 +18,8 @@ from flows.presence import present, sweep
 from sft import plan
 from sft.config import RunConfig
 from sft.config.model import Event
+from sft.dataset.packing import Amount
+from sft.dropped import describe
 from sft.engines import ENGINES
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
 from sft.jobs.train import DatasetPlace, TrainArgs
@@ -115,13 +117,13 @@ def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
     compute = compute_for(config)
     with recorded(config, compute) as entry:
-        place, rows = _dataset(config, compute)
+        place, amount = _dataset(config, compute)
         entry.dataset, entry.settings = place.fingerprint, plan.settings(config)
         if config.skip_unchanged:
             _skip_if_unchanged(config, compute, entry)
         ensure_wheel(config, compute)
         base = ensure_base_model(config, compute)
-        args = starting_from(config, compute, place, rows, base)
+        args = starting_from(config, compute, place, amount, base)
         entry.identity, entry.base_model, entry.gpu = args.identity, args.base_model, config.billed_as
         entry.engine_version, entry.steps = ENGINES[config.engine].version, args.spec.max_steps
         keep(entry)
@@ -155,7 +157,10 @@ def steps(config: RunConfig) -> RunResult:
 def _summary(config: RunConfig, compute: Compute, result: RunResult) -> str:
     """All that somebody who opens the run looks for, with where to go on."""
     base, tuned, profile = result.base, result.tuned, config.profile or config.name
-    call = (read_json(compute, "outputs", f"{run_place(result.identity)}/record.json") or {}).get("call_id", "")
+    record = read_json(compute, "outputs", f"{run_place(result.identity)}/record.json") or {}
+    call, used = record.get("call_id", ""), record.get("left_out", {})  # earlier records do not know what was used
+    rows = f"{used['passes']:g} passes over {used['rows']} rows; {describe(used) or 'none left out'}" if used else ""
+    rows = rows.replace("|", "\\|")  # a trainer's own words may have one
     lines = [
         f"## {result.decision or 'Not asked to promote'}",
         f"CER on {result.rows} held-out rows: base **{base['cer']:.3f}**, tuned **{tuned['cer']:.3f}**; "
@@ -163,6 +168,7 @@ def _summary(config: RunConfig, compute: Compute, result: RunResult) -> str:
         "| | |",
         "|---|---|",
         f"| training | `{result.identity[:16]}`{'' if result.trained else ' (had finished before)'} |",
+        f"| trained on | {rows} |",
         f"| training's call | {compute.link(call) if call else ''} |",
         f"| model | `{result.model}` |",
         f"| report | `{result.report}` |",
@@ -172,14 +178,14 @@ def _summary(config: RunConfig, compute: Compute, result: RunResult) -> str:
     return "\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:])
 
 
-def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, int]:
-    """Where the jobs find the rows, and how many are trained on."""
+def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
+    """Where the jobs find the rows, and what is trained on."""
     if config.dataset.volume:
-        return stored_dataset(config.dataset.volume, compute)
-    files, report = validate_dataset(config)
+        return stored_dataset(config.dataset.volume, compute, config.train.max_seq_len)
+    files, report = validate_dataset(config, compute)
     upload_data(files, report, compute)
     root = compute.dataset_root(files.root, report.fingerprint)
-    return plan.dataset_place(files, report, root), report.train.rows
+    return plan.dataset_place(files, report, root), report.train.amount
 
 
 def _skip_if_unchanged(config: RunConfig, compute: Compute, entry: Entry) -> None:
@@ -192,13 +198,13 @@ def _skip_if_unchanged(config: RunConfig, compute: Compute, entry: Entry) -> Non
 
 
 def starting_from(
-    config: RunConfig, compute: Compute, place: DatasetPlace, rows: int, base: dict[str, Any]
+    config: RunConfig, compute: Compute, place: DatasetPlace, amount: Amount, base: dict[str, Any]
 ) -> TrainArgs:
     """The training's arguments: from the base, or from the champion where the configuration says so.
 
     A champion that was itself trained so, on the same data, is the result already: it is not trained on once more.
     """
-    from_base = plan.train_args(config, place, rows, base)
+    from_base = plan.train_args(config, place, amount, base)
     now = champion(compute, config.name) if config.base_model.start == "champion" else None
     record = finished_training(compute, now.identity) if now else None
     if now is None or record is None:
@@ -208,8 +214,8 @@ def starting_from(
     if earlier is not None:
         values = {"identity": earlier["identity"], "model_identity": earlier["model_identity"]}
         start = now.model_copy(update=values)
-    again = plan.train_args(config, place, rows, base, start)
-    return again if again.identity == now.identity else plan.train_args(config, place, rows, base, now)
+    again = plan.train_args(config, place, amount, base, start)
+    return again if again.identity == now.identity else plan.train_args(config, place, amount, base, now)
 
 
 def _spent(config: RunConfig, compute: Compute, args: TrainArgs) -> float:

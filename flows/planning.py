@@ -12,9 +12,22 @@ from compute.base import Compute
 from compute.select import compute_for
 from sft import records
 from sft.config import RunConfig
+from sft.dataset.packing import Amount
 from sft.dataset.validate import validate
+from sft.dropped import check_enlarged
+from sft.engines import ENGINES
+from sft.engines.base import TrainSpec
 from sft.jobs.train import DatasetPlace
-from sft.plan import DatasetFiles, dataset_place, download_args, evaluate_args, train_args, train_spec, wheel_args
+from sft.plan import (
+    DatasetFiles,
+    dataset_place,
+    download_args,
+    evaluate_args,
+    passes,
+    train_args,
+    train_spec,
+    wheel_args,
+)
 from sft.volumes import run_place
 from tasks.calls import running_call, training_key
 from tasks.ensure_base_model import known_base_model
@@ -38,30 +51,32 @@ def plan_table(config: RunConfig) -> Table:
     compute = compute_for(config)
     table = Table("step", "what it does", "identity", "state", title=f"sft run {config.profile or config.name}")
     if config.dataset.volume:
-        place, rows = read_stored(config.dataset.volume, compute)
-        table.add_row("validate-dataset", f"{rows} training rows on the data volume", place.fingerprint[:16], "done")
-        _add_rest(table, config, compute, place, rows)
+        place, amount = read_stored(config.dataset.volume, compute)
+        told = f"{amount.rows} training rows on the data volume"
+        table.add_row("validate-dataset", told, place.fingerprint[:16], "done")
+        _add_rest(table, config, compute, place, amount)
         return table
     files = _planned_files(config)
     if files is None:
         table.add_row("validate-dataset", "composes the smoke dataset, then validates it", LATER, "to do")
         rows = config.dataset.digits.train_rows if config.dataset.digits else 0
-        steps = train_spec(config, rows).max_steps
+        steps = train_spec(config, Amount(rows)).max_steps
         for name in ("ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"):
             table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
         return table
-    report = validate(files.train, files.held_out, config.dataset, limits_for(config))
+    report = validate(files.train, files.held_out, config.dataset, limits_for(config, compute))
     report.check()
+    check_enlarged(report.train, config.train.dropped_rows)
     told = f"{report.train.rows} + {report.held_out.rows} rows, {report.train.images + report.held_out.images} images"
     table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")
     place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
     uploaded = compute.name == "local" or compute.read("data", f"{place.root}/record.json") is not None
     table.add_row("upload-data", place.root, report.fingerprint[:16], "done" if uploaded else "to do")
-    _add_rest(table, config, compute, place, report.train.rows)
+    _add_rest(table, config, compute, place, report.train.amount)
     return table
 
 
-def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetPlace, rows: int) -> None:
+def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetPlace, amount: Amount) -> None:
     """The steps behind the dataset's."""
     if config.on_cpu:
         table.add_row("ensure-wheel", "the training runs on a CPU", "", "skipped")
@@ -72,7 +87,7 @@ def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetP
     base = known_base_model(compute, name)
     size = f"{sum(f['size'] for f in base['files'].values()) / 1e6:.0f} MB" if base else "size unknown"
     table.add_row("ensure-base-model", f"{name} ({size})", base["identity"][:16] if base else LATER, _state(base))
-    _add_training(table, config, compute, base, place, rows)
+    _add_training(table, config, compute, base, place, amount)
 
 
 def _planned_files(config: RunConfig) -> DatasetFiles | None:
@@ -86,11 +101,11 @@ def _planned_files(config: RunConfig) -> DatasetFiles | None:
 
 
 def _add_training(
-    table: Table, config: RunConfig, compute: Compute, base: dict[str, Any] | None, place: DatasetPlace, rows: int
+    table: Table, config: RunConfig, compute: Compute, base: dict[str, Any] | None, place: DatasetPlace, amount: Amount
 ) -> None:
-    spec = train_spec(config, rows)
+    spec = train_spec(config, amount)
     told = (
-        f"{spec.max_steps} steps of {spec.batch_size} × {spec.gradient_accumulation_steps} rows with {config.engine}, "
+        f"{spec.max_steps} steps of {_step(config, spec, amount)} with {config.engine}, "
         f"warm-up {spec.warmup_steps}, on {config.modal.gpu if config.compute == 'modal' else 'the CPU'}"
     )
     if base is None:
@@ -98,7 +113,7 @@ def _add_training(
         table.add_row("sync-checkpoint", f"to {config.output.folder}", "", "to do")
         table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", LATER, "to do")
         return
-    args = train_args(config, place, rows, base)
+    args = train_args(config, place, amount, base)
     told += f"; {cost_estimate(config, compute, spec.max_steps)}"
     training = finished_training(compute, args.identity)
     running = running_call(compute, training_key(args.identity))
@@ -109,6 +124,14 @@ def _add_training(
     key = evaluation.key(training["model_identity"]) if training else ""
     done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if training else None
     table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))
+
+
+def _step(config: RunConfig, spec: TrainSpec, amount: Amount) -> str:
+    """What a step holds: rows, or packs where the engine packs them."""
+    if not ENGINES[config.engine].packs:
+        return f"{spec.batch_size} × {spec.gradient_accumulation_steps} rows"
+    rows = amount.rows / max(passes(config, amount), 1e-9)
+    return f"{spec.gradient_accumulation_steps} packs of about {rows:.1f} rows (at most {spec.batch_size})"
 
 
 def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:

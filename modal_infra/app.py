@@ -9,7 +9,6 @@ caller for each call (``with_options``), so that changing them needs no deployme
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
@@ -22,7 +21,7 @@ from typing import Any
 
 import modal
 
-from modal_infra.image import board, engine_image, light
+from modal_infra.image import engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
@@ -36,19 +35,12 @@ from sft.volumes import NAMES, RUNS
 MINUTES = 60  # seconds
 HOURS = 60 * MINUTES
 LONGEST = 24 * HOURS  # what Modal allows
-# Chosen at deployment: a machine that is never taken away costs more, and a training resumes from its checkpoints.
-STEADY = os.environ.get("SFT_NONPREEMPTIBLE") == "1"
 
 PORT = 6006  # of TensorBoard
 setup = modal.App(SETUP)
 app = modal.App(APP)
 # What all trainings share. single_use: nothing of an earlier training is left on a GPU.
-TRAINING: dict[str, Any] = {
-    "volumes": VOLUMES,
-    "timeout": LONGEST,
-    "single_use_containers": True,
-    "nonpreemptible": STEADY,
-}
+TRAINING: dict[str, Any] = {"volumes": VOLUMES, "timeout": LONGEST, "single_use_containers": True}
 
 
 def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +142,7 @@ def cleanup(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("cleanup", args)
 
 
-@setup.function(image=board(), volumes=VOLUMES, timeout=LONGEST, max_containers=1, scaledown_window=10 * MINUTES)
+@setup.function(image=light(), volumes=VOLUMES, timeout=LONGEST, max_containers=1, scaledown_window=10 * MINUTES)
 @modal.concurrent(max_inputs=100)
 @modal.web_server(PORT, startup_timeout=2 * MINUTES, requires_proxy_auth=True)  # only with a token of the workspace
 def tensorboard() -> None:

@@ -1,7 +1,12 @@
-"""The image: one definition, shared lower layers, a variant for each engine.
+"""The images: one base, and on it the steps of each environment (recipes.py).
 
 The wheel of paddlepaddle (1.9 GB) is installed from the models volume while the image is built: no build downloads
-it. Nothing of the caller's disk but the code of this project gets in, and the code is mounted, not built in.
+it. Nothing of the caller's disk but the code of this project and a lock file gets in, and the code is mounted, not
+built in.
+
+The base has no CUDA. Since 2024 Paddle's wheels declare CUDA's libraries as nvidia-* packages and look for them there
+(Paddle #60841, the flags at the end of ``paddle/__init__.py``), and nothing that we install compiles with nvcc; a
+second CUDA beside them could only be the one that is found by mistake. gcc is what triton builds its launcher with.
 """
 
 from __future__ import annotations
@@ -10,46 +15,24 @@ import os
 
 import modal
 
+from modal_infra.recipes import INTERPRETER, RECIPES, UV, Step
 from modal_infra.volumes import volume
-from sft.engines.erniekit import ERNIE_COMMIT
-from sft.wheels import WheelSource, wheel
+from sft.environments import FOLDER
+from sft.wheels import WHEELS, wheel
 
-# CUDA 12.6 is what the cu126 wheels are built for; devel, because ERNIE compiles an extension; tag pinned, because a
-# moving tag would build a new image one night.
-CUDA = "nvidia/cuda:12.6.3-cudnn-devel-ubuntu22.04"
-PYTHON = "3.10"  # the GPU wheels are cp310
-ERNIE = "/paddle/ERNIE"
+# Debian 12, as where ``make images`` was seen to work; the tag is pinned, because a moving one would build new images
+# one night. Modal's own debian_slim is Debian 13 from builder 2026.10 on, whose loader refuses libraries with an
+# executable stack: the GPU wheel's have not been seen.
+BASE = "python:3.12.10-slim-bookworm"
+PACKAGES = ("git", "gcc", "libc6-dev", "libgl1", "libglib2.0-0")  # git for ERNIE, the last two for OpenCV
+LOCKS = "/environments"
 BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy runs; see sft/wheels.py
-
-# What sft/ needs in a container: the versions of requirements-310.txt, under which its tests run.
-DOMAIN = (
-    "pydantic==2.14.4",
-    "pyyaml==6.0.2",
-    "pillow==12.3.0",
-    "msgspec==0.22.0",
-    "rapidfuzz==3.14.5",
-    "jinja2==3.1.6",
-    "httpx==0.28.1",
-    "tenacity==9.2.1",
-    "huggingface-hub==1.33.0",
-    "safetensors==0.8.0",
-    "zstandard==0.25.0",
-    "scipy==1.15.3",
-    "apted==1.0.3",
-)
-BOARD = "tensorboard==2.21.0"
-NUMPY = "numpy==1.26.4"  # paddle asks for >= 2, paddleformers for <= 1.26.4, which works with both: it comes last
 IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weights and templates are no .py files
 
 
 def light() -> modal.Image:
     """For functions without a GPU."""
-    return _with_code(modal.Image.debian_slim(python_version=PYTHON).pip_install(*DOMAIN, NUMPY))
-
-
-def board() -> modal.Image:
-    """For TensorBoard's web page."""
-    return _with_code(modal.Image.debian_slim(python_version=PYTHON).pip_install(*DOMAIN, NUMPY, BOARD))
+    return environment_image("light")
 
 
 def engine_image(engine: str) -> modal.Image:
@@ -58,45 +41,24 @@ def engine_image(engine: str) -> modal.Image:
     Args:
         engine: erniekit or paddleformers.
     """
-    upper = {"erniekit": _erniekit, "paddleformers": _paddleformers}[engine]
-    image = upper(_with_paddle(_base(), wheel(engine, BUILD)))
-    return _with_code(image.run_commands(f"python -m pip install --no-deps {NUMPY}"))
+    return environment_image(engine)
 
 
-def _base() -> modal.Image:
-    """The layers that all variants share."""
-    return (
-        modal.Image.from_registry(CUDA, add_python=PYTHON)
-        .apt_install("git", "libgl1", "libglib2.0-0")  # git for ERNIE, the libraries for OpenCV
-        .pip_install(
-            *DOMAIN,
-            BOARD,
-            "opencv-python-headless==4.11.0.86",  # headless: no display; the last whose metadata allows numpy 1
-            "paddleocr[doc-parser]==3.3.2",  # page-level inference of a tuned model
-        )
-    )
+def environment_image(name: str) -> modal.Image:
+    """An environment's image, with our code.
 
-
-def _with_paddle(image: modal.Image, source: WheelSource) -> modal.Image:
-    # --no-deps: the wheel asks for numpy >= 2 and would undo the pins below.
-    install = f"python -m pip install --no-deps /models/{source.path}"
-    return image.run_commands(install, volumes={"/models": volume("models")})
-
-
-def _erniekit(image: modal.Image) -> modal.Image:
-    return image.run_commands(
-        f"git clone --filter=blob:none https://github.com/PaddlePaddle/ERNIE {ERNIE}",
-        # PyPI's erniekit has no OCR-VL stage; ERNIE's develop branch has, at this commit.
-        f"cd {ERNIE} && git checkout {ERNIE_COMMIT}",
-        f"cd {ERNIE} && python -m pip install -r requirements/gpu/requirements.txt",
-        f"cd {ERNIE} && python -m pip install --no-deps -e .",
-    )
-
-
-def _paddleformers(image: modal.Image) -> modal.Image:
-    # pyarrow < 22: newer ones need numpy 2, and datasets does not bound them.
-    return image.pip_install("paddleformers==1.2.0", "pyarrow<22")
-
-
-def _with_code(image: modal.Image) -> modal.Image:
+    Args:
+        name: one of :data:`modal_infra.recipes.RECIPES`.
+    """
+    image = modal.Image.from_registry(BASE).apt_install(*PACKAGES).run_commands(f"python -m pip install {UV}")
+    image = image.env({"SFT_WHEEL_BUILD": BUILD})  # for the check ``paddle`` of sft doctor
+    image = image.add_local_file(FOLDER / f"{name}.txt", f"{LOCKS}/{name}.txt", copy=True)
+    for step in RECIPES[name]:
+        image = _layer(image, step, name)
     return image.add_local_python_source("sft", "modal_infra", ignore=IGNORED)
+
+
+def _layer(image: modal.Image, step: Step, name: str) -> modal.Image:
+    paddle = f"/models/{wheel(name, BUILD).path}" if name in WHEELS else ""
+    commands = step.filled(python=INTERPRETER, lock=f"{LOCKS}/{name}.txt", paddle=paddle)
+    return image.run_commands(*commands, volumes={"/models": volume("models")} if step.paddle else None)

@@ -26,6 +26,11 @@ def listed(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+def step_of(checkpoint: Path | None) -> int:
+    """The step that a checkpoint's name says; 0 without one."""
+    return int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
+
+
 def seal(folder: Path, identity: str, engine: str, step: int, loss: float | None) -> None:
     """Write the checkpoint's manifest: from now on it counts.
 
@@ -62,8 +67,11 @@ def newest_verified(folder: Path, identity: str, check: Check) -> Path | None:
 
 
 def quarantine(path: Path, reasons: list[str]) -> Path:
-    """Move a torn checkpoint out of the trainer's sight and write down why."""
-    place = path.parent / QUARANTINE
+    """Move what must not be resumed from out of the trainer's output folder and write down why.
+
+    It lies beside that folder: ERNIEKit refuses to start in one that has anything in it but no checkpoint.
+    """
+    place = path.parent.parent / QUARANTINE
     place.mkdir(exist_ok=True)
     target = place / path.name
     number = 1
@@ -83,10 +91,12 @@ def choose(folder: Path, resume: str, identity: str, check: Check) -> Path | Non
         IntegrityError: the named checkpoint does not verify.
     """
     if resume == "auto":
-        return newest_verified(folder, identity, check)
+        found = newest_verified(folder, identity, check)
+        if found is None:
+            _empty(folder, "no checkpoint verifies: the training starts at step 0")
+        return found
     if resume == "never":
-        for _, path in listed(folder):
-            quarantine(path, ["train.resume is never"])
+        _empty(folder, "train.resume is never")
         return None
     path = folder / resume
     known = ", ".join(path.name for _, path in listed(folder)) or "none"
@@ -99,6 +109,20 @@ def choose(folder: Path, resume: str, identity: str, check: Check) -> Path | Non
         if step > int(resume.removeprefix("checkpoint-")):
             quarantine(later, [f"train.resume is {resume}"])
     return path
+
+
+def _empty(folder: Path, reason: str) -> None:
+    """Set everything aside that an earlier training left: checkpoints, and in one folder whatever lies beside them."""
+    for _, path in listed(folder):
+        quarantine(path, [reason])
+    rest = list(folder.iterdir()) if folder.is_dir() else []
+    if rest:
+        remains = folder / "remains"
+        remains.mkdir(exist_ok=True)
+        for path in rest:
+            if path != remains:
+                path.rename(remains / path.name)
+        quarantine(remains, [reason])
 
 
 def keep_best(place: Path, output: Path) -> Path | None:

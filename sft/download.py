@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import socket
-import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -18,9 +19,11 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from sft import records
 from sft.errors import InputError, IntegrityError, TransientError
+from sft.sparing import Sparingly
 
 CHUNK = 1 << 20  # bytes
 ATTEMPTS = 8  # in a row without a byte gained
+ROUNDS = 1000  # of attempts: each has gained something, or began anew
 TIMEOUT = httpx.Timeout(30, read=60)  # seconds
 MAX_REDIRECTS = 5
 WAIT = wait_exponential_jitter(multiplier=0.5, max=30)  # seconds between two attempts
@@ -70,13 +73,15 @@ def download(
     attempts = Retrying(
         retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(ATTEMPTS), wait=WAIT, reraise=True
     )
-    whole = False
+    whole, rounds = False, 0
     while not whole:
-        before = _size(part)
+        before, rounds = _size(part), rounds + 1
+        if rounds > ROUNDS:
+            raise TransientError("the file keeps changing while it is fetched", where=url, remedy="try again later")
         try:
-            whole = attempts(_fetch, url, part, max_bytes, size, said)
+            whole = attempts(_fetch, url, part, max_bytes, size, sha256, said)
         except TransientError:
-            if _size(part) <= before:
+            if _size(part) <= before:  # nothing has come, or it began anew
                 raise
         except OSError as error:
             if error.filename is None:  # a write that the disk refuses does not say where
@@ -97,26 +102,108 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _fetch(url: str, part: Path, max_bytes: int, size: int, said: Progress | None) -> bool:
-    """One request, from where ``part`` ends. True: the server says that this is all."""
+@dataclass(frozen=True)
+class _Kept:
+    """What is known of the file of which a part lies here, written beside it before its first byte.
+
+    ``validator`` is the answer's strong ETag, or its Last-Modified: what the server calls that version of the file.
+    """
+
+    url: str
+    validator: str
+    total: int
+
+    @classmethod
+    def beside(cls, part: Path) -> _Kept | None:
+        said = records.read_json(_note(part))
+        try:
+            return cls(str(said["url"]), str(said["validator"]), int(said["total"])) if said else None
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @classmethod
+    def of(cls, url: str, answer: httpx.Response, total: int) -> _Kept:
+        return cls(url, _validator(answer), total)
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _validator(answer: httpx.Response) -> str:
+    """Of a weak ETag the bytes may differ, so that it cannot join two halves (RFC 9110, 13.1.5)."""
+    tag: str = answer.headers.get("etag", "")
+    return tag if tag and not tag.startswith("W/") else str(answer.headers.get("last-modified", ""))
+
+
+def _drop(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def _fetch(url: str, part: Path, max_bytes: int, size: int, sha256: str, said: Progress | None) -> bool:
+    """One request, from where ``part`` ends. True: the server says that this is all. False: another is needed.
+
+    A part is gone on from only where the end can prove that it was the same file all along: by its hash, or by the
+    server's own word for that version (If-Range). Otherwise the file starts anew.
+    """
+    kept = _Kept.beside(part)
+    if part.exists() and not sha256 and (kept is None or kept.url != url or not kept.validator):
+        _drop(part)
+        kept = None
     here = _size(part)
     if size and here == size:
         return True
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={here}-"} if here else {})}
+    headers = {"Accept-Encoding": "identity"}
+    if here:
+        headers["Range"] = f"bytes={here}-"
+        if kept is not None and kept.url == url and kept.validator:
+            headers["If-Range"] = kept.validator
     try:
         with httpx.Client(timeout=TIMEOUT) as client, closing(_open(client, url, headers)) as answer:
-            if answer.status_code == 416:  # nothing behind what is here
-                return True
+            if answer.status_code == 416:  # nothing behind what is here: all of it, or of a file that has shrunk
+                if _total(answer, kept) == here:
+                    return True
+                _drop(part)
+                return False
             _check(answer, url)
-            if answer.status_code != 206:  # the server does not resume
+            if answer.status_code == 206 and not _goes_on(answer, here, kept):
+                _drop(part)
+                return False
+            if answer.status_code != 206:  # it does not resume, or the file has changed
                 here = 0
             total = here + int(answer.headers.get("content-length", 0))
             if max(total, size) > max_bytes:
                 raise IntegrityError("the file is larger than allowed", where=url, value=f"{total} bytes")
+            if not here:
+                records.write_json(_note(part), asdict(_Kept.of(url, answer, total)))
             _write(answer, part, here, total, max_bytes, said)
     except httpx.TransportError as error:
         raise TransientError(f"the download was cut: {error or type(error).__name__}", where=url) from error
     return True
+
+
+_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")  # RFC 9110, 14.4
+
+
+def _total(answer: httpx.Response, kept: _Kept | None) -> int:
+    """How long the whole file is, by the answer or by what was kept; -1 where nobody says."""
+    match = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+    if match and match[3] != "*":
+        return int(match[3])
+    return kept.total if kept is not None else -1
+
+
+def _goes_on(answer: httpx.Response, here: int, kept: _Kept | None) -> bool:
+    """Is what comes the rest of the file that the part is of?"""
+    match = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+    if match is None or match[1] is None or int(match[1]) != here:
+        return False
+    if kept is None:
+        return True  # the hash decides
+    same_length = match[3] == "*" or not kept.total or int(match[3]) == kept.total
+    now = _validator(answer)
+    return same_length and (not now or not kept.validator or now == kept.validator)
 
 
 def _open(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Response:
@@ -164,7 +251,7 @@ def _check(answer: httpx.Response, url: str) -> None:
 
 
 def _write(answer: httpx.Response, part: Path, here: int, total: int, max_bytes: int, said: Progress | None) -> None:
-    spoken = 0.0
+    tell = Sparingly(lambda: said(here, total) if said is not None else None, share=0.5)
     with part.open("r+b" if here else "wb") as file:
         file.seek(here)
         for chunk in answer.iter_raw():  # as they come: a cut loses nothing that has arrived
@@ -174,9 +261,7 @@ def _write(answer: httpx.Response, part: Path, here: int, total: int, max_bytes:
                     "the file is larger than allowed", where=str(answer.url), value=f"> {max_bytes} bytes"
                 )
             file.write(chunk)
-            if said is not None and time.monotonic() - spoken > 1:
-                spoken = time.monotonic()
-                said(here, total)
+            tell()
         file.flush()
         os.fsync(file.fileno())
 
@@ -188,7 +273,7 @@ def _finish(url: str, part: Path, target: Path, size: int, sha256: str) -> str:
             digest.update(block)
     found = digest.hexdigest()
     if (size and found_size != size) or (sha256 and found != sha256.lower()):
-        part.unlink()
+        _drop(part)
         raise IntegrityError(
             "the downloaded file is not the expected one",
             where=url,
@@ -196,5 +281,6 @@ def _finish(url: str, part: Path, target: Path, size: int, sha256: str) -> str:
             remedy=f"expected {size or 'any'} bytes, sha256 {sha256 or 'any'}: check the address, then run again",
         )
     part.rename(target)
+    _note(part).unlink(missing_ok=True)
     records.sync_folder(target.parent)
     return found

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 TOKEN = "modal secret create huggingface HF_TOKEN=hf_xxx --force (on one machine: export HF_TOKEN=hf_xxx)"
 
 
-def fetch_snapshot(repo: str, revision: str, folder: Path, say: Callable[[str], None] = print) -> str:
-    """Fetch all files of ``repo`` at ``revision`` into ``folder``; returns the commit (40 hex digits).
+def fetch_snapshot(
+    repo: str, revision: str, folder: Path, only: list[str] | None = None, say: Callable[[str], None] = print
+) -> str:
+    """Fetch the files of ``repo`` at ``revision`` into ``folder``; returns the commit (40 hex digits).
 
     Files that have arrived whole before are not fetched again. The token is read from HF_TOKEN by the library; one that
     the Hub does not know is left out, because the Hub refuses it even for public models (huggingface_hub #2847).
 
+    Args:
+        only: names of files, where not all are wanted.
     Raises:
         InputError: no such repository or revision, or it is gated and the token is missing or not allowed.
         IntegrityError: a file does not have the hash that the Hub names; it is removed.
@@ -35,8 +39,10 @@ def fetch_snapshot(repo: str, revision: str, folder: Path, say: Callable[[str], 
     with translated(repo, revision):
         info, token = _asked(HfApi(), repo, revision, say)
         commit = str(info.sha)
-        snapshot_download(repo, revision=commit, local_dir=folder, token=token)
+        snapshot_download(repo, revision=commit, local_dir=folder, allow_patterns=only, token=token)
     for file in info.siblings or []:
+        if only is not None and file.rfilename not in only:
+            continue
         path = folder / file.rfilename
         expected = file.lfs.sha256 if file.lfs else file.blob_id
         found = records.hash_file(path) if file.lfs else git_blob_hash(path)

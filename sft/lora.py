@@ -1,9 +1,10 @@
 """Merging a LoRA adapter into its base model, in plain numpy.
 
-``paddleformers-cli export`` 1.2.0 writes the merged matrices of PaddleOCR-VL transposed, under the shapes of the
-untransposed ones, so that the exported model loads and reads nonsense (tried: CER 0.72 became 3.1). Its adapters are
-right; this module merges them: W' = W + scaling · (A·B)ᵀ, with A (in × r) and B (r × out) as Paddle keeps them and
-W (out × in) as the Hub does (Hu et al., 2021, "LoRA").
+W' = W + scaling · (A·B)ᵀ, with A (in × r) and B (r × out) as Paddle keeps them and W (out × in) as the Hub does (Hu et
+al., 2021, "LoRA"). ``paddleformers-cli export`` 1.2.0 comes to the same weights, which a test compares, as long as
+safetensors is not 0.8.0: that version writes garbage for arrays that are not contiguous (safetensors #825), and
+PaddleFormers' merged matrices are such. We merge ourselves because it is less: no second process of the trainer's (20 s
+for importing Paddle), and the base's small files and names of files stay, which that command rewrites.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ FULL_RATE = (30 - FULL_FIXED) / TOKENS_MEASURED  # GB per token
 LORA_RATE = (20 - LORA_FIXED) / TOKENS_MEASURED
 RESERVE = 0.08  # share of a card that driver, CUDA context and fragmentation take
 
-# Memory that Modal's cards have (GB), and whether they compute in bf16.
+# Memory that Modal's cards have (GB), and whether they compute in bf16. Names are those of Modal's guide; A10G is an
+# older one of A10.
 CARDS: dict[str, tuple[float, bool]] = {
     "T4": (16, False),
     "L4": (24, True),
@@ -35,7 +36,28 @@ CARDS: dict[str, tuple[float, bool]] = {
     "H100": (80, True),
     "H200": (141, True),
     "B200": (180, True),
+    "RTX-PRO-6000": (96, True),
 }
+BLACKWELL = frozenset({"B200", "RTX-PRO-6000"})
+
+
+def plain(gpu: str) -> str:
+    """A card's name without what Modal may do about it: ``H100!`` (no upgrade), ``B200+`` (or a newer one)."""
+    return gpu[:-1] if gpu in ("H100!", "B200+") else gpu
+
+
+def unusable(gpu: str) -> str:
+    """Why no training can run on what Modal calls ``gpu``; empty where one can."""
+    if plain(gpu) in BLACKWELL:
+        return (
+            f"{gpu} is a Blackwell card: Paddle's wheels for CUDA 12.6 have no code for it, and 12.9 has none here yet"
+        )
+    if plain(gpu) in CARDS:
+        return ""
+    names = ", ".join(card for card in [*CARDS, "H100!"] if card not in BLACKWELL)
+    if ":" in gpu:
+        return f"a training runs on one GPU, and {gpu} asks for more: use one of {names}"
+    return f"Modal has no GPU {gpu}: use one of {names}"
 
 
 @dataclass(frozen=True)
@@ -68,9 +90,9 @@ def check(gpu: str, max_seq_len: int, *, lora: bool, bf16: bool) -> Estimate | N
     Raises:
         ConfigError: it cannot fit, with the numbers and what would.
     """
-    if gpu not in CARDS:
+    if plain(gpu) not in CARDS:
         return None
-    memory, has_bf16 = CARDS[gpu]
+    memory, has_bf16 = CARDS[plain(gpu)]
     estimate = Estimate(needed(max_seq_len, lora=lora), memory * (1 - RESERVE))
     if bf16 and not has_bf16:
         raise ConfigError(

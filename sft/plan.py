@@ -11,6 +11,7 @@ from sft.champions import Champion
 from sft.config import RunConfig
 from sft.config.model import DatasetConfig
 from sft.dataset.findings import Report
+from sft.dataset.packing import Amount, packs
 from sft.dataset.reading import image_folder
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
@@ -83,21 +84,20 @@ def _file(key: str, name: str) -> Path:
     return path
 
 
-def train_spec(config: RunConfig, rows: int) -> TrainSpec:
+def passes(config: RunConfig, amount: Amount) -> float:
+    """Forward passes in which the engine sees each row once."""
+    if ENGINES[config.engine].packs:
+        return packs(amount, config.train.batch_size, config.train.max_seq_len)
+    return amount.rows / config.train.batch_size
+
+
+def train_spec(config: RunConfig, amount: Amount) -> TrainSpec:
     """The resolved hyperparameters: ``auto`` becomes numbers.
 
     Args:
-        rows: rows of the training set.
+        amount: what the training set amounts to.
     """
-    steps = config.train.steps(rows)
-    same = config.train.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume", "restarts"})
-    return TrainSpec(
-        **same,
-        device="cpu" if config.on_cpu else "gpu",
-        max_steps=steps,
-        warmup_steps=config.train.warmup(steps),
-        lora_rank=config.train.lora.rank if config.train.lora else None,
-    )
+    return config.train.spec(config.train.steps(passes(config, amount)), "cpu" if config.on_cpu else "gpu")
 
 
 def settings(config: RunConfig) -> str:
@@ -137,7 +137,7 @@ def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlac
 
 
 def train_args(
-    config: RunConfig, place: DatasetPlace, rows: int, base: dict[str, Any], start: Champion | None = None
+    config: RunConfig, place: DatasetPlace, amount: Amount, base: dict[str, Any], start: Champion | None = None
 ) -> TrainArgs:
     """Arguments of the job train, with the run's identity.
 
@@ -145,7 +145,7 @@ def train_args(
         base: the base model's record.
         start: the champion whose model is trained on, instead of the base.
     """
-    spec, engine = train_spec(config, rows), ENGINES[config.engine]
+    spec, engine = train_spec(config, amount), ENGINES[config.engine]
     parts = {
         "dataset": place.fingerprint,
         "base_model": start.model_identity if start else base["identity"],

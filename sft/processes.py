@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import json
 import os
+import re
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sft import records
+from sft import guard, records
 
+END_NOW = signal.SIGUSR1  # what a guard kills everything at
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -24,20 +28,19 @@ def die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def kill_tree(pid: int) -> None:
-    """SIGKILL to a process and all that descend from it: a launcher's workers would hold its pipe open for ever."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError, ValueError, IndexError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    doomed = [pid]
-    for one in doomed:  # grows while it is walked
-        doomed += children.get(one, [])
-    for one in doomed:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(one, signal.SIGKILL)
+def guarded(command: Sequence[str], grace: float) -> list[str]:
+    """The command under :mod:`sft.guard`, for a session of its own (``start_new_session``): all that it starts ends
+    with it, at SIGTERM within ``grace`` seconds, at :data:`END_NOW` at once, and at once if this process dies."""
+    # By its path, isolated: it must start whatever folder, PYTHONPATH or module lies in its way.
+    return [sys.executable, "-I", guard.__file__, str(os.getpid()), str(grace), json.dumps(list(command))]
+
+
+_SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|KEY|AUTH|CONNECTION)(_|$)", re.I)
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a program that needs no credentials and may print all that it has."""
+    return {name: value for name, value in environment.items() if not _SECRET.search(name)}
 
 
 @contextmanager

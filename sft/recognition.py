@@ -29,7 +29,8 @@ class Recogniser:
     """
 
     def __init__(self, folder: Path, device: str, *, adapter: Path | None = None) -> None:
-        stub_triton()
+        if device == "cpu":
+            stub_triton()
         import paddle
         from paddleformers.transformers import AutoConfig, AutoModelForConditionalGeneration, AutoProcessor
 

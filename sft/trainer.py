@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -17,26 +18,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from sft import checkpoints
+from sft import checkpoints, failures
+from sft.dropped import LeftOut
+from sft.effective import Effective
 from sft.engines.base import Command, Engine, Progress
 from sft.errors import TrainingFailed
 from sft.events import EVENTS, Board
 from sft.jobs.base import Context
-from sft.processes import die_with_parent, kill_tree
+from sft.processes import END_NOW, guarded, without_secrets
 
 TAIL = 15  # lines of the trainer's output that an error shows
+SEARCHED = 60  # lines that are searched for what they mean: a launcher adds its own at the end
 GRACE = 4.5  # seconds between SIGTERM and SIGKILL: the trainer may save a checkpoint in them
 DIVERGED = 20  # progress lines whose mean loss is compared with the best mean of as many
 TIMES = 2.0  # how much worse that may be
 ROOM = 1.5  # checkpoints that must have room on the volume
 METRICS = "metrics.jsonl"
-
-# What the trainer's last words mean, and what to change.
-_MEMORY = ("out of memory", "resourceexhausted", "cannot allocate memory")
-_REMEDIES = (
-    ("no space left", "free room on the outputs volume, or lower train.save_total_limit"),
-    ("modulenotfounderror", "the environment of the engine is incomplete: make it anew"),
-)
 
 
 class Trainer:
@@ -52,6 +49,8 @@ class Trainer:
         *,
         stall_seconds: float = math.inf,
         smaller: str = "",
+        left_out: LeftOut | None = None,
+        effective: Effective | None = None,
     ) -> None:
         self.context = context
         self.engine = engine
@@ -62,6 +61,8 @@ class Trainer:
         self.tail: deque[str] = deque(maxlen=200)
         self.stall_seconds = stall_seconds
         self.smaller = smaller or "train in smaller batches"
+        self.left_out = left_out or LeftOut(engine.left_out, rows=1, bound=math.inf)
+        self.effective = effective
         self.ended_by_itself = False
         self.watch_progress: Callable[[], None] = lambda: None
         self._losses: list[tuple[int, float]] = []
@@ -75,7 +76,7 @@ class Trainer:
         Raises:
             TrainingFailed: it ended with an error, or its loss is no longer a number.
         """
-        start = int(resume_from.name.removeprefix("checkpoint-")) if resume_from else 0
+        start = checkpoints.step_of(resume_from)
         self._losses = _keep_until(self.run_folder / METRICS, start)
         self._sealed = {path for _, path in checkpoints.listed(output)}
         # Hashing a checkpoint takes seconds; the pipe must be read meanwhile, or the trainer stands still.
@@ -115,6 +116,8 @@ class Trainer:
                 if self._full:
                     raise self._full[0]
         except BaseException:
+            if self.effective is not None and self.effective.difference is not None:
+                process.send_signal(END_NOW)  # a checkpoint of this would be resumed from
             self.ended_by_itself = _end(process, read)
             raise
         finally:
@@ -125,23 +128,34 @@ class Trainer:
             raise self._stalled() if watch.struck else self._failure(process.returncode)
 
     def _start(self, command: Command) -> subprocess.Popen[str]:
+        environment = {**without_secrets(os.environ), **command.environment}  # ERNIEKit prints all of it
+        if shutil.which(command.argv[0], path=environment.get("PATH")) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command.argv[0])
         return subprocess.Popen(
-            command.argv,
-            env={**os.environ, **command.environment},
+            guarded(command.argv, GRACE),
+            env=environment,
             cwd=self.run_folder / "work",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            preexec_fn=die_with_parent,
+            start_new_session=True,
             pass_fds=[*self.lock, *self.context.child_files],
         )
 
     def _read(self, line: str, metrics: IO[str], output: Path, sealer: ThreadPoolExecutor) -> None:
+        if self.effective is not None:
+            self.effective.read(line)
         progress = self.engine.progress(line)
         if progress is None:
+            step = self.last.step if self.last else 0
+            if self.left_out.read(line, step) and self.left_out.times.bit_count() == 1:  # told at 1, 2, 4, 8, …
+                self.context.event("left-out", **self.left_out.as_dict(step))
             return
+        self.left_out.packed(line)
+        if self.effective is not None:
+            self.effective.progress(progress)
         self.last = progress
         self.watch_progress()
         if not math.isfinite(progress.loss):
@@ -149,7 +163,7 @@ class Trainer:
                 "the loss is no longer a number",
                 where=f"step {progress.step}",
                 value=str(progress.loss),
-                remedy="lower train.learning_rate or raise train.warmup_steps, then run again",
+                remedy=failures.LEARNING_RATE,
             )
         self._losses.append((progress.step, progress.loss))
         self._check_divergence(progress.step)
@@ -202,7 +216,7 @@ class Trainer:
                 "the loss diverges",
                 where=f"step {step}",
                 value=f"mean {means[-1]:.3f} of the last {DIVERGED} lines, {min(means):.3f} at best",
-                remedy="lower train.learning_rate or raise train.warmup_steps, then run again",
+                remedy=failures.LEARNING_RATE,
             )
 
     def _stalled(self) -> TrainingFailed:
@@ -215,17 +229,16 @@ class Trainer:
         )
 
     def _failure(self, code: int) -> TrainingFailed:
-        told = [line for line in self.tail if "DEBUG" not in line and line.strip()][-TAIL:]
-        text = "\n".join(told)
+        told = [line for line in self.tail if "DEBUG" not in line and line.strip()]
         found = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        remedy = next((advice for words, advice in _REMEDIES if words in text.lower()), "see the last lines above")
-        if code == -signal.SIGKILL or any(words in text.lower() for words in _MEMORY):
-            remedy = (
-                f"it ran out of memory: {self.smaller}"
-                if code != -signal.SIGKILL
-                else f"if memory ran out, {self.smaller}"
-            )
-        return TrainingFailed(f"the trainer ended with an error; its last lines:\n{text}\n", value=found, remedy=remedy)
+        meaning, remedy = failures.explain("\n".join(told[-SEARCHED:]), code, self.smaller)
+        text = "\n".join(told[-TAIL:])
+        return TrainingFailed(
+            f"{meaning or 'the trainer ended with an error'}; its last lines:\n{text}\n",
+            where=f"step {self.last.step}" if self.last else "no step",
+            value=found,
+            remedy=remedy,
+        )
 
 
 class Watch:
@@ -252,12 +265,12 @@ class Watch:
         while not self._stop.wait(min(1.0, self._seconds / 4)):
             if time.monotonic() - self._last > self._seconds:
                 self.struck = True
-                kill_tree(self._process.pid)
+                self._process.send_signal(END_NOW)
                 return
 
 
 def _end(process: subprocess.Popen[str], read: Callable[[str], None]) -> bool:
-    """Ask the trainer to end, then make it; True if it ended by itself.
+    """Ask the trainer to end; its guard makes it, with all its processes. True if it ended by itself.
 
     What it still says is read: the steps up to the checkpoint that it saves, and nobody writes into a full pipe.
     """
@@ -265,11 +278,7 @@ def _end(process: subprocess.Popen[str], read: Callable[[str], None]) -> bool:
     reader = threading.Thread(target=_read_rest, args=(process, read), daemon=True)
     reader.start()
     try:
-        return process.wait(GRACE) == 0
-    except subprocess.TimeoutExpired:
-        kill_tree(process.pid)
-        process.wait()
-        return False
+        return process.wait() == 0
     finally:
         reader.join(1.0)
 

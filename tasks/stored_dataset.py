@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compute.base import Compute
 from compute.records import read_json
+from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace
 from tasks.step import step
@@ -14,18 +15,21 @@ from tasks.telling import tell
     "validate-dataset",
     "Read the record of a dataset on the data volume, written once all rows have been validated",
 )
-def stored_dataset(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
-    """(the dataset's place, rows of its training set).
+def stored_dataset(volume: str, compute: Compute, max_seq_len: int) -> tuple[DatasetPlace, Amount]:
+    """(the dataset's place, what its training set amounts to). Rows that seem longer than ``max_seq_len`` are told.
 
     Raises:
         DatasetError: there is no such dataset, or it was never finished.
     """
-    place, rows = read_stored(volume, compute)
-    tell(f"dataset {place.fingerprint[:12]} on the data volume: {rows} training rows, validated when it came there")
-    return place, rows
+    place, amount = read_stored(volume, compute)
+    number = f"{amount.rows} training rows"
+    tell(f"dataset {place.fingerprint[:12]} on the data volume: {number}, validated when it came there")
+    if long := sum(count for tokens, count in amount.tokens.items() if tokens > max_seq_len):
+        tell(f"about {long} of them are longer than train.max_seq_len: the trainer leaves them out")
+    return place, amount
 
 
-def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
+def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, Amount]:
     """The same outside a flow."""
     record = read_json(compute, "data", f"{volume}/record.json")
     if record is None:
@@ -44,4 +48,5 @@ def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, int]:
         fingerprint=record["fingerprint"],
         odd=record["train"].get("odd"),
     )
-    return place, int(record["train"]["rows"])
+    # Records of before have no lengths: packs are then taken for full.
+    return place, Amount.of_pairs(int(record["train"]["rows"]), record.get("train_tokens", []))

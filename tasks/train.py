@@ -13,6 +13,7 @@ from prefect.artifacts import create_image_artifact, create_progress_artifact, u
 
 from compute.base import Compute
 from compute.records import read_json
+from sft.dropped import describe
 from sft.errors import Detached, JobDied
 from sft.jobs.train import TrainArgs
 from sft.pictures import told
@@ -59,6 +60,8 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
     _show_curve(compute, args.identity)
     loss = f", last loss {record['loss']:.3f}" if record["loss"] is not None else ""
     tell(f"trained {record['steps']} steps in {record['seconds']:.0f} s{loss}")
+    if left_out := describe(record.get("left_out", {})):
+        tell(left_out)
     return {**record, "reused": False}
 
 
@@ -111,6 +114,8 @@ class _Progress:
             tell(f"resuming from {event['checkpoint']}")
         elif event["event"] == "pictures":
             tell(f"pictures are converted, so that the trainer sees them as a person does: {told(event['done'])}")
+        elif event["event"] == "left-out":
+            tell(f"{describe(event)}; the training goes on")
         elif event["event"] == "checkpoint":
             self.checkpoint = event["step"]
             tell(f"checkpoint-{event['step']} is complete and verified")

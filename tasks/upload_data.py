@@ -68,7 +68,7 @@ def upload(
         compute.put_all("data", pairs[start : start + BATCH])
         say(f"uploaded {min(start + BATCH, len(pairs)):,} of {len(pairs):,} files")
     names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
-    record = {**report.as_dict(), "files": {key: name.as_posix() for key, name in names.items()}}
+    record = {**report.as_record(), "files": {key: name.as_posix() for key, name in names.items()}}
     put_json(compute, "data", f"{root}/record.json", record)
     return len(pairs)
 

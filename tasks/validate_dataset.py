@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from compute.base import Compute
 from compute.select import state_folder
 from sft import records
 from sft.config import RunConfig
@@ -13,23 +16,25 @@ from sft.config.model import DigitsConfig
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.tokens import Limits
 from sft.dataset.validate import validate
-from sft.plan import DatasetFiles, download_args, train_spec
+from sft.dropped import check_enlarged
+from sft.engines import ENGINES
+from sft.plan import DatasetFiles, passes, train_spec
 from sft.processes import alone_at
 from sft.report.dataset import write_dataset_report
-from sft.smoke.tiny import MAX_PIXELS, MIN_PIXELS
+from tasks.base_tokenizer import base_tokenizer
 from tasks.step import step
 from tasks.telling import tell
 
 
 @step("validate-dataset", "Read every row and image header; stop before money is spent on bad data")
-def validate_dataset(config: RunConfig) -> tuple[DatasetFiles, Report]:
+def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles, Report]:
     """Validate both files of the dataset; composes the smoke dataset first where the profile asks for it.
 
     Raises:
         DatasetError: with every error found; nothing was changed.
     """
     files = dataset_files(config)
-    report = validate(files.train, files.held_out, config.dataset, limits_for(config))
+    report = validate(files.train, files.held_out, config.dataset, limits_for(config, compute, tell))
     rows = [_row("train", report.train), _row("held-out", report.held_out)]
     create_table_artifact(rows, key="dataset", description=_findings(report))
     page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
@@ -38,6 +43,7 @@ def validate_dataset(config: RunConfig) -> tuple[DatasetFiles, Report]:
     for line in report.lines():
         tell(line)
     report.check()
+    check_enlarged(report.train, config.train.dropped_rows)
     tell(
         f"dataset {report.fingerprint[:12]}: {report.train.rows} training and {report.held_out.rows} held-out rows, "
         f"{report.train.images + report.held_out.images} images, no errors"
@@ -45,19 +51,19 @@ def validate_dataset(config: RunConfig) -> tuple[DatasetFiles, Report]:
     return files, report
 
 
-def limits_for(config: RunConfig) -> Limits:
-    """What a row may become: by the base model's own files, where it lies on this machine."""
-    if config.base_model.source == "tiny":
-        return Limits(config.train.max_seq_len, MIN_PIXELS, MAX_PIXELS)
-    folder = state_folder() / "volumes" / "models" / download_args(config).folder
-    return Limits.of_model(folder, config.train.max_seq_len)
+def limits_for(config: RunConfig, compute: Compute, say: Callable[[str], None] = lambda _: None) -> Limits:
+    """What a row may become: by the base model's own tokenizer and image bounds, in the engine's hands."""
+    folder, room = base_tokenizer(config, compute, say), config.train.max_seq_len
+    limits = Limits.of_model(folder, room) if folder else Limits(room)
+    return replace(limits, enlarges=ENGINES[config.engine].enlarges)
 
 
 def run_facts(config: RunConfig, report: Report) -> dict[str, int]:
     """What a training would make of the dataset, for the report."""
-    stats, spec = report.train, train_spec(config, max(report.train.rows, 1))
-    rows = spec.batch_size * spec.gradient_accumulation_steps
-    tokens = (stats.text_tokens + stats.image_tokens) * spec.max_steps * rows // max(stats.rows, 1)
+    stats, spec = report.train, train_spec(config, report.train.amount)
+    share = spec.gradient_accumulation_steps / max(passes(config, stats.amount), 1e-9)  # of the rows, in one step
+    tokens = int((stats.text_tokens + stats.image_tokens) * spec.max_steps * share)
+    rows = round(stats.rows * share)
     longest = max(stats.tokens, default=0)
     return {
         "steps": spec.max_steps,

@@ -16,6 +16,7 @@ from PIL import Image
 # No test talks to the world; Prefect's server reads this when it starts.
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there; tests of the Hub bring a server of their own
 # A shell lets what it starts in the background ignore Ctrl-C, and the processes that tests interrupt inherit that.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)

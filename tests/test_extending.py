@@ -39,7 +39,7 @@ report = validate_file(home / "rows.jsonl", DatasetConfig(workers=1))
 assert list(report.counts) == ["shouting"], report.counts
 assert metrics.judge(["abcd"], ["abc"], ["length"]).error[0] == 0.25
 folders = Folders(*(home / name for name in ("base", "rows.jsonl", "out", "logs", "train.yaml")))
-assert ENGINES["quick"].command(SPEC, folders, None).config["lr_scheduler_type"] == "constant"
+assert ENGINES["quick"].command(SPEC, folders, None).config["dataloader_num_workers"] == 4
 compute = LocalCompute(home / "state")
 (compute.volumes.models / "one").mkdir()
 from prefect.logging import disable_run_logger

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -16,9 +17,10 @@ from pydantic_core import PydanticCustomError
 
 from sft.dataset.rules import RULES
 from sft.engines import ENGINES
+from sft.engines.base import TrainSpec
 from sft.errors import ConfigError
 from sft.gate import Rule
-from sft.memory import check
+from sft.memory import check, plain, unusable
 from sft.metrics.text import Normalisation
 
 MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
@@ -120,7 +122,9 @@ class TrainConfig(Section):
         "auto", description="Steps of linear warm-up; auto is 1 % of max_steps"
     )
     learning_rate: float = Field(5e-6, gt=0, le=1, description="Peak learning rate (5e-6 full, 5e-4 LoRA)")
-    min_learning_rate: float = Field(5e-7, ge=0, le=1, description="Learning rate at the end of the schedule")
+    min_learning_rate: float = Field(
+        5e-7, ge=0, le=1, description="Learning rate at the end of the schedule (constant has no end)"
+    )
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="Shape of the schedule")
     batch_size: int = Field(8, ge=1, le=4096, description="Rows in one forward pass (ERNIEKit's packing_size)")
     gradient_accumulation_steps: int = Field(8, ge=1, le=4096, description="Forward passes in one optimiser step")
@@ -137,6 +141,13 @@ class TrainConfig(Section):
     stall_minutes: float = Field(
         60, gt=0, le=1440, description="A training without a progress line for so long is stopped (minutes; beside)"
     )
+    dropped_rows: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Share of the rows that the trainer may leave out (too long, unreadable); above it the training "
+        "stops (beside)",
+    )
     restarts: int = Field(
         2, ge=0, le=20, description="How often a training that died or ran into its time limit resumes by itself"
     )
@@ -152,20 +163,28 @@ class TrainConfig(Section):
             raise ValueError(f"min_learning_rate {self.min_learning_rate} exceeds learning_rate {self.learning_rate}")
         return self
 
-    def steps(self, rows: int, gpus: int = 1) -> int:
-        """Optimiser steps: ``max_steps``, or D·E / (G·B·A) rounded up (the formula of ERNIEKit's OCR-VL guide).
+    def steps(self, passes: float, gpus: int = 1) -> int:
+        """Optimiser steps: ``max_steps``, or P·E / (G·A) rounded up: with P = D / B rows the formula of ERNIEKit's
+        OCR-VL guide.
 
         Args:
-            rows: rows of the training set (D).
+            passes: forward passes that are one epoch (P): packs, or rows by batch_size.
             gpus: number of devices (G).
         """
         if self.max_steps != "auto":
             return self.max_steps
-        return max(1, math.ceil(rows * self.epochs / (gpus * self.batch_size * self.gradient_accumulation_steps)))
+        # What the estimate of packs leaves behind the point is no step more.
+        return max(1, math.ceil(round(passes * self.epochs / (gpus * self.gradient_accumulation_steps), 6)))
 
     def warmup(self, steps: int) -> int:
         """Warm-up steps: as given, or 1 % of ``steps`` rounded up."""
         return self.warmup_steps if self.warmup_steps != "auto" else math.ceil(steps / 100)
+
+    def spec(self, steps: int, device: str) -> TrainSpec:
+        """The resolved hyperparameters of a training of so many steps on a ``gpu`` or ``cpu``."""
+        same = self.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume", "restarts"})
+        rank = self.lora.rank if self.lora else None
+        return TrainSpec(**same, device=device, max_steps=steps, warmup_steps=self.warmup(steps), lora_rank=rank)
 
 
 class EvaluateConfig(Section):
@@ -216,12 +235,21 @@ class ModalConfig(Section):
 
     gpu: str = Field(
         "A100-80GB",
-        pattern=r"^([A-Za-z0-9-]+|A100-80GB,H100)$",
-        description="GPU as Modal names it; A100-80GB,H100: whichever is free; none: the CPU, to try things out",
+        description="GPU as Modal names it; H100! forbids Modal to give an H200; A100-80GB,H100: whichever is free; "
+        "none: the CPU, to try things out",
     )
-    cpu: float | None = Field(None, gt=0, le=64, description="CPU cores of a container; empty: Modal's default")
-    memory_mb: int | None = Field(None, ge=128, le=344_064, description="Memory of a container (MiB); empty: default")
+    cpu: float | None = Field(8, gt=0, le=64, description="CPU cores of a container; empty: Modal's default, 0.125")
+    memory_mb: int | None = Field(
+        32768, ge=128, le=344_064, description="Memory of a container (MiB); empty: Modal's default, 128"
+    )
     timeout_hours: float = Field(24, gt=0, le=24, description="Longest training in one call (hours)")
+
+    @field_validator("gpu")
+    @classmethod
+    def _named(cls, given: str) -> str:
+        if given not in ("none", "A100-80GB,H100") and (problem := unusable(given)):
+            raise ValueError(problem)
+        return given
 
 
 class BudgetConfig(Section):
@@ -245,7 +273,7 @@ class BudgetConfig(Section):
 
     def hourly(self, gpu: str) -> float | None:
         """The price of an hour; of several cards the dearest one's; None where one is unknown."""
-        prices = [self.prices.get(card) for card in gpu.split(",")]
+        prices = [self.prices.get(card, self.prices.get(plain(card))) for card in gpu.split(",")]
         return None if None in prices else max(price for price in prices if price is not None)
 
 
@@ -324,12 +352,7 @@ class RunConfig(Section):
             problems.append("dataset.digits and dataset.volume are two datasets: choose one")
         if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
-        if self.engine == "erniekit" and self.train.lora is not None:
-            problems.append("train.lora needs engine paddleformers: ERNIEKit has no LoRA for OCR-VL")
-        if self.on_cpu and self.engine == "erniekit":
-            problems.append(f"{self._cpu_reason} needs engine paddleformers: ERNIEKit has no CPU version of OCR-VL")
-        if self.engine == "erniekit" and self.train.precision == "float16":
-            problems.append("train.precision float16 needs engine paddleformers: ERNIEKit trains OCR-VL in bf16")
+        problems += [f"{self._asked(key)} {why}" for key, why in self._engine_cannot()]
         if not self.on_cpu:
             try:
                 lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"
@@ -339,8 +362,6 @@ class RunConfig(Section):
         bounded = self.budget.max_cost is not None or self.budget.max_cost_per_month is not None
         if bounded and self.compute == "modal" and self.budget.hourly(self.modal.gpu) is None:
             problems.append(f"a bound on cost needs budget.prices of {self.modal.gpu}: see Modal's price page")
-        if self.on_cpu and self.train.precision != "float32":
-            problems.append(f"{self._cpu_reason} needs train.precision float32: the CPU kernels have no bf16")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -355,6 +376,12 @@ class RunConfig(Section):
         """What a training runs on, as the ledger and the prices name it."""
         return "cpu" if self.on_cpu else self.modal.gpu
 
-    @property
-    def _cpu_reason(self) -> str:
-        return "compute local" if self.compute == "local" else "modal.gpu none"
+    def _engine_cannot(self) -> Iterable[tuple[str, str]]:
+        spec = self.train.spec(steps=1, device="cpu" if self.on_cpu else "gpu")
+        return ENGINES[self.engine].cannot(spec).items()
+
+    def _asked(self, field: str) -> str:
+        """What was asked for, as an error names it."""
+        if field == "device":
+            return "compute local" if self.compute == "local" else f"modal.gpu {self.modal.gpu}"
+        return "train.lora" if field == "lora" else f"train.{field} {getattr(self.train, field)}"

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, fields
 
+PARTS = 10_000  # of a row: what is counted of those that are left out now and then
+
 
 @dataclass
 class Facts:
     """Lengths are of answers, in characters; widths and heights in px; a Counter is value → rows.
 
-    ``text_tokens`` are estimated (one for three bytes), ``image_tokens`` follow from the sizes; ``tokens`` are both.
+    ``text_tokens`` are estimated from the bytes, ``image_tokens`` follow from the sizes; ``tokens`` are both.
+    ``enlarged`` are rows (in parts, of which a row has 10,000) that the trainer leaves out in a pass, having enlarged
+    their images.
     ``odd`` images are those that trainers may see otherwise than a person (see :mod:`sft.pictures`).
     """
 
@@ -20,6 +24,7 @@ class Facts:
     bytes: int = 0
     text_tokens: int = 0
     image_tokens: int = 0
+    enlarged: int = 0
     tasks: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
     widths: Counter[int] = field(default_factory=Counter)

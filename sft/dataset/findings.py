@@ -9,6 +9,7 @@ from typing import Any
 
 from sft.dataset import rows
 from sft.dataset.facts import Facts, spread
+from sft.dataset.packing import Amount
 from sft.dataset.rules import RULES
 from sft.errors import DatasetError
 
@@ -29,6 +30,11 @@ class SplitStats(Facts):
     path: str = ""
     format: rows.Format = "erniekit"
     fingerprint: str = ""
+
+    @property
+    def amount(self) -> Amount:
+        """What a training on the file would be."""
+        return Amount(self.rows, self.tokens)
 
     def summary(self) -> dict[str, Any]:
         """The facts as plain data; each Counter of numbers as its smallest, median and largest value."""
@@ -73,6 +79,10 @@ class Report:
         splits = {"train": self.train.summary(), "held_out": self.held_out.summary()}
         shown = [{**asdict(finding), "kind": self.kind(finding.rule)} for finding in self.shown]
         return {**splits, "fingerprint": self.fingerprint, "counts": dict(self.counts), "shown": shown}
+
+    def as_record(self) -> dict[str, Any]:
+        """The same for the record of a stored dataset, with what a training's steps follow from."""
+        return {**self.as_dict(), "train_tokens": self.train.amount.as_pairs()}
 
     def lines(self) -> list[str]:
         """The findings as text: for each rule its count, what it says, the first places and the remedy."""

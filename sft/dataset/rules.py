@@ -75,8 +75,14 @@ _RULES = (
     Rule("tokens", "image and text fit train.max_seq_len", "split the row, scale the image down, or raise the bound"),
     Rule(
         "tokens-estimate",
-        f"image and text fit train.max_seq_len, at one token for {BYTES_PER_TOKEN} bytes of text",
-        "split the row or raise the bound; with the base model's tokenizer they are counted exactly",
+        "image and text fit train.max_seq_len, at one token for each byte of text: more are impossible",
+        "--model FOLDER of the base model counts exactly; a run does so where the Hub can be reached",
+        False,
+    ),
+    Rule(
+        "tokens-enlarged",
+        "image and text fit train.max_seq_len also where the trainer's augmentation enlarges the image",
+        "raise train.max_seq_len or scale the image down: the trainer leaves the row out whenever it does not fit",
         False,
     ),
     Rule("image-shrunk", "the processor keeps a quarter of an image's pixels", "cut it into parts, or scale it", False),

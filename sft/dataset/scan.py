@@ -11,7 +11,7 @@ import hashlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import add
@@ -22,13 +22,13 @@ import msgspec
 
 from sft.dataset import rows, texts
 from sft.dataset.columns import plain_rows
-from sft.dataset.facts import Facts
+from sft.dataset.facts import PARTS, Facts
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
 from sft.dataset.reading import image_folder
 from sft.dataset.repeats import ordered
-from sft.dataset.rules import BYTES_PER_TOKEN, MAX_LINE, TASKS
-from sft.dataset.tokens import TEMPLATE, Limits
+from sft.dataset.rules import MAX_LINE, TASKS
+from sft.dataset.tokens import MARKS, TEMPLATE, TEMPLATE_MOST, Limits
 
 DIGEST = 16  # bytes: identifies a row's content
 LINE_DIGEST = 8  # bytes: the same where images are not looked at
@@ -153,15 +153,19 @@ class Scanner:
         if not all(answers) or any(map(str.isspace, answers)) or not all(prompt.strip() for prompt in kinds):
             return False
         lengths = list(map(len, answers))
-        longest = 4 * (max(lengths) + max(map(len, kinds))) + TEMPLATE  # at most four tokens a character
-        if longest > self.options.limits.max_seq_len:
+        # A token is at least one byte, and a character four at most.
+        characters, spare, limits = max(lengths) + max(map(len, kinds)), TEMPLATE_MOST + MARKS, self.options.limits
+        longest = 4 * characters + spare
+        if longest + limits.largest_image > limits.max_seq_len and "".join((*answers, *kinds)).isascii():
+            longest = characters + spare
+        if longest > limits.max_seq_len:
             return False  # only then can a row be too long
         if self.options.images:
             if not self._pictures(block, prompts, answers, names, longest):
                 return False
         else:
             assert self._xxh is not None
-            self.part.text_tokens += self._estimate(answers, sum(lengths))
+            self.part.text_tokens += self._tokens(_size(answers))
             self.part.digests += b"".join(map(self._xxh, lines))
         part = self.part
         images = len(lines) if self.options.form == "messages" else 0
@@ -192,8 +196,10 @@ class Scanner:
         shapes = [fact[:2] for fact in found]
         sizes = Counter(shapes)
         cost = {shape: limits.image_tokens(*shape) for shape in sizes}
-        if longest + max(cost.values()) > limits.max_seq_len:
-            return False
+        if longest + limits.largest_image > limits.max_seq_len:
+            most = max(limits.most_image_tokens(*shape) for shape in sizes)
+            if longest + most > limits.max_seq_len:
+                return False
         pictures = [cost[shape] for shape in shapes]
         texts = self._estimates(prompts, answers)
         part.text_tokens += sum(texts)
@@ -228,17 +234,18 @@ class Scanner:
             self.part.pictures += bytes.fromhex(sha256[: 2 * PICTURE])
             self.part.picture_places.append(number)
 
-    def _estimate(self, answers: Sequence[str], characters: int) -> int:
-        """About as many tokens as the answers become, whatever the tokenizer: one for three bytes."""
-        joined = "".join(answers)
-        return (characters if joined.isascii() else len(joined.encode("utf-8", "surrogatepass"))) // BYTES_PER_TOKEN
+    def _tokens(self, size: int) -> int:
+        """About as many tokens as ``size`` bytes of text become (see ``Limits.text_bytes``)."""
+        return 100 * size // self.options.limits.text_bytes
 
     def _estimates(self, prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
         """The same for each row of one turn, with the template's tokens."""
         if "".join(answers).isascii() and all(map(str.isascii, set(prompts))):
-            characters = map(add, map(len, prompts), map(len, answers))
-            return [count // BYTES_PER_TOKEN + TEMPLATE for count in characters]
-        return [self._estimate(words, len(words[0]) + len(words[1])) + TEMPLATE for words in zip(prompts, answers)]
+            sizes = map(add, map(len, prompts), map(len, answers))
+        else:
+            sizes = map(_size, zip(prompts, answers))
+        text_bytes = self.options.limits.text_bytes
+        return [100 * size // text_bytes + TEMPLATE for size in sizes]
 
     def _line(self, number: int, line: bytes, overlong: bool) -> None:
         if overlong or len(line) > MAX_LINE:
@@ -300,26 +307,47 @@ class Scanner:
             part.heights[fact.height] += 1
             pictures += limits.image_tokens(fact.width, fact.height)
             self._picture(number, fact)
-        self._tokens(number, sample, pictures)
-
-    def _tokens(self, number: int, sample: rows.Sample, pictures: int) -> None:
-        limits, part = self.options.limits, self.part
-        words = [text for turn in sample.turns for text in turn]
-        spare = TEMPLATE * len(sample.turns)
-        estimate = self._estimate(words, sum(map(len, words))) + spare
+        size = _size([text for turn in sample.turns for text in turn])
+        estimate = self._tokens(size) + TEMPLATE * len(sample.turns)
         part.text_tokens += estimate
         part.image_tokens += pictures
         part.tokens[estimate + pictures] += 1
-        if 4 * sum(map(len, words)) + spare + pictures <= limits.max_seq_len:
-            return
-        total = sum(map(limits.text_tokens, words)) + spare + pictures
-        if total > limits.max_seq_len:
-            rule = "tokens" if limits.exact else "tokens-estimate"
-            self._add(rule, number, f"{total} tokens, {pictures} of them the image's, of {limits.max_seq_len}")
+        spare = TEMPLATE_MOST * len(sample.turns) + MARKS * len(facts)
+        if size + spare + limits.largest_image * len(facts) > limits.max_seq_len:  # a token is at least one byte
+            most = sum(limits.most_image_tokens(fact.width, fact.height) for fact in facts)
+            if size + spare + most > limits.max_seq_len:
+                self._check_length(number, sample, facts, pictures, most)
+
+    def _check_length(
+        self, number: int, sample: rows.Sample, facts: list[ImageFacts], pictures: int, enlarged: int
+    ) -> None:
+        """Does the row fit the sequence, also when the trainer enlarges its images from ``pictures`` tokens?"""
+        limits = self.options.limits
+        texts, room = limits.row_tokens(sample.turns, len(facts)), limits.max_seq_len
+        total, most = texts + pictures, texts + enlarged
+        if not limits.exact:
+            if most > room:
+                self._add("tokens-estimate", number, f"up to {most} tokens, {enlarged} of them the image's, of {room}")
+        elif total > room:
+            self._add("tokens", number, f"{total} tokens, {pictures} of them the image's, of {room}")
+        elif most > room:
+            kept = 1.0
+            for fact in facts:
+                others = total - limits.image_tokens(fact.width, fact.height)
+                kept *= 1 - limits.left_out(fact.width, fact.height, room - others)
+            self.part.enlarged += round(PARTS * (1 - kept))
+            often = f"in {100 * (1 - kept):.0f} % of the passes" if kept < 1 else "hardly ever"
+            self._add("tokens-enlarged", number, f"{total} tokens, up to {most} of {room}: left out {often}")
 
     def _add(self, rule: str, number: int, value: str) -> None:
         if rule not in self.options.off:
             self.part.add(rule, number, value, self.options.shown)
+
+
+def _size(texts: Iterable[str]) -> int:
+    """Bytes of UTF-8."""
+    joined = "".join(texts)
+    return len(joined) if joined.isascii() else len(joined.encode("utf-8", "surrogatepass"))
 
 
 def _keys(sample: rows.Sample, form: rows.Format, line: bytes) -> int:

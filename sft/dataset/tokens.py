@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,13 @@ from sft.dataset.rules import BYTES_PER_TOKEN
 
 FACTOR = 28  # px: a patch of 14 × 14, merged 2 × 2, is one token
 MAX_RATIO = 200  # longer images are refused by the processor
-TEMPLATE = 16  # tokens that the chat template adds to a turn, at most
+TEMPLATE = 16  # tokens that the chat template adds to a turn, about
+TEMPLATE_MOST = 24  # the same where each of its characters is a token
+MARKS = 2  # tokens round an image
+# The template of PaddleFormers 1.2.0 (datasets/template/template.py, "paddleocr_vl"); ERNIEKit's differs by a token.
+BEFORE, BEHIND = "User: ", "\nAssistant: "
+PADDING = 15  # px: what PaddleFormers' augmentation may add to one side
+ENLARGED = 0.5  # share of the images that its augmentation scales, evenly between 0.5 and ``Limits.enlarges``
 
 
 def smart_resize(height: int, width: int, *, min_pixels: int, max_pixels: int, factor: int = FACTOR) -> tuple[int, int]:
@@ -49,12 +56,16 @@ class Limits:
         max_seq_len: tokens.
         min_pixels, max_pixels: the processor's bounds; the defaults are those of PaddlePaddle/PaddleOCR-VL.
         tokenizer: path of the base model's tokenizer.json; empty: text is estimated.
+        enlarges: by how much the trainer's augmentation may lengthen an image's sides; 1: it does not.
+        text_bytes: bytes of UTF-8 that are 100 tokens, for the estimates (see :mod:`sft.dataset.packing`).
     """
 
     max_seq_len: int = 16384
     min_pixels: int = 147_384
     max_pixels: int = 2_822_400
     tokenizer: str = ""
+    enlarges: float = 1.0
+    text_bytes: int = 100 * BYTES_PER_TOKEN
 
     @classmethod
     def of_model(cls, folder: Path, max_seq_len: int) -> Limits:
@@ -76,15 +87,52 @@ class Limits:
     @property
     def exact(self) -> bool:
         """Is text counted, not estimated?"""
-        return bool(self.tokenizer)
+        return bool(self.tokenizer) and _can_count()
 
     def image_tokens(self, width: int, height: int) -> int:
         """Tokens of an image of that size (px)."""
         return _image_tokens(width, height, self.min_pixels, self.max_pixels)
 
+    def most_image_tokens(self, width: int, height: int) -> int:
+        """The same of an image that the trainer's augmentation has enlarged as much as it may."""
+        most = self.image_tokens(width, height)
+        return most if self.enlarges == 1 else max(most, self._scaled(width, height, self.enlarges, PADDING))
+
+    @property
+    def largest_image(self) -> int:
+        """No image has more tokens, whatever its size."""
+        return self.max_pixels // FACTOR**2
+
+    def left_out(self, width: int, height: int, room: int) -> float:
+        """How often (a share of the passes) the trainer enlarges an image until it has more than ``room`` tokens."""
+        steps = 40
+        scales = [1 + (self.enlarges - 1) * (i + 0.5) / steps for i in range(steps)]
+        over = sum(self._scaled(width, height, scale, 0) > room for scale in scales) / steps
+        return ENLARGED * over * (self.enlarges - 1) / (self.enlarges - 0.5)
+
+    def _scaled(self, width: int, height: int, scale: float, padding: int) -> int:
+        return _scaled_tokens(width, height, self.min_pixels, self.max_pixels, scale, padding)
+
     def text_tokens(self, text: str) -> int:
         """Tokens of a text, without the template's."""
         return counter(self.tokenizer)(text)
+
+    def row_tokens(self, turns: Sequence[tuple[str, str]], images: int) -> int:
+        """Tokens of a row without those of its images: the trainer's own count with a tokenizer, else as many as they
+        can be at most: a token is at least one byte.
+        """
+        count = self.text_tokens if self.exact else _bytes
+        texts = sum(count(f"{BEFORE}{prompt}{BEHIND}") + count(answer) for prompt, answer in turns)
+        return texts + 1 + len(turns) + MARKS * images  # one begins, one ends each turn
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+@lru_cache(maxsize=1)
+def _can_count() -> bool:
+    return importlib.util.find_spec("tokenizers") is not None
 
 
 @lru_cache(maxsize=4096)
@@ -93,15 +141,28 @@ def _image_tokens(width: int, height: int, min_pixels: int, max_pixels: int) -> 
     return rows * columns // FACTOR**2
 
 
+@lru_cache(maxsize=4096)
+def _scaled_tokens(width: int, height: int, min_pixels: int, max_pixels: int, scale: float, padding: int) -> int:
+    """Tokens after the augmentation: the image is resized, scaled, padded on one side, and resized again.
+
+    Source: ``PaddleOCRVLPlugin`` of PaddleFormers 1.2.0, paddleformers/datasets/template/mm_plugin.py.
+    """
+    bounds = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    plain = smart_resize(height, width, **bounds)
+    rows, columns = (int(side * scale) for side in plain)
+    try:
+        found = [smart_resize(*shape, **bounds) for shape in {(rows + padding, columns), (rows, columns + padding)}]
+    except ValueError:  # of two hundred times as long as wide, a side is rounded down
+        found = [plain]
+    return max(rows * columns for rows, columns in found) // FACTOR**2
+
+
 @lru_cache(maxsize=4)
 def counter(tokenizer: str) -> Callable[[str], int]:
     """Counts the tokens of a text; the estimate where ``tokenizer`` is empty or the package is missing."""
-    if tokenizer:
-        try:
-            from tokenizers import Tokenizer
-        except ImportError:
-            pass
-        else:
-            loaded = Tokenizer.from_file(tokenizer)
-            return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+    if tokenizer and _can_count():
+        from tokenizers import Tokenizer
+
+        loaded = Tokenizer.from_file(tokenizer)
+        return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
     return lambda text: math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sft.config.model import DatasetConfig
@@ -13,6 +14,7 @@ from sft.dataset import repeats, rows, scan
 from sft.dataset.findings import Finding, Report, SplitStats
 from sft.dataset.images import Bounds
 from sft.dataset.lines import ranges
+from sft.dataset.packing import text_bytes
 from sft.dataset.reading import detect_file
 from sft.dataset.rules import RULES
 from sft.dataset.tokens import Limits
@@ -50,7 +52,7 @@ class Validator:
         Raises:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
-        options = self._options(detect_file(path), images)
+        options = self._options(path, images)
         stats = SplitStats(path=str(path), format=options.form)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
@@ -80,13 +82,14 @@ class Validator:
         for spool in (*self._rows.values(), *self._pictures.values()):
             spool.close()
 
-    def _options(self, found: rows.Format, images: bool) -> scan.Options:
-        config = self.config
+    def _options(self, path: Path, images: bool) -> scan.Options:
+        config, found = self.config, detect_file(path)
         look = {"content": config.images != "headers", "decode": config.images == "decode"}
         bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
         form: rows.Format = found if config.format == "auto" else config.format
         off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
-        return scan.Options(form, bounds, self.limits, images, off, config.shown)
+        limits = replace(self.limits, text_bytes=text_bytes(path, form, self.limits))
+        return scan.Options(form, bounds, limits, images, off, config.shown)
 
     def _parts(self, path: Path, options: scan.Options) -> Iterator[tuple[int, scan.Part]]:
         """(end of the range, what it came to), in the order of the file."""

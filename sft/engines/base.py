@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from sft.dataset.rows import Format
+from sft.paths import told
 from sft.weights import torn
 
 
@@ -40,11 +42,25 @@ class TrainSpec(BaseModel):
     save_total_limit: int
     logging_steps: int
     stall_minutes: float = 60
+    dropped_rows: float = 0.005
 
     def identity(self) -> dict[str, Any]:
         """What changes the result: everything but the device and how often is logged and saved."""
-        beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes"}
+        beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes", "dropped_rows"}
         return {key: value for key, value in self.model_dump().items() if key not in beside}
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate that both trainers' schedules give, and log, at optimiser step ``step`` (1 is the first).
+
+        Linear warm-up from 0, then from ``learning_rate`` to ``min_learning_rate`` (``constant`` stays where it is).
+        """
+        if step < self.warmup_steps:
+            return self.learning_rate * step / self.warmup_steps
+        if self.lr_scheduler == "constant":
+            return self.learning_rate
+        done = min(1.0, (step - self.warmup_steps) / max(1, self.max_steps - self.warmup_steps))
+        left = 1 - done if self.lr_scheduler == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return self.min_learning_rate + (self.learning_rate - self.min_learning_rate) * left
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,11 @@ class Folders:
     output: Path  # checkpoint-N folders and, at the end, the model
     logs: Path  # TensorBoard or VisualDL event files
     config: Path  # the file that the engine's command reads
+
+    def told(self, work: Path) -> Folders:
+        """The same as a trainer whose working folder is ``work`` is told them (see :func:`sft.paths.told`)."""
+        given = (self.base_model, self.train_file, self.output, self.logs, self.config)
+        return Folders(*(told(path, work) for path in given))
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,14 @@ class Engine(Protocol):
     name: str
     version: str  # of the trainer's package or commit: part of the run's identity
     dataset_format: Format
+    packs: bool  # a forward pass holds rows up to max_seq_len tokens, batch_size at most; else batch_size whole rows
+    enlarges: float  # by how much its augmentation may lengthen an image's sides; 1: not at all
+    left_out: re.Pattern[str]  # in its output: a row that it leaves out; the first group that is there says why
+    explained: Mapping[str, str]  # keys of its config whose effective value is not printed as written, and why
+
+    def cannot(self, spec: TrainSpec) -> Mapping[str, str]:
+        """What of ``spec`` this engine cannot do: field → why. Its numbers of steps stand for any."""
+        ...
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """The training's command, its environment and its config file."""
@@ -109,22 +138,28 @@ class Engine(Protocol):
         ...
 
 
-_LINE = re.compile(
-    r"\bloss: (?P<loss>[\d.eE+-]+|nan|inf), learning_rate: (?P<rate>[\d.eE+-]+), global_step: (?P<step>\d+)"
-    r".*?interval_steps_per_second: (?P<speed>[\d.eE+-]+)"
-)
+# What both trainers (PaddleFormers' class Trainer, which ERNIEKit derives its own from) print.
+_LOGGED = re.compile(r"(?:^|- )loss: [^,\s]+, .*", re.M)
+_PAIR = re.compile(r"(?<![\w.])(\w+): ([^\s,\x1b]+)")
+_SPEEDS = ("interval_steps_per_second", "global_steps_per_second")  # PaddleFormers' and ERNIEKit's
 
 
-def read_progress(line: str) -> Progress | None:
-    """The line that PaddleFormers' trainer logs, which ERNIEKit uses too.
+def read_progress(text: str) -> Progress | None:
+    """The progress line that a trainer logs; of several in one text the last.
 
-    Example: ``loss: 1.23, learning_rate: 0.0019, global_step: 150, … interval_steps_per_second: 6.4, ppl: …``
+    PaddleFormers: ``loss: 1.23, learning_rate: 0.0019, global_step: 150, … interval_steps_per_second: 6.4, ppl: …``
+    ERNIEKit: ``loss: 11.5, loss_cur_dp: 11.5, learning_rate: 9e-04, global_step: 2, … global_steps_per_second: 0.3``
     """
-    match = _LINE.search(line)
-    if match is None:
-        return None
-    values = {key: float(text) for key, text in match.groupdict().items()}
-    return Progress(int(values["step"]), values["loss"], values["rate"], values["speed"])
+    for match in reversed(list(_LOGGED.finditer(text))):
+        values = dict(_PAIR.findall(match[0]))
+        speed = next((values[name] for name in _SPEEDS if name in values), "")
+        try:
+            return Progress(
+                int(values["global_step"]), float(values["loss"]), float(values["learning_rate"]), float(speed)
+            )
+        except (KeyError, ValueError):
+            continue
+    return None
 
 
 def missing_files(folder: Path, needed: Sequence[str]) -> list[str]:

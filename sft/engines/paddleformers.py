@@ -7,9 +7,11 @@ best practice for PaddleOCR-VL.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sft import dropped
 from sft.dataset.rows import Format
 from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
 from sft.lora import merge
@@ -24,13 +26,25 @@ class PaddleFormers:
     name = "paddleformers"
     version = "1.2.0"
     dataset_format: Format = "messages"
+    packs = False
+    enlarges = 1.5  # the template's, in half of the passes
+    left_out = dropped.PADDLEFORMERS
+    explained: Mapping[str, str] = {}
+
+    def cannot(self, spec: TrainSpec) -> dict[str, str]:
+        """What it can do depends on the device alone."""
+        if spec.device == "cpu" and spec.precision != "float32":
+            return {"device": "needs train.precision float32: the CPU kernels have no bf16"}
+        if spec.device == "gpu" and spec.precision == "float32":
+            return {"precision": "is for the CPU: a GPU's attention kernels take bf16, or float16 on cards without it"}
+        return {}
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """On one CPU process our launcher; on a GPU the package's own."""
         config = {**_common(spec, folders), **(_CPU if spec.device == "cpu" else _GPU)}
         if spec.precision == "float16":
-            # Cards before Ampere: no bf16, and no kernel of flashmask.
-            config |= {"bf16": False, "fp16": True, "_attn_implementation": "eager", "padding_free": False}
+            # Cards before Ampere have no kernel of flashmask.
+            config |= {"_attn_implementation": "eager", "padding_free": False}
         if resume_from is not None:
             config["resume_from_checkpoint"] = str(resume_from)
         return Command((*_launcher(spec), "train", str(folders.config)), _environment(spec), config)
@@ -67,7 +81,6 @@ def _environment(spec: TrainSpec) -> dict[str, str]:
 _CPU: dict[str, Any] = {
     "device": "cpu",
     "_attn_implementation": "eager",
-    "bf16": False,
     # flex_checkpoint, the default, cannot resume in one plain process.
     "save_checkpoint_format": "unified_checkpoint",
     "load_checkpoint_format": "unified_checkpoint",
@@ -75,7 +88,6 @@ _CPU: dict[str, Any] = {
 _GPU: dict[str, Any] = {
     "device": "gpu",
     "_attn_implementation": "flashmask",
-    "bf16": True,
     "fp16_opt_level": "O2",
     "padding_free": True,
     "truncate_packing": False,
@@ -109,8 +121,6 @@ def _common(spec: TrainSpec, folders: Folders) -> dict[str, Any]:
         "max_steps": spec.max_steps,
         "warmup_steps": spec.warmup_steps,
         "learning_rate": spec.learning_rate,
-        "min_lr": spec.min_learning_rate,
-        "lr_scheduler_type": spec.lr_scheduler,
         "weight_decay": spec.weight_decay,
         "adam_beta1": 0.9,
         "adam_beta2": 0.95,
@@ -125,4 +135,22 @@ def _common(spec: TrainSpec, folders: Folders) -> dict[str, Any]:
     }
     if spec.lora_rank is not None:
         config |= {"lora": True, "lora_rank": spec.lora_rank}
-    return config
+    return config | _precision(spec) | _schedule(spec)
+
+
+def _precision(spec: TrainSpec) -> dict[str, Any]:
+    """compute_type decides, and overwrites bf16 and fp16, which stand there so that what comes of them is compared."""
+    compute_type = {"float32": "float32", "float16": "fp16", "bf16": "bf16"}[spec.precision]
+    config = {"compute_type": compute_type, "bf16": spec.precision == "bf16", "fp16": spec.precision == "float16"}
+    # Gradients are float32 then anyway; its default, true, is refused as a contradiction.
+    return config | ({"amp_master_grad": False} if spec.precision == "float32" else {})
+
+
+def _schedule(spec: TrainSpec) -> dict[str, Any]:
+    """The schedule that does as asked: ``constant`` of 1.2.0 knows no warm-up, and ``linear`` goes down to 0."""
+    falls = spec.min_learning_rate < spec.learning_rate and spec.warmup_steps < spec.max_steps
+    if spec.lr_scheduler == "linear" and falls:
+        return {"lr_scheduler_type": "polynomial", "power": 1.0, "lr_end": spec.min_learning_rate}
+    if spec.lr_scheduler == "cosine":
+        return {"lr_scheduler_type": "cosine", "min_lr": spec.min_learning_rate}
+    return {"lr_scheduler_type": "constant_with_warmup" if spec.warmup_steps else "constant"}

@@ -78,7 +78,7 @@ def _fetch(args: DownloadModelArgs, folder: Path, context: Context) -> str:
         return tiny.weights_hash()
     from sft.hub import fetch_snapshot
 
-    return fetch_snapshot(args.repo, args.revision, folder, lambda text: context.event("note", text=text))
+    return fetch_snapshot(args.repo, args.revision, folder, say=lambda text: context.event("note", text=text))
 
 
 def _describe(args: DownloadModelArgs, folder: Path, revision: str) -> dict[str, Any]:

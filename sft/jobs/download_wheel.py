@@ -11,6 +11,7 @@ from sft import records
 from sft.download import download
 from sft.errors import IntegrityError, without_secrets
 from sft.jobs.base import Context, Job
+from sft.sparing import Sparingly
 
 MAX_BYTES = 4 * 10**9
 
@@ -40,9 +41,11 @@ def download_wheel(args: DownloadWheelArgs, context: Context) -> dict[str, Any]:
         _check(args, record, target.stat().st_size)
         return {**record, "fetched": False}
 
+    keep = Sparingly(context.commit)  # a container that is lost goes on from there
+
     def said(here: int, total: int) -> None:
         context.event("download", file=target.name, bytes=here, total=total)
-        context.commit()  # a container that is lost now goes on from here
+        keep()
 
     sha256 = args.sha256 or (record or {}).get("sha256", "")
     found = download(args.url, target, max_bytes=MAX_BYTES, size=args.size, sha256=sha256, said=said)

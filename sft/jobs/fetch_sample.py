@@ -58,7 +58,7 @@ def fetch_sample(args: SampleArgs, context: Context) -> dict[str, Any]:
     report = validate(folder / "train.jsonl", folder / "held_out.jsonl", DatasetConfig(workers=1))
     report.check()
     files = {"train": "train.jsonl", "held_out": "held_out.jsonl"}
-    finished = {**report.as_dict(), "files": files, "volume": f"samples/{args.name}"}
+    finished = {**report.as_record(), "files": files, "volume": f"samples/{args.name}"}
     records.write_record(folder, finished)
     context.commit()
     return {**finished, "fetched": True}

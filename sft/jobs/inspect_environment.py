@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,14 +17,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from sft.engines.erniekit import ERNIE_COMMIT
+from sft.environments import IMPORTS, PYTHON, decisive, statement
 from sft.errors import InputError
 from sft.jobs.base import Context, Job
-from sft.wheels import WHEELS
+from sft.wheels import wheel
 
 ERNIE = Path("/paddle/ERNIE")
 GUIDE = "examples/configs/PaddleOCR-VL/sft/run_ocr_vl_sft_16k.yaml"
-PINS = {"numpy": "1.26.4", "huggingface-hub": "1.33.0"}
-SECONDS = 120  # for one command
+SECONDS = 300  # for one command: a first import of PaddleOCR from a cold disk takes a minute
 REDEPLOY = "sft deploy: it builds the image anew where its definition changed"
 
 
@@ -66,7 +67,7 @@ def _run(*command: str) -> tuple[bool, str]:
         return False, f"{command[0]}: {error}"
     told = process.stdout if process.returncode == 0 else process.stdout + process.stderr
     lines = told.strip().splitlines()
-    return process.returncode == 0, lines[-1][:200] if lines else f"exit code {process.returncode}"
+    return process.returncode == 0, lines[-1][:500] if lines else f"exit code {process.returncode}"
 
 
 def _python_says(body: str) -> tuple[bool, str]:
@@ -74,9 +75,18 @@ def _python_says(body: str) -> tuple[bool, str]:
     return _run(sys.executable, "-c", body)
 
 
+def _imports(args: InspectArgs, check: str) -> tuple[bool, str]:
+    """What an image ends with too (see :mod:`sft.environments`)."""
+    modules = IMPORTS[args.engine][check]
+    # triton's own module looks for a GPU
+    stub = "from sft.engines.cpu_launcher import stub_triton; stub_triton(); " if args.device == "cpu" else ""
+    ok, found = _python_says(f"{stub}{statement(modules)}")
+    return ok, ", ".join(modules) if ok else found
+
+
 def _python(args: InspectArgs) -> tuple[bool, str]:
     found = sys.version.split()[0]
-    return (sys.version_info[:2] == (3, 10) if args.device == "gpu" else sys.version_info >= (3, 10)), found
+    return (found.startswith(f"{PYTHON}.") if args.device == "gpu" else sys.version_info >= (3, 11)), found
 
 
 def _cuda(args: InspectArgs) -> tuple[bool, str]:
@@ -85,7 +95,11 @@ def _cuda(args: InspectArgs) -> tuple[bool, str]:
 
 def _paddle(args: InspectArgs) -> tuple[bool, str]:
     ok, found = _python_says("import paddle; print(paddle.__version__)")
-    return ok and (args.device == "cpu" or found == WHEELS[args.engine].version), found
+    # what the image was built with: it carries the name of the build
+    wanted = wheel(args.engine, os.environ.get("SFT_WHEEL_BUILD", "stable")).version
+    if not ok or args.device == "cpu" or found == wanted:
+        return ok, found
+    return False, f"{found}, and not {wanted}"
 
 
 def _paddle_gpu(args: InspectArgs) -> tuple[bool, str]:
@@ -102,7 +116,7 @@ def _ernie(args: InspectArgs) -> tuple[bool, str]:
 
 
 def _ernie_import(args: InspectArgs) -> tuple[bool, str]:
-    return _python_says("import erniekit; print(erniekit.__name__)")
+    return _imports(args, "ernie-import")
 
 
 def _ernie_command(args: InspectArgs) -> tuple[bool, str]:
@@ -110,21 +124,30 @@ def _ernie_command(args: InspectArgs) -> tuple[bool, str]:
 
 
 def _trainer(args: InspectArgs) -> tuple[bool, str]:
-    stub = "from sft.engines.cpu_launcher import stub_triton; stub_triton(); " if args.device == "cpu" else ""
-    body = f"{stub}import paddleformers.cli.launcher, paddleformers; print(paddleformers.__version__)"
-    return _python_says(body)
+    return _imports(args, "trainer")
+
+
+def _pages(args: InspectArgs) -> tuple[bool, str]:
+    return _imports(args, "pages")
 
 
 def _packages(args: InspectArgs) -> tuple[bool, str]:
-    found = {name: _version(name) for name in PINS}
-    return found == PINS, ", ".join(f"{name} {version}" for name, version in found.items())
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "missing"
+    """The versions, as a process like the trainer's finds them, and on a GPU what else the trainer imports."""
+    wanted = decisive(args.engine)
+    body = (
+        "import json, importlib.metadata as m; there = {d.metadata['Name']: d.version for d in m.distributions()}; "
+        f"print(json.dumps({{name: there.get(name, 'missing') for name in {list(wanted)!r}}}))"
+    )
+    ok, found = _python_says(body)
+    if not ok:
+        return False, found
+    versions = json.loads(found)
+    wrong = [
+        f"{name} {versions[name]}, and not {version}" for name, version in wanted.items() if versions[name] != version
+    ]
+    if wrong or args.device == "cpu":
+        return not wrong, "; ".join(wrong) or ", ".join(f"{name} {version}" for name, version in versions.items())
+    return _imports(args, "deps")
 
 
 def _config(args: InspectArgs) -> tuple[bool, str]:
@@ -149,7 +172,7 @@ def _disk(args: InspectArgs) -> tuple[bool, str]:
 
 
 CHECKS = (
-    Check("python", _python, f"the image must have Python 3.10: {REDEPLOY}", quick=True),
+    Check("python", _python, f"the image must have Python {PYTHON}: {REDEPLOY}", quick=True),
     Check(
         "cuda",
         _cuda,
@@ -168,6 +191,13 @@ CHECKS = (
     Check("ernie-import", _ernie_import, f"ERNIE's packages are incomplete: {REDEPLOY}", engines=("erniekit",)),
     Check("ernie-cmd", _ernie_command, f"the command erniekit is missing: {REDEPLOY}", engines=("erniekit",)),
     Check("trainer", _trainer, f"paddleformers does not import: {REDEPLOY}", engines=("paddleformers",)),
+    Check(
+        "pages",
+        _pages,
+        f"PaddleOCR's document parser does not import: {REDEPLOY}",
+        engines=("paddleformers",),
+        devices=("gpu",),
+    ),
     Check("deps", _packages, f"pinned packages have other versions: {REDEPLOY}; on one machine make .venv/ready"),
     Check(
         "config",
@@ -186,10 +216,10 @@ def fitting(engine: str, device: str, *, quick: bool = False) -> list[Check]:
 
 
 def code_hash() -> str:
-    """sha256 (hex) over the Python files of sft/ and modal_infra/: is what is deployed what lies here?"""
+    """sha256 (hex) over the Python and lock files of sft/ and modal_infra/: is what is deployed what lies here?"""
     root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
     for room in ("modal_infra", "sft"):
-        for path in sorted((root / room).rglob("*.py")):
+        for path in sorted([*(root / room).rglob("*.py"), *(root / room).rglob("*.txt")]):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

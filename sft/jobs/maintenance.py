@@ -10,13 +10,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sft import champions, records
+from sft.checkpoints import QUARANTINE
 from sft.errors import InputError, LeaseHeld
 from sft.jobs.base import Context, Job
 from sft.lease import holder
 from sft.volumes import RUNS, SYNCED, run_place
 
 DAY = 86400  # seconds
-NEEDLESS = ("trainer", "best", "work", "logs")  # of a finished training: all but model, records, curve and evaluations
+# Of a finished training: all but model, records, curve and evaluations.
+NEEDLESS = ("trainer", QUARANTINE, "best", "work", "logs")
 
 
 class HashArgs(BaseModel):

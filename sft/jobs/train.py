@@ -13,9 +13,11 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from sft import checkpoints, export, records
+from sft import checkpoints, export, paths, records
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
+from sft.dropped import LeftOut
+from sft.effective import Effective
 from sft.engines import ENGINES
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
@@ -92,13 +94,31 @@ def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> dic
     started = time.time()
     context.event("start", run=run.name, steps=args.spec.max_steps, engine=args.engine)
     engine, converter = ENGINES[args.engine], Converter(context.scratch(run / "work" / "pictures"))
-    folders = _prepare(args, run, context, converter)
+    folders, rows = _prepare(args, run, context, converter)
     resume_from = checkpoints.choose(folders.output, args.resume, args.identity, engine.checkpoint_problems)
     if resume_from is not None:
         context.event("resume", checkpoint=resume_from.name)
     stall, smaller = args.spec.stall_minutes * MINUTES, _smaller(args.spec)
-    trainer = Trainer(context, engine, args.identity, run, lock, stall_seconds=stall, smaller=smaller)
-    command = engine.command(args.spec, folders, resume_from)
+    left_out = LeftOut(
+        engine.left_out,
+        rows,
+        args.spec.dropped_rows,
+        rows_per_pass=args.spec.batch_size,
+        passes_per_step=args.spec.gradient_accumulation_steps,
+    )
+    work = folders.config.parent
+    command = engine.command(args.spec, folders.told(work), resume_from and paths.told(resume_from, work))
+    trainer = Trainer(
+        context,
+        engine,
+        args.identity,
+        run,
+        lock,
+        stall_seconds=stall,
+        smaller=smaller,
+        left_out=left_out,
+        effective=Effective(command.config, engine.explained, args.spec, checkpoints.step_of(resume_from)),
+    )
     folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
     trainer.run(command, folders.output, resume_from)
     _check_last_step(args, folders, trainer)
@@ -121,21 +141,24 @@ def _smaller(spec: TrainSpec) -> str:
     return f"--set train.max_seq_len={max(64, spec.max_seq_len // 2)} (sft validate --max-seq-len says which rows fit)"
 
 
-def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter) -> Folders:
-    """Check the base model and write the training set in the engine's format, with absolute image paths."""
+def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter) -> tuple[Folders, int]:
+    """Check the base model and write the training set in the engine's format, with absolute image paths; (where the
+    trainer reads and writes, rows).
+    """
     base = _starting_point(args, context)
     work = run / "work"
     work.mkdir(parents=True, exist_ok=True)
     form = ENGINES[args.engine].dataset_format
     train_file = work / f"train.{form}.jsonl"
-    root = args.dataset.folder(context)
+    root, rows = args.dataset.folder(context), 0
     seen = list if args.dataset.odd == 0 else converter.paths
     with train_file.open("wb") as file:
         for row in engine_rows(root / args.dataset.train, args.dataset.train_format, form, seen):
             file.write(row + b"\n")
+            rows += 1
     if converter.done:
         context.event("pictures", done=dict(converter.done))
-    return Folders(base, train_file, run / "trainer", run / "logs", work / "train.yaml")
+    return Folders(base, train_file, run / "trainer", run / "logs", work / "train.yaml"), rows
 
 
 def _starting_point(args: TrainArgs, context: Context) -> Path:
@@ -239,6 +262,7 @@ def _record(
         "base_model": args.base_model,
         "start_from": args.start_from,
         "steps": args.spec.max_steps,
+        "left_out": trainer.left_out.as_dict(args.spec.max_steps),
         "loss": trainer.last.loss if trainer.last else None,
         "seconds": round(time.time() - started, 1),
         "finished": time.time(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sft import metrics, records
+from sft.dropped import describe
 from sft.pictures import open_as_seen
 from sft.report.curve import loss_curve
 
@@ -63,7 +64,8 @@ def write_report(
         for i in worst
     ]
     curve = loss_curve(read_metrics(metrics_file))
-    html = render("report.html.jinja", result=result, training=training, curve=curve, examples=shown)
+    left_out = describe(training.get("left_out", {}))
+    html = render("report.html.jinja", result=result, training=training, curve=curve, examples=shown, left_out=left_out)
     records.write_text(path, html)
 
 

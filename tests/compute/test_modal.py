@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -17,11 +18,14 @@ from modal._serialization import deserialize_data_format
 from PIL import Image
 from prefect.settings import get_current_settings
 
+from modal_infra.recipes import INTERPRETER, RECIPES
 from sft.wheels import WHEELS
 from tests.compute.test_local import processes
-from tests.support.modal_runs import SFT, environment, serving, sft
+from tests.support import modal_runs
+from tests.support.modal_runs import SFT, environment, sft
 from tests.support.modal_server import RPCS, ModalServer
 from tests.support.mounting import CAN_MOUNT
+from tests.support.web_server import serving
 
 pytestmark = [
     pytest.mark.skipif(not CAN_MOUNT, reason="unshare --mount is not permitted here: volumes cannot be mounted"),
@@ -42,7 +46,7 @@ SETTINGS = [
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ModalServer]:
     """A server with nothing deployed."""
-    with serving(tmp_path / "server") as server:
+    with modal_runs.serving(tmp_path / "server") as server:
         yield server
 
 
@@ -134,7 +138,8 @@ def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
     assert (folder / "model" / "model.safetensors").stat().st_size > 10_000_000
     assert (folder / "report.html").exists()
     options = list(deployed.options.values())
-    assert {o.timeout_secs for o in options} == {24 * 3600}
+    assert {o.timeout_secs for o in options} == {0, 24 * 3600}, "a training's, and what the other functions have"
+    assert {(o.resources.milli_cpu, o.resources.memory_mb) for o in options} == {(8000, 32768)}
 
     calls = len(deployed.calls)
     second = start(deployed, 10, *gate)
@@ -304,6 +309,20 @@ def test_an_image_that_cannot_be_built_says_where_to_look(server: ModalServer, h
     assert "Modal's dashboard" in process.stderr
 
 
+def test_a_wheel_that_is_not_at_its_address_says_how_to_name_another(server: ModalServer, home: Path) -> None:
+    """That the address of a cp312 wheel exists has not been seen."""
+    with serving() as site:
+        url = f"{site.url}/w.whl"
+        process = sft(server, home, "deploy", "full", "--set", f"wheel.url={url}")
+    assert process.returncode == 2, process.stderr
+    assert site.requests["/w.whl"] == 1
+    assert url in process.stderr
+    name = "paddlepaddle_gpu-3.2.1-cp312-cp312-linux_x86_64.whl"
+    assert f"Next: sft deploy full --set wheel.url=https://…/{name}, or sft upload-wheel PATH" in process.stderr
+    alone = sft(server, home, "deploy", "--set", f"wheel.url={url}")
+    assert (alone.returncode, "--set needs a profile" in alone.stderr) == (2, True)
+
+
 def test_cards_cores_and_memory_are_chosen_for_each_call(deployed: ModalServer, home: Path) -> None:
     wanted = ["compute=modal", "modal.gpu=H100", "modal.cpu=4", "modal.memory_mb=8192", "train.precision=bf16"]
     sft(deployed, home, "doctor", "smoke", *[part for s in wanted for part in ("--set", s)], "--check", "python")
@@ -327,17 +346,18 @@ def test_a_missing_token_says_what_to_run(server: ModalServer, home: Path) -> No
     assert "Next: modal token new" in process.stderr
 
 
-def test_the_images_install_the_wheel_from_the_volume_and_numpy_last(deployed: ModalServer) -> None:
+def test_the_images_are_built_by_the_steps_that_are_replayed_here(deployed: ModalServer) -> None:
     for engine, wheel in WHEELS.items():
         commands = layers(deployed, f"train_{engine}")
-        installs = [line for line in commands if "paddlepaddle" in line]
-        assert installs == [f"RUN python -m pip install --no-deps /models/{wheel.path}"]
         assert not any("bcebos" in line or "paddle-whl" in line for line in commands)
-        assert commands[-1] == "RUN python -m pip install --no-deps numpy==1.26.4"
+        lock, paddle = f"/environments/{engine}.txt", f"/models/{wheel.path}"
+        steps = [step.filled(python=INTERPRETER, lock=lock, paddle=paddle) for step in RECIPES[engine]]
+        wanted = [f"RUN {command}" for commands in steps for command in commands]
+        assert commands[-len(wanted) :] == wanted, "nothing comes behind the last imports"
+        assert wanted[0].endswith(f"{lock} {paddle}"), "the wheel with its dependencies, as one resolution"
     one, other = (layers(deployed, f"train_{engine}") for engine in WHEELS)
-    common = [a for a, b in zip(one, other) if a == b]
-    assert common == one[: len(common)] == other[: len(common)]
-    assert any("doc-parser" in line for line in common), "the heavy layers are shared by the variants"
+    common = list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other)))
+    assert any("apt-get install" in line for line, _ in common), "the base is shared by all images"
 
 
 def layers(server: ModalServer, function: str) -> list[str]:

@@ -170,6 +170,7 @@ def check_artifacts(found: dict[str, Any]) -> None:
     table = json.loads(found["dataset"].data)
     assert [(row["set"], row["rows"]) for row in table] == [("train", 64), ("held-out", 12)]
     assert found["training-progress"].data == 100.0
+    assert "passes over 64 rows; none left out" in found["summary"].data
     assert found["loss-curve"].data.startswith("data:image/svg+xml;base64,")
     assert "| all | tuned | 12 |" in found["evaluation"].data
 
@@ -222,7 +223,7 @@ def test_a_killed_training_is_resumed_from_its_newest_whole_checkpoint(home: Pat
     record = records.read_record(place)
     assert record is not None
     assert record["resumed_from"] not in (None, newest.name)
-    assert (place / "trainer" / "quarantine" / newest.name).is_dir()
+    assert (place / "quarantine" / newest.name).is_dir()
     points = [json.loads(line)["step"] for line in (place / "metrics.jsonl").read_text().splitlines()]
     assert points == sorted(set(points)), "a step was logged twice"
     assert points[-1] == 25

@@ -110,7 +110,7 @@ def test_a_rerun_after_sigkill_attaches_to_the_same_training_and_ctrl_c_ends_it(
     second.wait_for("checkpoint-5 is complete")
     assert len(trainings(home)) == 1
     assert state_of(killed) == "Crashed", "the killed run is still called running"
-    assert len(processes(str(home / "state"))) == 2, "one job and its trainer"
+    assert len(processes(str(home / "state"))) == 3, "one job, its trainer and the guard of it"
 
     second.process.send_signal(signal.SIGINT)
     assert second.process.wait(10) == 130

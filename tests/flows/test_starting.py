@@ -12,6 +12,7 @@ from compute.local import LocalCompute
 from flows.fine_tune import starting_from
 from sft import champions, records
 from sft.config import RunConfig, load
+from sft.dataset.packing import Amount
 from sft.errors import IntegrityError
 from sft.jobs.train import DatasetPlace
 from sft.plan import train_args
@@ -46,24 +47,28 @@ def promoted(compute: LocalCompute, identity: str) -> None:
 def test_a_champion_is_trained_on_with_new_rows_and_found_again_without(home: Path) -> None:
     compute = LocalCompute(home / "state")
     config = configuration("champion")
-    first = starting_from(config, compute, place("monday"), 100, BASE)
-    assert first == train_args(config, place("monday"), 100, BASE), "without a champion: from the base"
+    first = starting_from(config, compute, place("monday"), Amount(100), BASE)
+    assert first == train_args(config, place("monday"), Amount(100), BASE), "without a champion: from the base"
     finish(compute, first.identity, "")
     promoted(compute, first.identity)
-    assert starting_from(config, compute, place("monday"), 100, BASE).identity == first.identity, "it is the result"
+    assert starting_from(config, compute, place("monday"), Amount(100), BASE).identity == first.identity, (
+        "it is the result"
+    )
 
-    second = starting_from(config, compute, place("tuesday"), 120, BASE)
+    second = starting_from(config, compute, place("tuesday"), Amount(120), BASE)
     assert (second.start_from, second.base_model) == (first.identity, "base")
-    assert second.identity != train_args(config, place("tuesday"), 120, BASE).identity
+    assert second.identity != train_args(config, place("tuesday"), Amount(120), BASE).identity
     finish(compute, second.identity, first.identity)
-    assert starting_from(config, compute, place("tuesday"), 120, BASE) == second, "refused: it is found, not trained"
+    assert starting_from(config, compute, place("tuesday"), Amount(120), BASE) == second, (
+        "refused: it is found, not trained"
+    )
     promoted(compute, second.identity)
-    again = starting_from(config, compute, place("tuesday"), 120, BASE)
+    again = starting_from(config, compute, place("tuesday"), Amount(120), BASE)
     assert (again.identity, again.start_from) == (second.identity, first.identity)
-    third = starting_from(config, compute, place("wednesday"), 140, BASE)
+    third = starting_from(config, compute, place("wednesday"), Amount(140), BASE)
     assert third.start_from == second.identity
     from_base = configuration("base")
-    assert starting_from(from_base, compute, place("wednesday"), 140, BASE).start_from == ""
+    assert starting_from(from_base, compute, place("wednesday"), Amount(140), BASE).start_from == ""
 
 
 def test_a_training_goes_on_from_the_weights_of_an_earlier_one(home: Path) -> None:

@@ -23,16 +23,16 @@ def test_each_profile_loads(profile: str) -> None:
 
 def test_the_full_profile_has_the_figures_of_erniekits_guide() -> None:
     train = load("full").config.train
-    assert train.steps(rows=29_632) == 926  # the Bengali set
+    assert train.steps(29_632 / 8) == 926  # the Bengali set
     assert train.warmup(926) == 10
     assert (train.learning_rate, train.min_learning_rate, train.batch_size) == (5e-6, 5e-7, 8)
     assert (train.gradient_accumulation_steps, train.max_seq_len, train.save_steps) == (8, 16384, 200)
 
 
 def test_steps_given_are_taken_and_a_tiny_set_trains_at_least_one() -> None:
-    assert TrainConfig(max_steps=7).steps(rows=10**6) == 7
-    assert TrainConfig().steps(rows=1) == 1
-    assert TrainConfig(epochs=3).steps(rows=640, gpus=2) == 15
+    assert TrainConfig(max_steps=7).steps(10**6) == 7
+    assert TrainConfig().steps(1 / 8) == 1
+    assert TrainConfig(epochs=3).steps(640 / 8, gpus=2) == 15
 
 
 def test_all_errors_are_reported_at_once_with_key_value_and_what_is_allowed() -> None:
@@ -59,6 +59,23 @@ def test_all_errors_are_reported_at_once_with_key_value_and_what_is_allowed() ->
 )
 def test_what_cannot_work_together_is_refused(settings: list[str], said: str) -> None:
     assert said in problems("smoke", *settings)
+
+
+@pytest.mark.parametrize(
+    ("profile", "settings", "said"),
+    [
+        ("full", ["train.lr_scheduler=linear"], "train.lr_scheduler linear needs engine paddleformers: ERNIEKit has"),
+        ("full", ["train.precision=float16"], "train.precision float16 needs engine paddleformers"),
+        ("full", ["train.precision=float32"], "train.precision float32 needs engine paddleformers"),
+        ("full", ["train.lora={}"], "train.lora needs engine paddleformers"),
+        ("full", ["modal.gpu=none", "train.precision=float32"], "modal.gpu none needs engine paddleformers"),
+        ("lora", ["train.precision=float32"], "train.precision float32 is for the CPU"),
+        ("lora", ["modal.gpu=none"], "modal.gpu none needs train.precision float32"),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused(profile: str, settings: list[str], said: str) -> None:
+    given = ("dataset.train=t.jsonl", "dataset.held_out=h.jsonl", *settings)
+    assert said in problems(profile, *given)
 
 
 def test_an_unknown_profile_gets_the_nearest_name() -> None:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,64 @@ def test_a_server_that_does_not_resume_sends_all_again(site: Site, context: Cont
     site.ranges_work, site.cut_after = False, [1_000_000]
     download_wheel(args(site, sha256=SHA), context)
     assert wheel(context).read_bytes() == CONTENT
+
+
+NEW = os.urandom(2_500_000)
+
+
+@pytest.mark.parametrize("heeds", [True, False], ids=["heeds If-Range", "ignores If-Range"])
+@pytest.mark.parametrize("validators", [{"etag"}, {"date"}, {"weak"}, {"weak", "date"}, set()], ids=str)
+def test_two_halves_of_two_files_are_never_joined(
+    site: Site, context: Context, validators: set[str], heeds: bool
+) -> None:
+    """The file behind the address changes between the cut and the resume, and no hash is known."""
+    site.validators, site.heeds_if_range = validators, heeds
+    site.cut_after, site.changes = [1_000_000], [(NAME, NEW)]
+    record = download_wheel(args(site), context)
+    assert wheel(context).read_bytes() == NEW
+    assert record["sha256"] == hashlib.sha256(NEW).hexdigest()
+    assert sorted(os.listdir(wheel(context).parent)) == ["w.whl", "w.whl.json"], "nothing is left beside it"
+
+
+def test_a_file_that_has_shrunk_below_the_part_starts_anew(site: Site, context: Context) -> None:
+    site.cut_after, site.changes = [2_000_000], [(NAME, NEW[:1_000_000])]
+    site.heeds_if_range = False  # a server that answers 416
+    download_wheel(args(site), context)
+    assert wheel(context).read_bytes() == NEW[:1_000_000]
+
+
+def test_a_part_of_another_address_is_not_gone_on_from(site: Site, context: Context) -> None:
+    site.files["/v2/w.whl"] = NEW
+    site.cut_after = [1_000_000] + [0] * 2 * download.ATTEMPTS
+    with pytest.raises(TransientError):
+        download_wheel(args(site), context)
+    site.cut_after = []
+    download_wheel(args(site, url=f"{site.url}/v2/w.whl"), context)
+    assert wheel(context).read_bytes() == NEW
+
+
+def test_a_part_whose_server_names_no_version_is_gone_on_from_where_the_hash_is_known(
+    site: Site, context: Context
+) -> None:
+    site.validators, site.cut_after = set(), [1_000_000]
+    download_wheel(args(site, sha256=SHA), context)
+    assert site.sent == len(CONTENT), "no byte was sent twice"
+
+
+def test_commits_that_take_longer_than_a_second_do_not_hold_the_download_up(site: Site, context: Context) -> None:
+    """A commit for each chunk would take this download over three minutes, and a wheel half a day."""
+    site.files[NAME] = os.urandom(20_000_000)
+    commits = []
+
+    def slow() -> None:
+        commits.append(time.monotonic())
+        time.sleep(1.2)
+
+    began = time.monotonic()
+    site.seconds_per_megabyte = 0.1
+    download_wheel(args(site), replace(context, commit=slow))
+    assert time.monotonic() - began < 12
+    assert len(commits) <= 2, "one on the way, and one at the end"
 
 
 def test_answers_that_ask_for_patience_are_tried_again(site: Site, context: Context) -> None:

@@ -12,10 +12,8 @@ import pytest
 
 from compute import reach
 from sft import hub
-from sft.download import download
 from sft.errors import InputError, SftError, TransientError, to_wire, without_secrets
 from sft.foreign import as_ours
-from tests.support.web_server import serving
 
 SIGNED = "https://me:pa55word@127.0.0.1:9/pages/a.png?X-Amz-Signature=c0ffee&x=1#part"
 
@@ -100,12 +98,3 @@ def test_a_full_disk_is_not_taken_for_a_server_that_is_away(
     assert not isinstance(caught.value, TransientError)
     with pytest.raises(TransientError, match="cannot be reached"), reaching():
         nobody_at_the_socket()
-
-
-def test_a_download_onto_a_full_disk_says_where(tmp_path: Path) -> None:
-    with serving() as site:
-        site.files["/w.whl"] = b"w" * 100_000
-        (tmp_path / "w.whl.part").symlink_to("/dev/full")
-        with pytest.raises(OSError, match="No space left") as caught:
-            download(f"{site.url}/w.whl", tmp_path / "w.whl", max_bytes=10**6)
-    assert "w.whl.part: the disk is full" in str(as_ours(caught.value))

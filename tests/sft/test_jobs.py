@@ -28,6 +28,7 @@ def a_run(context: Context, name: str, *, finished: bool) -> Path:
     run = context.volumes.outputs / "runs" / name
     (run / "trainer" / "checkpoint-1").mkdir(parents=True)
     (run / "trainer" / "checkpoint-1" / "weights").write_bytes(b"w" * 1000)
+    (run / "quarantine" / "checkpoint-2").mkdir(parents=True)
     (run / "model").mkdir()
     if finished:
         records.write_record(run, {"steps": 1})
@@ -70,6 +71,7 @@ def test_cleaning_up_spares_what_is_needed_and_tells_why(context: Context) -> No
         "formerly": "promoted",
     }
     assert not (runs["old"] / "trainer").exists()
+    assert not (runs["old"] / "quarantine").exists()
     assert (runs["old"] / "model").exists()
     assert all((run / "trainer").exists() for name, run in runs.items() if name != "old")
     cleanup(CleanupArgs(keep=0, models=True, dry_run=False), context)
@@ -125,6 +127,18 @@ def test_what_is_missing_has_a_remedy(context: Context, monkeypatch: pytest.Monk
         ("ernie", False, True),
         ("config", False, True),
     ]
+
+
+def test_packages_of_another_engine_are_seen(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This environment is the other engine's: each check that was green where a training would have died is red."""
+    monkeypatch.setenv("SFT_WHEEL_BUILD", "cudnn95")
+    checks = ("paddle", "ernie-import", "deps")
+    result = inspect_environment(InspectArgs(engine="erniekit", device="gpu", checks=checks), context)
+    found = {f["name"]: (f["ok"], f["found"]) for f in result["findings"]}
+    assert found["paddle"] == (False, "3.3.1, and not 0.0.0"), "the wheel of the build that was deployed"
+    assert found["ernie-import"] == (False, "ModuleNotFoundError: No module named 'erniekit'")
+    assert not found["deps"][0]
+    assert "paddleformers 1.2.0, and not 0.4.0" in found["deps"][1]
 
 
 def test_an_unknown_check_names_the_known_ones(context: Context) -> None:

@@ -1,6 +1,8 @@
 """Merging adapters: against the formula, in each type, and against the unmerged model's own outputs."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,13 @@ def test_an_adapter_that_does_not_fit_is_refused(
         merge(base, adapter(tmp_path, shapes), tmp_path / "merged")
 
 
+def test_an_array_that_is_not_contiguous_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """With whatever safetensors is installed: 0.8.0 gives another array back (safetensors #825)."""
+    wanted = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    save_file({"transposed": wanted}, str(tmp_path / "a.safetensors"))
+    np.testing.assert_array_equal(load_file(str(tmp_path / "a.safetensors"))["transposed"], wanted)
+
+
 def test_bfloat16_is_rounded_to_the_nearest(base: Path, tmp_path: Path) -> None:
     wide = load_file(str(base / "model.safetensors"))["b.weight"]
     bits = (wide.view(np.uint32) >> 16).astype(np.uint16)
@@ -100,6 +109,10 @@ def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> Non
     assert (checked["problems"], checked["rows"], checked["equal"]) == ([], 8, 8)
 
     assert lora.differences(base, run / "trainer", run / "model") == []
+    upstream = exported(base, run / "trainer", home)
+    for name, tensor in weights_of(run / "model").items():
+        np.testing.assert_allclose(upstream.pop(name), tensor, rtol=1e-5, atol=1e-7, err_msg=name)
+    assert not upstream
     (weights,) = (run / "model").glob("*.safetensors")
     tensors = load_file(str(weights))
     adapted = next(name for name in tensors if name.endswith("q_proj.weight"))
@@ -109,6 +122,21 @@ def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> Non
     assert sorted(lora.differences(base, run / "trainer", run / "model")) == sorted(
         [f"{adapted} is not base plus adapter", "model.norm.weight has no adapter, yet it differs from the base"]
     )
+
+
+def weights_of(folder: Path) -> dict[str, Any]:
+    return {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(str(path)).items()}
+
+
+def exported(base: Path, adapter: Path, work: Path) -> dict[str, Any]:
+    """The weights that PaddleFormers' own export makes of base and adapter."""
+    settings = {"stage": "VL-SFT", "fine_tuning": "lora", "lora": True, "device": "cpu"}
+    config = work / "export.json"
+    config.write_text(json.dumps({**settings, "model_name_or_path": str(base), "output_dir": str(adapter)}))
+    command = [sys.executable, "-m", "sft.engines.cpu_launcher", "export", str(config)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-3000:]
+    return weights_of(adapter / "export")
 
 
 def result_of(compute: LocalCompute, job: str, args: BaseModel) -> dict[str, Any]:

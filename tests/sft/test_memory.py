@@ -2,6 +2,7 @@ import pytest
 
 from sft import memory
 from sft.config import load
+from sft.config.load import read_profile
 from sft.errors import ConfigError
 
 
@@ -48,5 +49,33 @@ def test_the_largest_sequence_that_is_advised_fits(card: str, lora: bool) -> Non
     assert memory.needed(tokens + 256, lora=lora) > usable
 
 
-def test_an_unknown_card_is_not_judged() -> None:
-    assert memory.check("RTX-PRO-6000", 16384, lora=False, bf16=True) is None
+@pytest.mark.parametrize("gpu", ["A10", "H100!", "A100-80GB,H100", "none"])
+def test_names_of_modals_guide_are_taken(gpu: str) -> None:
+    """H100! is an H100: Modal must not give an H200 in its place."""
+    settings = [f"modal.gpu={gpu}", *(["train.precision=float32"] if gpu == "none" else [])]
+    assert load("lora", [*settings, "train.max_seq_len=8192"]).config.modal.gpu == gpu
+
+
+@pytest.mark.parametrize(
+    ("gpu", "said"),
+    [
+        ("RTX-PRO-6000", "RTX-PRO-6000 is a Blackwell card: Paddle's wheels for CUDA 12.6 have no code for it"),
+        ("B200", "B200 is a Blackwell card"),
+        ("B200+", "B200+ is a Blackwell card"),
+        ("A100-80G", "Modal has no GPU A100-80G: use one of T4, L4"),
+        ("A100!", "Modal has no GPU A100!"),
+        ("H100:2", "a training runs on one GPU, and H100:2 asks for more"),
+    ],
+)
+def test_cards_that_cannot_train_are_refused_with_the_reason(gpu: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("full", [f"modal.gpu={gpu}"])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("profile", ["full", "lora", "nightly", "a10g", "t4"])
+def test_every_gpu_profile_asks_for_cores_and_memory(profile: str) -> None:
+    """Modal's default is 0.125 core and 128 MiB, on which eight processes would decode images."""
+    modal = read_profile(profile)["modal"]
+    assert modal["cpu"] >= 8
+    assert modal["memory_mb"] >= 32768

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from sft.config import load
+from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.plan import DatasetFiles, evaluate_args, train_args
@@ -19,7 +20,7 @@ def args(*settings: str, fingerprint: str = "f", base: str = "b", root: str = "/
         held_out_format="erniekit",
         fingerprint=fingerprint,
     )
-    return train_args(load("smoke", settings).config, place, 100, {**BASE, "identity": base})
+    return train_args(load("smoke", settings).config, place, Amount(100), {**BASE, "identity": base})
 
 
 def test_what_changes_the_result_changes_the_identity() -> None:

@@ -32,7 +32,12 @@ def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"step": 3, "lo')
     page = tmp_path / "report.html"
     write_report(page, result, TRAINING, tmp_path / "metrics.jsonl", rows, texts, examples=2)
+    assert "passes over" not in page.read_text(), "a training of before knows nothing of it"
+    left_out = {"rows": 9, "passes": 1.98, "times": 3, "why": {"longer than <max>": 3}}
+    training = {**TRAINING, "left_out": left_out}
+    write_report(page, result, training, tmp_path / "metrics.jsonl", rows, texts, examples=2)
     html = page.read_text()
+    assert "1.98 passes over 9 rows, 3 times the trainer left out one of 9 rows: longer than &lt;max&gt; (3 ×)" in html
     assert "<script>" not in html
     assert "&lt;b&gt;&amp;" in html
     assert html.index("held-out row 1") < html.index("held-out row 2"), "both are wholly wrong: in the file's order"

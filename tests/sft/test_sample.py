@@ -54,8 +54,8 @@ def fetch(site: Site, compute: LocalCompute) -> dict[str, object]:
 
 def test_a_sample_becomes_a_dataset_on_the_volume_that_a_run_can_name(site: Site, compute: LocalCompute) -> None:
     assert fetch(site, compute)["volume"] == "samples/bengali"
-    place, rows = read_stored("samples/bengali", compute)
-    assert (rows, place.train, place.train_format) == (6, "train.jsonl", "erniekit")
+    place, amount = read_stored("samples/bengali", compute)
+    assert (amount.rows, place.train, place.train_format) == (6, "train.jsonl", "erniekit")
     folder = compute.volumes.data / "samples" / "bengali"
     assert "://" not in (folder / "train.jsonl").read_text()
     assert len(list((folder / "images").rglob("*.png"))) == 8

@@ -32,6 +32,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 DONE = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
 FAILED = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
 TERMINATED = api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
+BUILDER = "2026.10"  # the newest that the client knows
 V1 = api_pb2.VOLUME_FS_VERSION_V1
 INTERNAL = api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE
 
@@ -317,13 +318,13 @@ class _Handlers:
         self.modal, self.container = modal, container
 
     async def ClientHello(self, r: Empty) -> Any:
-        return api_pb2.ClientHelloResponse(image_builder_version="2025.06")
+        return api_pb2.ClientHelloResponse(image_builder_version=BUILDER)
 
     async def AuthTokenGet(self, r: Any) -> Any:
         return api_pb2.AuthTokenGetResponse(token="")
 
     async def EnvironmentGetOrCreate(self, r: Any) -> Any:
-        settings = api_pb2.EnvironmentSettings(image_builder_version="2025.06")
+        settings = api_pb2.EnvironmentSettings(image_builder_version=BUILDER)
         metadata = api_pb2.EnvironmentMetadata(name="main", settings=settings)
         return api_pb2.EnvironmentGetOrCreateResponse(environment_id="en-1", metadata=metadata)
 
@@ -462,7 +463,7 @@ class _Handlers:
         call = self._call(r.function_call_id)
         try:
             await asyncio.wait_for(call.done.wait(), max(r.timeout, 0.001))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return api_pb2.FunctionGetOutputsResponse(last_entry_id="0-0", num_unfinished_inputs=1)
         return api_pb2.FunctionGetOutputsResponse(idxs=[0], outputs=call.outputs, last_entry_id="1-0")
 

@@ -28,4 +28,4 @@ def short_training(compute: LocalCompute, *, steps: int = 4, save_steps: int = 2
     ]
     config = load("smoke", settings).config
     base = {"name": download_args(config).folder, "identity": "x"}
-    return train_args(config, dataset_place(files, report, str(folder)), ROWS, base)
+    return train_args(config, dataset_place(files, report, str(folder)), report.train.amount, base)

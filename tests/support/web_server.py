@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import email.utils
 import http.server
 import threading
+import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+MEGABYTE = 1_000_000  # bytes
 
 
 class Site:
@@ -17,11 +22,26 @@ class Site:
         self.cut_after: list[int] = []  # bytes after which the next answers are cut, one entry each
         self.refuse: list[int] = []  # status codes of the next answers, one entry each
         self.ranges_work = True
+        self.validators = {"etag"}  # what the server says of a version: etag, weak, date, or nothing
+        self.heeds_if_range = True
+        self.changes: list[tuple[str, bytes]] = []  # path and new content, one entry taken after each answer
+        self.seconds_per_megabyte = 0.0
         self.extra_length = 0  # bytes that Content-Length claims too much
         self.redirects: dict[str, str] = {}
         self.requests: Counter[str] = Counter()
         self.sent = 0
         self.url = ""
+
+
+def _version(site: Site, content: bytes) -> dict[str, str]:
+    """The headers that name a version of a file (RFC 9110, 8.8)."""
+    number = zlib.crc32(content)
+    found = {}
+    if site.validators & {"etag", "weak"}:
+        found["ETag"] = f'{"W/" if "weak" in site.validators else ""}"{number:08x}"'
+    if "date" in site.validators:
+        found["Last-Modified"] = email.utils.formatdate(number, usegmt=True)
+    return found
 
 
 def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
@@ -41,8 +61,10 @@ def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
                 return self._plain(404)
             return self._file(site.files[self.path])
 
-        def _plain(self, status: int, location: str = "") -> None:
+        def _plain(self, status: int, location: str = "", beside: dict[str, str] | None = None) -> None:
             self.send_response(status)
+            for name, value in (beside or {}).items():
+                self.send_header(name, value)
             if location:
                 self.send_header("Location", location)
             self.send_header("Content-Length", "0")
@@ -50,20 +72,31 @@ def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
 
         def _file(self, content: bytes) -> None:
             start = 0
-            asked = self.headers.get("Range")
-            if asked and site.ranges_work:
+            version = _version(site, content)
+            asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
+            same = condition is None or not site.heeds_if_range or condition in version.values()
+            if asked and site.ranges_work and same:
                 start = int(asked.removeprefix("bytes=").split("-")[0])
                 if start >= len(content):
-                    return self._plain(416)
+                    return self._plain(416, beside={"Content-Range": f"bytes */{len(content)}"})
             self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            for name, value in version.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content) - start + site.extra_length))
             self.end_headers()
             body = content[start:]
             if site.cut_after:
                 body = body[: site.cut_after.pop(0)]
                 self.close_connection = True
-            self.wfile.write(body)
+            for at in range(0, len(body), MEGABYTE):
+                self.wfile.write(body[at : at + MEGABYTE])
+                time.sleep(site.seconds_per_megabyte)
             site.sent += len(body)
+            if site.changes:
+                path, new = site.changes.pop(0)
+                site.files[path] = new
             if site.extra_length:
                 self.close_connection = True
             return None

@@ -60,6 +60,10 @@ def test_the_dearest_of_several_cards_counts() -> None:
     assert Budget.of(load("full", [*GPU, "modal.gpu=A100-80GB,H100"]).config).hourly == 4
 
 
+def test_a_card_that_may_not_be_upgraded_costs_what_the_card_costs() -> None:
+    assert Budget.of(load("full", [*GPU, "modal.gpu=H100!"]).config).hourly == 4
+
+
 def test_a_bound_on_cost_needs_a_price() -> None:
     with pytest.raises(ConfigError, match=r"budget.prices of A100-80GB"):
         load("full", ["dataset.train=a", "dataset.held_out=b", "budget.max_cost=5"])

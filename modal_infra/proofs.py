@@ -1,0 +1,121 @@
+"""What an environment is for, done in it once: ``python -m modal_infra.proofs NAME``, run by ``make images``.
+
+With the demo's material (sft/smoke) and the real jobs, on a CPU. What needs a GPU is in none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sft
+from sft import jobs
+from sft.config import load
+from sft.config.model import DatasetConfig
+from sft.dataset.validate import validate
+from sft.jobs.base import Context
+from sft.plan import DatasetFiles, dataset_place, download_args, train_args
+from sft.smoke import digits
+from sft.volumes import Volumes
+
+STEPS = 4
+ROWS = 32
+
+
+def safetensors(work: Path) -> None:
+    """What is written is what is read, also for an array that is not contiguous."""
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    wanted = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    save_file({"transposed": wanted}, str(work / "transposed.safetensors"))
+    np.testing.assert_array_equal(load_file(str(work / "transposed.safetensors"))["transposed"], wanted)
+
+
+def light(work: Path) -> None:
+    """Every module of the domain imports."""
+    for module in pkgutil.walk_packages(sft.__path__, "sft."):
+        importlib.import_module(module.name)
+
+
+def erniekit(work: Path) -> None:
+    """What surrounds ERNIEKit: PaddleFormers' trainer trains, logs through VisualDL and saves, on a matrix."""
+    import numpy as np
+    import paddle
+    from paddleformers.trainer import Trainer, TrainingArguments
+
+    class Model(paddle.nn.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.matrix = paddle.nn.Linear(2, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.matrix(x)
+
+    rows = [{"x": np.ones(2, np.float32), "labels": np.zeros(3, np.float32)} for _ in range(ROWS)]
+    arguments = TrainingArguments(
+        output_dir=str(work / "trainer"),
+        max_steps=STEPS,
+        per_device_train_batch_size=2,
+        device="cpu",
+        report_to=["visualdl"],
+        logging_dir=str(work / "logs"),
+        logging_steps=1,
+        disable_tqdm=True,
+    )
+    trainer = Trainer(model=Model(), criterion=paddle.nn.MSELoss(), args=arguments, train_dataset=rows)
+    trainer.train()
+    trainer.save_model()
+    assert trainer.state.global_step == STEPS
+    assert list((work / "logs").rglob("*vdlrecords*")), "VisualDL has written nothing"
+    assert list((work / "trainer").glob("model*")), "no model was saved"
+
+
+def paddleformers(work: Path) -> None:
+    """Trains four steps in full and four of LoRA; each model reads a line, and PaddleOCR's parser reads it alike."""
+    volumes = Volumes.below(work)
+    volumes.make()
+    context = Context(volumes, "replay")
+    digits.write_dataset(work / "digits", train_rows=ROWS, held_out_rows=8, seed=1)
+    image = str(work / "digits" / "held_out" / "00000.png")
+    files = DatasetFiles.of(work / "digits" / "train.jsonl", work / "digits" / "held_out.jsonl")
+    report = validate(files.train, files.held_out, DatasetConfig())
+    for lora in ("train.lora=null", "train.lora.rank=8"):
+        config = load("smoke", [f"train.max_steps={STEPS}", "train.batch_size=4", "train.logging_steps=1", lora]).config
+        base = jobs.find("download_model").run(download_args(config).model_dump(mode="json"), context)
+        args = train_args(config, dataset_place(files, report, str(work / "digits")), ROWS, base)
+        jobs.find("train").run(args.model_dump(mode="json"), context)
+        model = volumes.run(args.identity) / "model"
+        place = f"outputs/{model.relative_to(volumes.outputs)}"
+        reading = {"model": place, "images": [image], "prompt": "OCR:", "device": "cpu", "max_new_tokens": 8}
+        (text,) = jobs.find("infer").run(reading, context)["texts"]
+        parsed = _parsed(model, image)
+        assert text, "an answer of four steps is some digits"
+        assert parsed == text, f"PaddleOCR's parser reads {parsed!r}, we read {text!r}"
+
+
+def _parsed(model: Path, image: str) -> str:
+    """The part of PaddleOCR's document parser that reads an element; its layout model would have to be downloaded."""
+    from paddlex import create_model
+
+    reader = create_model("PaddleOCR-VL-0.9B", model_dir=str(model), device="cpu")
+    (result,) = reader.predict({"image": image, "query": "OCR:"}, max_new_tokens=8)
+    return str(result["result"])
+
+
+PROOFS = {"light": (light,), "erniekit": (erniekit,), "paddleformers": (paddleformers,)}
+
+
+def main() -> None:
+    """Prove the environment that runs this."""
+    for proof in (safetensors, *PROOFS[sys.argv[1]]):
+        with tempfile.TemporaryDirectory() as work:
+            proof(Path(work))
+
+
+if __name__ == "__main__":
+    main()

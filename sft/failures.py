@@ -1,0 +1,73 @@
+"""What a trainer's last words mean, and what to change: a table of words that the trainers really say.
+
+Sources are given with each entry; the words are recorded in tests/fixtures/failures/.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+
+LEARNING_RATE = "lower train.learning_rate or raise train.warmup_steps, then run again"
+GPU = "it ran out of memory: {smaller}"
+HOST = "give the machine more memory (modal.memory_mb), or lower train.batch_size: {smaller}"
+SIGKILLED = (
+    "the system killed it, most often because the machine's memory ran out (dmesg says so): with more memory "
+    "(modal.memory_mb); if memory ran out, {smaller}"
+)
+
+# (words, what they mean, the advice); the first that is found counts. {smaller} is the next smaller settings.
+_MEANINGS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(words, re.IGNORECASE), meaning, advice)
+    for words, meaning, advice in (
+        # paddle/framework/recall_error.py, raised by PaddleFormers' and ERNIEKit's trainers for each step's loss.
+        (
+            r"PaddleRecall error\(10[24]\)|Loss contains inf or nan values",
+            "the loss is no longer a number",
+            LEARNING_RATE,
+        ),
+        # paddle/phi/core/memory/allocation/cuda_allocator.cc and cuda_virtual_mem_allocator.cc
+        (r"Out of memory error on GPU", "the GPU's memory ran out", GPU),
+        (
+            r"CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED|CUDA error\(2\)",
+            "the GPU's memory ran out",
+            GPU,
+        ),
+        # paddle/phi/core/memory/allocation/cpu_allocator.cc; numpy; Python; libstdc++
+        (
+            r"Fail to alloc memory|Unable to allocate|std::bad_alloc|\bMemoryError\b|cannot allocate memory",
+            "the machine's memory ran out",
+            HOST,
+        ),
+        # paddle/base/core: the handler of SIGBUS in imperative/data_loader.cc
+        (
+            r"insufficient shared memory|shared memory limit|DataLoader process .*(?:Bus error|killed by signal)",
+            "the machine's shared memory ran out",
+            "give the container a larger /dev/shm, or lower train.batch_size: {smaller}",
+        ),
+        (r"ResourceExhausted", "memory ran out", GPU),
+        (
+            r"no space left on device",
+            "the disk is full",
+            "free room on the outputs volume, or lower train.save_total_limit",
+        ),
+        (r"ModuleNotFoundError", "a module is missing", "the environment of the engine is incomplete: make it anew"),
+    )
+)
+
+
+def explain(text: str, code: int, smaller: str) -> tuple[str, str]:
+    """(what the trainer's end means, or an empty text; what to do next).
+
+    Args:
+        text: its last words.
+        code: its exit code; negative for a signal.
+        smaller: the next smaller settings.
+    """
+    for words, meaning, advice in _MEANINGS:
+        if words.search(text):
+            return meaning, advice.format(smaller=smaller)
+    # A shell, and a launcher that watches its workers, end with 128 + the signal.
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return "the trainer was killed", SIGKILLED.format(smaller=smaller)
+    return "", "see the last lines above"
