@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -103,6 +103,14 @@ class Compute(Protocol):
 
     def put_all(self, volume: str, files: Sequence[tuple[Path, str]]) -> None:
         """Copy many local files (source, path) to a volume in one go."""
+        ...
+
+    def check_room(self, volume: str, paths: Sequence[str], say: Callable[[str], None]) -> None:
+        """Make sure that the volume takes these files before any is sent; ``say`` hears what will be slow.
+
+        Raises:
+            ComputeError: they are too many; the message says what to do.
+        """
         ...
 
     def remove(self, volume: str, path: str) -> None:

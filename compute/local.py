@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,9 @@ class LocalCompute:
         """One after the other."""
         for source, path in files:
             self.put(volume, source, path)
+
+    def check_room(self, volume: str, paths: Sequence[str], say: Callable[[str], None]) -> None:
+        """A folder of this machine takes what its disk takes."""
 
     def remove(self, volume: str, path: str) -> None:
         """A file or a whole folder."""

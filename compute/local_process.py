@@ -12,6 +12,7 @@ from typing import Any
 
 from sft import jobs, records
 from sft.errors import JobCancelled, SftError, to_wire
+from sft.foreign import as_ours
 from sft.jobs.base import Context
 from sft.processes import repeating
 from sft.volumes import Volumes
@@ -31,7 +32,7 @@ def run(folder: Path) -> dict[str, Any]:
         return {"ok": False, "error": to_wire(error)}
     except Exception as error:
         traceback.print_exc()
-        return {"ok": False, "error": to_wire(error)}
+        return {"ok": False, "error": to_wire(as_ours(error) or error)}
 
 
 def _cancel(number: int, frame: FrameType | None) -> None:

@@ -4,61 +4,41 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import modal
 from modal.exception import (
-    AuthError,
-    ConnectionError,
-    ExecutionError,
     FunctionTimeoutError,
-    InternalError,
     InternalFailure,
-    InvalidError,
     NotFoundError,
     OutputExpiredError,
-    PermissionDeniedError,
     RemoteError,
-    ResourceExhaustedError,
-    ServiceError,
 )
 from modal_proto.api_pb2 import FileEntry
 
+from compute import room
 from compute.base import RemoteFile, Status
-from modal_infra.names import APP, SETUP, SETUP_JOBS, function_name
+from compute.reach import translated
+from modal_infra.names import APP, SECRET, SETUP, SETUP_JOBS, function_name
 from modal_infra.volumes import volume
 from sft import records
 from sft.config import RunConfig
-from sft.errors import ComputeError, JobCancelled, JobDied, SftError, TransientError, from_wire
+from sft.errors import ComputeError, JobCancelled, JobDied, SftError, from_wire
 
 HOURS = 3600  # seconds
 POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
-DEPLOY = "sft deploy"
-SECRET = "modal secret create huggingface HF_TOKEN=hf_… (any text where no gated model is used)"
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Modal's exceptions as ours, each with what to do next."""
+def hub_secret() -> modal.Secret | None:
+    """The secret with HF_TOKEN, looked up for each call: made later, it counts without another deployment."""
+    secret = modal.Secret.from_name(SECRET)
     try:
-        yield
-    except (AuthError, PermissionDeniedError) as error:
-        raise ComputeError(f"Modal refuses the token: {error}", where=what, remedy="modal token new") from error
-    except NotFoundError as error:
-        if "secret" in str(error).lower():
-            raise ComputeError(f"a secret is missing: {error}", where=what, remedy=SECRET) from error
-        raise ComputeError(f"not deployed: {error}", where=what, remedy=DEPLOY) from error
-    except ResourceExhaustedError as error:
-        remedy = "wait for running calls to end, or raise the workspace's limit in Modal's settings"
-        raise ComputeError(f"Modal's limit is reached: {error}", where=what, remedy=remedy) from error
-    except (InvalidError, ExecutionError) as error:
-        raise ComputeError(f"Modal refuses the request: {error}", where=what, remedy=DEPLOY) from error
-    except (ConnectionError, ServiceError, InternalError, OSError) as error:
-        remedy = "check the connection; a running job is not affected, and the next run attaches to it"
-        raise TransientError(f"Modal cannot be reached: {error}", where=what, remedy=remedy) from error
+        secret.hydrate()
+    except NotFoundError:
+        return None
+    return secret
 
 
 class ModalCompute:
@@ -74,20 +54,22 @@ class ModalCompute:
 
     def start(self, job: str, args: dict[str, Any]) -> str:
         """Spawn the job's function with the configuration's GPU and timeout."""
-        settings = self.config.modal
-        name = function_name(job, self.config.engine, settings.gpu)
+        wanted = self.config.modal
+        name = function_name(job, self.config.engine, wanted.gpu)
         with translated(f"function {name}"):
             function = modal.Function.from_name(SETUP if job in SETUP_JOBS else APP, name)
             if job not in SETUP_JOBS:
-                options: dict[str, Any] = {"cpu": settings.cpu, "memory": settings.memory_mb}
+                options: dict[str, Any] = {"cpu": wanted.cpu, "memory": wanted.memory_mb}
                 if job == "train":
-                    options["timeout"] = int(settings.timeout_hours * HOURS)
-                if settings.gpu != "none" and "," not in settings.gpu:
-                    options["gpu"] = settings.gpu
-                elif settings.gpu != "none" and job != "train":
-                    options["gpu"] = settings.gpu.split(",")[0]
+                    options["timeout"] = int(wanted.timeout_hours * HOURS)
+                if wanted.gpu != "none" and "," not in wanted.gpu:
+                    options["gpu"] = wanted.gpu
+                elif wanted.gpu != "none" and job != "train":
+                    options["gpu"] = wanted.gpu.split(",")[0]
                 options = {key: value for key, value in options.items() if value is not None}
                 function = function.with_options(**options) if options else function
+            elif job == "download_model" and (secret := hub_secret()) is not None:
+                function = function.with_options(secrets=[secret])
             return function.spawn(args).object_id
 
     def poll(self, call_id: str) -> Status:
@@ -202,6 +184,11 @@ class ModalCompute:
         with translated(f"volume {name}"), volume(name).batch_upload(force=True) as batch:
             for source, path in files:
                 batch.put_file(source, path)
+
+    def check_room(self, name: str, paths: Sequence[str], say: Callable[[str], None]) -> None:
+        """Count files and folders against what a volume of version 1 takes; one of version 2 has no such bound."""
+        if not room.has_no_bound(name):
+            room.check(name, paths, [file.path for file in self.list(name, "/")], say)
 
     def remove(self, name: str, path: str) -> None:
         """A file or a whole folder."""

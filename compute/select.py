@@ -18,9 +18,16 @@ def state_folder() -> Path:
 
 
 def compute_for(config: RunConfig) -> Compute:
-    """The adapter of ``config.compute``."""
+    """The adapter of ``config.compute``.
+
+    Raises:
+        ComputeError, TransientError: there is no way to Modal from here (:func:`compute.reach.ready`).
+    """
     if config.compute == "local":
         return LocalCompute(state_folder())
-    from compute.modal import ModalCompute  # the client takes a while to import, and a local run needs none
+    # The client takes a while to import, and a local run needs none.
+    from compute.modal import ModalCompute
+    from compute.reach import ready
 
+    ready()
     return ModalCompute(config)

@@ -69,15 +69,17 @@ def run(
     """Run the whole pipeline: validate, prepare, train, sync, evaluate."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_first
         from sft.config import load
 
         resolved = load(profile, settings)
+        check_first(resolved.config)
         prefect_defaults()
         from flows.console import show_resolved
         from flows.temporary_server import prefect_api
 
-        show_resolved(out, resolved)
         wait = prefect_api()  # it starts while the flow is imported
+        show_resolved(out, resolved)
         result = run_flow(resolved.config, out, wait, detach=detach)
         if isinstance(result, str):
             say(out, result)
@@ -102,9 +104,11 @@ def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (type
     """Show what a run would do: steps, sizes, identities, and what is done already. Nothing is changed."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_first
         from sft.config import load
 
         resolved = load(profile, settings)
+        check_first(resolved.config)
         prefect_defaults()
         from flows.planning import plan_table
 
@@ -182,10 +186,15 @@ def sample(
     """Fetch a public sample set to the data volume, images included; nothing goes through this machine."""
 
     def body(out: Console) -> None:
-        from flows.deploying import get_sample
+        from flows.checking import check_modal
         from sft.config import load
 
-        get_sample(load(profile, settings).config, name, lambda text: say(out, text))
+        config = load(profile, settings).config
+        if config.compute == "modal":
+            check_modal()
+        from flows.deploying import get_sample
+
+        get_sample(config, name, lambda text: say(out, text))
 
     guarded(body)
 
@@ -223,6 +232,9 @@ def deploy(
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_modal
+
+        check_modal()
         from flows.deploying import deploy_all
         from sft.config import load
         from sft.errors import InputError
@@ -241,6 +253,9 @@ def upload_wheel(
     """Put a wheel from this machine on the models volume, where Modal cannot download it."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_modal
+
+        check_modal()
         from flows.deploying import put_wheel
 
         say(out, put_wheel(path))
@@ -256,6 +271,9 @@ def upload(
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
     def body(out: Console) -> None:
+        from flows.checking import check_modal
+
+        check_modal()
         from flows.deploying import put_dataset
 
         say(out, put_dataset(train, held_out, lambda text: say(out, text)))

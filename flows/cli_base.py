@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
+import traceback
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from sft.errors import JobCancelled, SftError
+from sft.errors import JobCancelled, SftError, without_secrets
+from sft.foreign import as_ours
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +29,10 @@ WIDE = 160  # columns, where the output is no terminal
 
 
 def consoles() -> tuple[Console, Console]:
-    """Standard output and standard error."""
+    """Standard output and standard error; what a terminal cannot write is escaped, and stops nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     width = None if sys.stdout.isatty() else WIDE
     return Console(width=width), Console(stderr=True, width=width)
 
@@ -36,13 +43,32 @@ def say(out: Console, text: str) -> None:
 
 
 def guarded(body: Callable[[Console], None]) -> None:
-    """Run a command's body; our own errors become one message and the right exit code."""
+    """Run a command's body; every error becomes one message and the right exit code."""
     out, err = consoles()
     try:
         body(out)
-    except SftError as error:
-        err.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(130 if isinstance(error, JobCancelled) else error.exit_code) from None
     except KeyboardInterrupt:
         err.print("interrupted: the job was stopped; run the same command again to resume from its newest checkpoint")
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # whoever read the output has seen enough; typer ends quietly
+        raise
+    except Exception as error:
+        told = as_ours(error) or _unforeseen(error)
+        err.print(f"error: {told}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(130 if isinstance(told, JobCancelled) else told.exit_code) from None
+
+
+def _unforeseen(error: Exception) -> SftError:
+    """A fault of this program: its traceback goes to a file, for a report."""
+    from compute.select import state_folder  # late: it takes the configuration's model along
+
+    text = without_secrets("".join(traceback.format_exception(error)))
+    remedy = "run again; if it comes back, report it"
+    try:
+        place = state_folder() / "faults" / time.strftime("%Y%m%d-%H%M%S.txt")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+        remedy += f" with {place}"
+    except OSError:
+        remedy += f" with these lines:\n{text[-2000:]}"
+    return SftError(f"a fault of this program: {type(error).__name__}: {error}", remedy=remedy)

@@ -101,7 +101,7 @@ def validate(
     model: Annotated[
         Path | None, typer.Option(help="Folder of the base model: its tokenizer and image bounds count exactly")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0: as many as the work is worth")] = 0,
     shown: Annotated[int, typer.Option(help="Findings shown for each rule; all are counted")] = 5,
     report: Annotated[Path | None, typer.Option(help="Write a page with counts, histograms, examples")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON")] = False,

@@ -41,10 +41,13 @@ def infer(
     def body(console: Console) -> None:
         from rich.progress import Progress
 
-        from flows.inference import read_sources
+        from flows.checking import check_sources
         from sft.config import load
 
         config = load(profile, settings).config
+        check_sources(sources)
+        from flows.inference import read_sources
+
         with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("read", total=None)
             said = lambda done, total: progress.update(bar, completed=done, total=total)  # noqa: E731

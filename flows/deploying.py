@@ -10,7 +10,8 @@ from typing import Any
 
 import modal
 
-from compute.modal import ModalCompute, translated
+from compute.modal import ModalCompute
+from compute.reach import ready, translated
 from compute.records import put_json
 from compute.select import compute_for
 from flows.waiting import Heard, run_job
@@ -104,7 +105,7 @@ def put_wheel(path: Path) -> str:
             "not a wheel that an engine needs", where="file name", value=path.name, remedy=f"use {' or '.join(known)}"
         )
     target = known[path.name].path
-    compute = ModalCompute(_config("erniekit"))
+    compute = compute_for(_config("erniekit"))
     record = {"path": target, "url": "uploaded", "size": path.stat().st_size, "sha256": records.hash_file(path)}
     compute.put("models", path, target)
     # last: without it the wheel does not count
@@ -119,10 +120,10 @@ def put_dataset(train: Path, held_out: Path, say: Say) -> str:
         DatasetError: the dataset is broken; nothing was sent.
     """
     config = _config("erniekit")
-    compute, files = ModalCompute(config), DatasetFiles.of(train, held_out)
+    compute, files = compute_for(config), DatasetFiles.of(train, held_out)
     report = validate(train, held_out, config.dataset, limits_for(config, compute, say))
     report.check()
-    count = send(files, report, compute, say)
+    count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
     place = compute.dataset_root(files.root, report.fingerprint)
     return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
 
@@ -152,6 +153,7 @@ def board_address() -> str:
     Raises:
         ComputeError: it is not deployed.
     """
+    ready()
     with translated("function tensorboard"):
         function = modal.Function.from_name(SETUP, "tensorboard")
         return str(function.get_web_url())

@@ -15,6 +15,10 @@ from sft.jobs.inspect_environment import InspectArgs, code_hash, fitting
 
 PATIENCE = 20 * 60  # seconds: a first container may have to load its image
 Finding = dict[str, Any]
+OPTIONAL = (
+    "none, and none is needed for a public base model; for a gated or private one: "
+    "modal secret create huggingface HF_TOKEN=hf_xxx"
+)
 
 
 def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False) -> list[Finding]:
@@ -24,7 +28,6 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
         names: only these checks of the environment; empty for all that fit.
         quick: only the first few.
     """
-    compute = compute_for(config)
     device = "cpu" if config.on_cpu else "gpu"
     chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
     args = InspectArgs(engine=config.engine, device=device, checks=chosen)
@@ -32,7 +35,7 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
     findings = _client_side(config) if config.compute == "modal" else []
     if not all(finding["ok"] for finding in findings):
         return deployments + findings
-    result = _inside(compute, args)
+    result = _inside(compute_for(config), args)
     if config.compute == "modal":
         same = result["code"] == code_hash()
         found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
@@ -70,30 +73,35 @@ def _client_side(config: RunConfig) -> list[Finding]:
     """Token, deployments, volumes, secret: what can be asked without a container."""
     import modal
 
-    from compute.modal import translated
+    from compute.modal import hub_secret
+    from compute.reach import ready, translated
     from modal_infra.names import APP, SETUP, function_name
     from modal_infra.volumes import PREFIX
     from sft.volumes import NAMES
 
+    def token() -> None:
+        ready()
+        modal.Client.from_env().hello()
+
     train = function_name("train", config.engine)
     questions: list[tuple[str, Callable[[], object]]] = [
-        ("token", lambda: modal.Client.from_env().hello()),
+        ("token", token),
         ("set-up app", lambda: modal.Function.from_name(SETUP, "download_model").hydrate()),
         ("GPU app", lambda: modal.Function.from_name(APP, train).hydrate()),
         ("volumes", lambda: [modal.Volume.from_name(PREFIX + name).hydrate() for name in NAMES]),
-        ("secret", lambda: modal.Secret.from_name("huggingface").hydrate()),
+        ("secret", lambda: "there" if hub_secret() else OPTIONAL),
     ]
-    remedies = {"secret": "modal secret create huggingface HF_TOKEN=hf_…"}
     findings: list[Finding] = []
     for name, ask in questions:
         try:
             with translated(name):
-                ask()
-        except (ComputeError, SftError) as error:
-            remedy = remedies.get(name, error.remedy)
-            findings.append({"name": name, "ok": False, "found": error.message, "remedy": remedy})
+                answer = ask()
+        except SftError as error:
+            place = f"{error.where}: " if error.where not in ("", name) else ""
+            findings.append({"name": name, "ok": False, "found": place + error.message, "remedy": error.remedy})
             if name == "token":
                 return findings
         else:
-            findings.append({"name": name, "ok": True, "found": "there", "remedy": ""})
+            found = answer if isinstance(answer, str) else "there"
+            findings.append({"name": name, "ok": True, "found": found, "remedy": ""})
     return findings

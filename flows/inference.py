@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
+from flows.checking import check_sources
 from flows.waiting import Heard, run_job
 from sft import pages, records
 from sft.config import RunConfig
 from sft.dataset.rules import TASKS
 from sft.download import download
-from sft.errors import InputError, JobError, listed
+from sft.errors import InputError, JobError, listed, without_secrets
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
 from sft.pages import Found, Page
@@ -80,8 +81,7 @@ def found_in(sources: Sequence[str], work: Path) -> Found:
     Raises:
         InputError: a source does not exist, or nothing can be read at all.
     """
-    if missing := [source for source in sources if not _is_address(source) and not Path(source).exists()]:
-        raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
+    check_sources(sources)
     found = Found()
     for source in sources:
         try:
@@ -156,12 +156,8 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
     return f"outputs/{run_place(identity)}/model"
 
 
-def _is_address(source: str) -> bool:
-    return source.startswith(("http://", "https://"))
-
-
 def _pages(source: str, work: Path) -> Found:
-    if not _is_address(source):
+    if "://" not in source:
         return pages.pages(Path(source), work)
     name = PurePosixPath(urlsplit(source).path).name or "page"
     place = work / ".fetched" / records.fingerprint(source)[:12]
@@ -170,7 +166,7 @@ def _pages(source: str, work: Path) -> Found:
     download(source, path, max_bytes=MAX_DOWNLOAD)
     if not path.suffix:  # the content says what it is
         path = path.rename(path.with_suffix(".pdf" if path.read_bytes()[:5] == b"%PDF-" else ".png"))
-    return Found(replace(page, source=source) for page in pages.pages(path, work))
+    return Found(replace(page, source=without_secrets(source)) for page in pages.pages(path, work))
 
 
 def _on_volume(compute: Compute, image: Path) -> str:

@@ -22,9 +22,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from sft.errors import SftError
+from sft.foreign import PREFECT, as_ours
 from sft.processes import die_with_parent
 
 PATIENCE = 60.0  # seconds
+ANSWERS = 5.0  # seconds that a server may take to answer
 TABLES = Path(sys.prefix) / "share" / "prefect" / "empty.db"  # of any version: the server upgrades what it finds
 ENVIRONMENT = {
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -41,21 +43,48 @@ def prefect_api() -> Callable[[], None]:
     """Prefect's API: the one that is configured, or a server of our own until this process ends.
 
     Returns: a function that waits until the API answers; call it before the first flow.
+    Raises:
+        SftError: the one that is configured does not answer.
     """
+    if address := os.environ.get("PREFECT_API_URL"):
+        _make_sure(address)  # Prefect itself takes seconds to import, and then to give up
     port = free_port()
     # Prefect's settings take two seconds to import, in which the server could be on its way.
     early = None if may_be_configured() else _start(port)
     from prefect.settings import PREFECT_API_URL
 
-    if PREFECT_API_URL.value():
+    if configured := PREFECT_API_URL.value():
         if early is not None:
             _stop(early)
+        if configured != address:
+            _make_sure(configured)
         return lambda: None
     process = early or _start(port)
+    _go_directly("127.0.0.1")
     # At exit, not before: Prefect sends its last log lines at exit, and what is registered first runs last.
     atexit.register(_stop, process)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     return lambda: _wait(process, port)
+
+
+def _make_sure(address: str) -> None:
+    """Does anybody answer at the API's address? What he answers is for Prefect to judge."""
+    import httpx
+
+    try:
+        httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWERS)
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError) as error:
+        if (told := as_ours(error)) is not None and isinstance(error, ImportError):
+            raise told from error
+        raise SftError(
+            f"Prefect's API does not answer: {error}", where=f"PREFECT_API_URL={address}", remedy=PREFECT
+        ) from error
+
+
+def _go_directly(host: str) -> None:
+    """No proxy of the environment stands between this process and its own server."""
+    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")  # where both are set, the first counts
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = f"{hosts},{host}" if hosts else host
 
 
 def may_be_configured() -> bool:

@@ -14,7 +14,8 @@ import subprocess
 import threading
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -24,8 +25,9 @@ from modal_infra.image import engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
-from sft.errors import to_wire
+from sft.errors import TransientError, to_wire
 from sft.events import TENSORBOARD
+from sft.foreign import as_ours
 from sft.jobs.base import Context
 from sft.lease import Shared
 from sft.volumes import NAMES, RUNS
@@ -39,23 +41,23 @@ setup = modal.App(SETUP)
 app = modal.App(APP)
 # What all trainings share. single_use: nothing of an earlier training is left on a GPU.
 TRAINING: dict[str, Any] = {"volumes": VOLUMES, "timeout": LONGEST, "single_use_containers": True}
-SECRETS = [modal.Secret.from_name("huggingface")]  # HF_TOKEN, for gated or private base models
 
 
 def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     """Reload the volumes, run the job, commit; the outcome as plain data."""
-    refresh()
     shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
     context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
     context.event("job", name=name)  # whoever follows sees that the container runs, before a lease is agreed upon
     signal.signal(signal.SIGTERM, _stop)
     try:
-        return {"ok": True, "value": jobs.find(name).run(args, context)}
+        with ExitStack() as at_last:
+            # Also when Modal takes the machine away (SIGINT), cancels the input or ends the container (SIGTERM).
+            at_last.callback(commit)
+            refresh()
+            return {"ok": True, "value": jobs.find(name).run(args, context)}
     except Exception as error:
         traceback.print_exc()
-        return {"ok": False, "error": to_wire(error)}
-    finally:  # also when Modal takes the machine away (SIGINT), cancels the input or ends the container (SIGTERM)
-        commit()
+        return {"ok": False, "error": to_wire(as_ours(error) or error)}
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -80,15 +82,34 @@ def is_running(call_id: str) -> bool:
 
 
 def refresh() -> None:
-    """Show what other containers have committed."""
+    """Show what other containers have committed.
+
+    Raises:
+        TransientError: Modal refuses, because a file of a volume is open in this container.
+    """
     for mounted in NAMES:
-        volume(mounted).reload()
+        with _refusals(mounted):
+            volume(mounted).reload()
 
 
 def commit() -> None:
-    """Make what was written durable and visible to others."""
+    """Make what was written durable and visible to others.
+
+    Raises:
+        TransientError: as :func:`refresh`, which the client adds to a commit.
+    """
     for mounted in NAMES:
-        volume(mounted).commit()
+        with _refusals(mounted):
+            volume(mounted).commit()
+
+
+@contextmanager
+def _refusals(mounted: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what the client makes of a refusal
+        remedy = "run again: a new container has no file open; sft deploy ends those that wait for work"
+        raise TransientError(f"Modal cannot refresh it: {error}", where=f"volume {mounted}", remedy=remedy) from error
 
 
 @setup.function(image=light(), volumes=VOLUMES, timeout=2 * HOURS, max_containers=1)
@@ -97,9 +118,9 @@ def download_wheel(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("download_wheel", args)
 
 
-@setup.function(image=light(), volumes=VOLUMES, timeout=4 * HOURS, max_containers=1, secrets=SECRETS)
+@setup.function(image=light(), volumes=VOLUMES, timeout=4 * HOURS, max_containers=1)
 def download_model(args: dict[str, Any]) -> dict[str, Any]:
-    """One container at most: a model is never downloaded twice at once."""
+    """A lease keeps a model from being downloaded twice at once. The caller adds the secret, where there is one."""
     return run_job("download_model", args)
 
 
@@ -133,7 +154,7 @@ def tensorboard() -> None:
 def _keep_refreshing() -> None:
     while True:
         time.sleep(30)
-        with suppress(Exception):  # a file is open: the next time
+        with suppress(Exception):  # a page that is served goes on; what is new is shown the next time
             refresh()
 
 

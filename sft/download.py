@@ -28,6 +28,18 @@ TIMEOUT = httpx.Timeout(30, read=60)  # seconds
 MAX_REDIRECTS = 5
 WAIT = wait_exponential_jitter(multiplier=0.5, max=30)  # seconds between two attempts
 
+# What copies files from other addresses than http's.
+TOOLS = {
+    "s3": "aws s3 cp --recursive",
+    "gs": "gcloud storage cp -r",
+    "az": "azcopy copy",
+    "abfs": "azcopy copy",
+    "hf": "hf download",
+    "oss": "ossutil cp -r",
+    "ftp": "wget -r",
+    "file": "give the path itself",
+}
+
 Progress = Callable[[int, int], None]  # bytes here, bytes in all (0: unknown)
 
 
@@ -53,6 +65,7 @@ def download(
         IntegrityError: size or hash are not the expected ones; the partial file is removed.
         TransientError: the server could not be reached, or cut the connection, again and again.
     """
+    check_scheme(url)
     if not trusted and is_private(url):
         raise InputError("the address leads into a private network", where=url, remedy="use a public address")
     part = target.with_name(target.name + ".part")
@@ -70,7 +83,19 @@ def download(
         except TransientError:
             if _size(part) <= before:  # nothing has come, or it began anew
                 raise
+        except OSError as error:
+            if error.filename is None:  # a write that the disk refuses does not say where
+                error.filename = str(part)
+            raise
     return _finish(url, part, target, size, sha256)
+
+
+def check_scheme(url: str) -> None:
+    """Raises InputError with what fetches it, if the address is none of http and https."""
+    scheme = urlsplit(url).scheme.lower()
+    if scheme not in ("http", "https"):
+        remedy = f"copy it here first ({TOOLS.get(scheme, 'with a tool that knows it')}), or give an https address"
+        raise InputError("only http and https addresses are fetched", where=url, value=f"{scheme}://", remedy=remedy)
 
 
 def _size(path: Path) -> int:

@@ -17,12 +17,35 @@
         └── LeaseHeld         another call holds the lease of the same training
 
 The message comes first; the context is keyword-only and is kept when an error is pickled between processes. Between
-machines errors travel as plain data (:func:`to_wire`, :func:`from_wire`), never pickled.
+machines errors travel as plain data (:func:`to_wire`, :func:`from_wire`), never pickled. No error shows a secret
+(:func:`without_secrets`).
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
+
+_ADDRESS = re.compile(r"(?<=://)(?:[^\s/?#]*@)?([^\s?#'\"<>|]*)(?:\?[^\s'\"<>]*)?")
+
+
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")
+
+
+def without_secrets(text: str) -> str:
+    """The text as it may be shown: without the secrets of the environment, and its addresses without user and password
+    and without the query, in which a signed address has its key.
+
+    Example: ``https://me:pw@host/a.png?sig=x`` becomes ``https://host/a.png?…``.
+    """
+    for name in _SECRETS:
+        value = os.environ.get(name, "")
+        if len(value) >= 6:
+            text = text.replace(value, "***")
+    if "://" not in text:
+        return text
+    return _ADDRESS.sub(lambda found: found[1] + ("?…" if "?" in found[0] else ""), text)
 
 
 def _rebuild(cls: type[SftError], message: str, context: dict[str, str]) -> SftError:
@@ -42,6 +65,7 @@ class SftError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, where: str = "", value: str = "", remedy: str = "") -> None:
+        message, where, value, remedy = map(without_secrets, (message, where, value, remedy))
         super().__init__(message)
         self.message = message
         self.where = where
@@ -139,7 +163,7 @@ def to_wire(error: BaseException) -> Wire:
         context = {"where": error.where, "value": error.value, "remedy": error.remedy}
         return {"type": type(error).__name__, "message": error.message, **context}
     remedy = "see the job's log for the traceback"
-    return {"type": "JobError", "message": f"{type(error).__name__}: {error}", "remedy": remedy}
+    return to_wire(JobError(f"{type(error).__name__}: {error}", remedy=remedy))
 
 
 def from_wire(wire: Wire) -> SftError:

@@ -10,11 +10,13 @@ from typing import Any
 
 EVENTS = "tensorboard"  # folder below a training's
 # Events that a resumed training repeats are dropped by TensorBoard itself: a session start stands before them.
-TENSORBOARD = [sys.executable, "-m", "tensorboard.main", "--purge_orphaned_data", "true", "--reload_interval", "15"]
+# Its data server (load_fast) keeps every file open, and then Modal shows a volume's new files no more.
+TENSORBOARD = [sys.executable, "-m", "tensorboard.main", "--purge_orphaned_data", "true", "--load_fast", "false"]
+TENSORBOARD += ["--reload_interval", "15"]  # seconds
 
 
 class Board:
-    """Writes scalars into ``folder``; ``start`` is the step that a training goes on from."""
+    """Writes scalars into ``folder``; ``start`` is the step that a training goes on from, which is not repeated."""
 
     def __init__(self, folder: Path, start: int = 0) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -23,7 +25,9 @@ class Board:
         folder.mkdir(parents=True, exist_ok=True)
         self._writer: Any = EventFileWriter(str(folder), flush_secs=10)
         session = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(wall_time=time.time(), step=start, session_log=session))
+        self._writer.add_event(
+            Event(wall_time=time.time(), step=start + 1, session_log=session)
+        )  # drops that step, too
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Scalars of one step."""

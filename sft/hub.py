@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sft import records
 from sft.errors import InputError, IntegrityError, TransientError
+from sft.foreign import as_ours
 
-TOKEN = "modal secret create huggingface HF_TOKEN=hf_… (on one machine: export HF_TOKEN=hf_…)"
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelInfo
+
+TOKEN = "modal secret create huggingface HF_TOKEN=hf_xxx --force (on one machine: export HF_TOKEN=hf_xxx)"
 
 
-def fetch_snapshot(repo: str, revision: str, folder: Path, only: list[str] | None = None) -> str:
+def fetch_snapshot(
+    repo: str, revision: str, folder: Path, only: list[str] | None = None, say: Callable[[str], None] = print
+) -> str:
     """Fetch the files of ``repo`` at ``revision`` into ``folder``; returns the commit (40 hex digits).
 
-    Files that have arrived whole before are not fetched again. The token is read from HF_TOKEN by the library.
+    Files that have arrived whole before are not fetched again. The token is read from HF_TOKEN by the library; one that
+    the Hub does not know is left out, because the Hub refuses it even for public models (huggingface_hub #2847).
 
     Args:
         only: names of files, where not all are wanted.
@@ -29,9 +37,9 @@ def fetch_snapshot(repo: str, revision: str, folder: Path, only: list[str] | Non
     from huggingface_hub import HfApi, snapshot_download
 
     with translated(repo, revision):
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True)
+        info, token = _asked(HfApi(), repo, revision, say)
         commit = str(info.sha)
-        snapshot_download(repo, revision=commit, local_dir=folder, allow_patterns=only)
+        snapshot_download(repo, revision=commit, local_dir=folder, allow_patterns=only, token=token)
     for file in info.siblings or []:
         if only is not None and file.rfilename not in only:
             continue
@@ -48,6 +56,39 @@ def fetch_snapshot(repo: str, revision: str, folder: Path, only: list[str] | Non
             )
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the library's notes on what it has fetched
     return commit
+
+
+def _asked(api: HfApi, repo: str, revision: str, say: Callable[[str], None]) -> tuple[ModelInfo, bool | None]:
+    """What the Hub knows of the model, and the token to go on with: None is the library's own, False none."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return api.model_info(repo, revision=revision, files_metadata=True), None
+    except (HfHubHTTPError, UnicodeEncodeError) as error:  # a character that no header can hold is no token either
+        if not refuses_token(error):
+            raise
+    say("the Hub does not know the token in HF_TOKEN; going on without it, as public models allow")
+    try:
+        return api.model_info(repo, revision=revision, files_metadata=True, token=False), False
+    except HfHubHTTPError as error:
+        if error.response is None or error.response.status_code != 401:
+            raise
+        remedy = (
+            f"correct base_model.repo; for a private or gated model, make a token on the Hub's settings page: {TOKEN}"
+        )
+        raise InputError(
+            "the Hub does not know the token, and shows no such model without one",
+            where=f"{repo}@{revision}",
+            remedy=remedy,
+        ) from error
+
+
+def refuses_token(error: Exception) -> bool:
+    """Is it the token itself that the Hub does not know? A known one that may not read a model is another matter."""
+    response = getattr(error, "response", None)
+    if response is None:
+        return isinstance(error, UnicodeEncodeError)
+    return response.status_code == 401 and "Invalid credentials" in response.headers.get("X-Error-Message", "")
 
 
 def git_blob_hash(path: Path) -> str:
@@ -85,6 +126,11 @@ def translated(repo: str, revision: str) -> Iterator[None]:
         if status in (401, 403):
             raise InputError("the Hub refuses the token", where=where, value=str(status), remedy=TOKEN) from error
         raise TransientError(f"the Hub answers {status}", where=where, remedy="try again later") from error
+    except UnicodeEncodeError as error:
+        raise InputError("HF_TOKEN has a character that no token has", where=where, remedy=TOKEN) from error
     except (LocalEntryNotFoundError, httpx.TransportError, OSError) as error:
+        told = as_ours(error)
+        if not isinstance(error, LocalEntryNotFoundError) and told and not isinstance(told, TransientError):
+            raise told from error  # the disk, not the Hub
         remedy = "check the connection, or HF_ENDPOINT; what has arrived is kept"
         raise TransientError(f"the Hub cannot be reached: {error}", where=where, remedy=remedy) from error

@@ -9,8 +9,10 @@ from typing import Any
 from sft import memory, metrics, pictures, records
 from sft.champions import Champion
 from sft.config import RunConfig
+from sft.config.model import DatasetConfig
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.packing import Amount, packs
+from sft.dataset.reading import image_folder
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError
@@ -39,8 +41,9 @@ class DatasetFiles:
         Raises:
             DatasetError: the files are the same, or share no folder but the root of the disk.
         """
-        train, held_out = train.resolve(), held_out.resolve()
-        if train == held_out:
+        # A link's own name is kept: beside it lie the images that its rows name.
+        train, held_out = image_folder(train) / train.name, image_folder(held_out) / held_out.name
+        if train.resolve() == held_out.resolve():
             raise DatasetError(
                 "training and held-out set are one file",
                 where="dataset.held_out",
@@ -58,6 +61,27 @@ class DatasetFiles:
                 remedy="put both below one folder",
             )
         return cls(root, train, held_out)
+
+    @classmethod
+    def named(cls, config: DatasetConfig) -> DatasetFiles:
+        """The files that a configuration names; ``~`` is the home.
+
+        Raises:
+            DatasetError: one of them is missing, no file, or at an address; or as :meth:`of`.
+        """
+        return cls.of(_file("dataset.train", config.train), _file("dataset.held_out", config.held_out))
+
+
+def _file(key: str, name: str) -> Path:
+    path, correct = Path(name).expanduser(), f"correct it: --set {key}=PATH"
+    if "://" in name:
+        remedy = "copy the file and its images here first; what sft upload has sent is named by dataset.volume"
+        raise DatasetError("a dataset file has a path, not an address", where=key, value=name, remedy=remedy)
+    if path.is_dir():
+        raise DatasetError("the dataset file is a folder", where=key, value=name, remedy=correct)
+    if not path.is_file():
+        raise DatasetError("the dataset file does not exist", where=key, value=name, remedy=correct)
+    return path
 
 
 def passes(config: RunConfig, amount: Amount) -> float:

@@ -149,7 +149,9 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
             lines, cursor = compute.logs(call_id, cursor)
             for line in lines:
                 event = read_event(line)
-                if event is not None:
+                if event is not None and event["event"] == "note":
+                    tell(event["text"])
+                elif event is not None:
                     on_event(event)
                 elif _is_news(plain := _COLOURS.sub("", line)):
                     get_run_logger().info(plain)

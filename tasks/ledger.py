@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import time
@@ -20,13 +19,12 @@ from compute.records import put_json
 from compute.select import state_folder
 from sft import records
 from sft.config import RunConfig
-from sft.errors import Detached, JobCancelled, SftError, Unchanged
+from sft.errors import Detached, JobCancelled, SftError, Unchanged, without_secrets
 from sft.processes import here, left_behind
 from tasks.kept import read_kept
 
 Outcome = Literal["running", "completed", "failed", "cancelled", "detached", "skipped", "crashed"]
 FOLDER = "ledger"
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -101,11 +99,11 @@ def recorded(config: RunConfig, compute: Compute) -> Iterator[Entry]:
         entry.outcome = "skipped"
         raise
     except JobCancelled as error:
-        entry.outcome, entry.error = "cancelled", redacted(error.message)
+        entry.outcome, entry.error = "cancelled", error.message
         raise
     except BaseException as error:
         text = str(error) if isinstance(error, SftError) else f"{type(error).__name__}: {error}"
-        entry.outcome, entry.error = "failed", redacted(text)[:2000]
+        entry.outcome, entry.error = "failed", without_secrets(text)[:2000]
         raise
     finally:
         entry.finished = time.time()
@@ -136,15 +134,6 @@ def _close_crashed(compute: Compute) -> None:
         entry.error = "the run's process was killed; its training, if it still worked, was left to the next run"
         _write(entry, compute)
         note.unlink(missing_ok=True)
-
-
-def redacted(text: str) -> str:
-    """The text without the secrets of the environment."""
-    for name in SECRETS:
-        value = os.environ.get(name, "")
-        if len(value) >= 6:
-            text = text.replace(value, "***")
-    return text
 
 
 def _write(entry: Entry, compute: Compute) -> None:

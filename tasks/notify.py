@@ -11,7 +11,7 @@ from prefect.blocks.core import Block
 
 from sft.config import RunConfig
 from sft.config.model import MAIL, Event
-from tasks.ledger import redacted
+from sft.errors import without_secrets
 from tasks.step import step
 from tasks.telling import tell
 
@@ -22,7 +22,7 @@ def notify(config: RunConfig, event: Event, text: str) -> int:
 
     A block that is missing or fails is said in the log: no run fails because nobody could be told.
     """
-    told, subject, body = 0, f"sft {config.name}: {event}", redacted(text)
+    told, subject, body = 0, f"sft {config.name}: {event}", without_secrets(text)
     for name in config.notify.blocks:
         try:
             if name.startswith(f"{MAIL}/"):
@@ -34,7 +34,7 @@ def notify(config: RunConfig, event: Event, text: str) -> int:
                 block.notify(body=body, subject=subject)
             told += 1
         except Exception as error:  # whatever a block raises
-            tell(f"nobody was told through {name}: {redacted(str(error))[:300]}")
+            tell(f"nobody was told through {name}: {without_secrets(str(error))[:300]}")
     return told
 
 

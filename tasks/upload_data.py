@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,7 @@ from prefect.states import Completed
 from compute.base import Compute
 from compute.records import put_json
 from sft.dataset.findings import Report
-from sft.dataset.reading import read_samples
-from sft.dataset.rows import Format
+from sft.dataset.reading import image_folder, read_samples
 from sft.plan import DatasetFiles
 from tasks.step import step
 from tasks.telling import tell
@@ -34,6 +34,7 @@ def upload_data(files: DatasetFiles, report: Report, compute: Compute) -> Upload
     """Upload rows and images. The record is written last: without it the set does not count.
 
     Raises:
+        ComputeError: the volume does not take so many files; nothing was sent.
         TransientError: the connection broke; what has arrived is not sent again.
     """
     root = compute.dataset_root(files.root, report.fingerprint)
@@ -41,28 +42,45 @@ def upload_data(files: DatasetFiles, report: Report, compute: Compute) -> Upload
         reason = "compute local reads the dataset where it lies"
         tell(f"skipped: {reason}")
         return Completed(name="Skipped", message=reason, data=Uploaded(root, 0))
-    count = upload(files, report, compute, tell)
+    count = upload(files, report, compute, tell, lambda paths: compute.check_room("data", paths, tell))
     tell(f"dataset {root}: {count} files uploaded" if count else f"dataset {root} is on the volume already")
     return Uploaded(root, count)
 
 
-def upload(files: DatasetFiles, report: Report, compute: Compute, say: Callable[[str], None]) -> int:
-    """Upload unless the record is there; returns the number of files sent."""
+def upload(
+    files: DatasetFiles,
+    report: Report,
+    compute: Compute,
+    say: Callable[[str], None],
+    room: Callable[[list[str]], None] = lambda paths: None,
+) -> int:
+    """Upload unless the record is there; returns the number of files sent.
+
+    Args:
+        room: is asked, before anything is sent, whether the volume takes these paths.
+    """
     root = compute.dataset_root(files.root, report.fingerprint)
     if compute.read("data", f"{root}/record.json") is not None:
         return 0
-    sources = {files.train, files.held_out}
-    sources |= _images(files.train, report.train.format) | _images(files.held_out, report.held_out.format)
-    pairs = [(s, f"{root}/{s.relative_to(files.root).as_posix()}") for s in sorted(sources)]
+    pairs = sorted((source, f"{root}/{name}") for name, source in _sources(files, report).items())
+    room([path for _, path in pairs])
     for start in range(0, len(pairs), BATCH):
         compute.put_all("data", pairs[start : start + BATCH])
         say(f"uploaded {min(start + BATCH, len(pairs)):,} of {len(pairs):,} files")
     names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
     record = {**report.as_record(), "files": {key: name.as_posix() for key, name in names.items()}}
     put_json(compute, "data", f"{root}/record.json", record)
-    return len(sources)
+    return len(pairs)
 
 
-def _images(path: Path, form: Format) -> set[Path]:
-    folder = path.resolve().parent
-    return {(folder / name).resolve() for sample in read_samples(path, form) for name, _ in sample.images}
+def _sources(files: DatasetFiles, report: Report) -> dict[str, Path]:
+    """Each file by its name below the folder of both: links keep the names that the rows use."""
+    sources: dict[str, Path] = {}
+    for path, form in ((files.train, report.train.format), (files.held_out, report.held_out.format)):
+        sources[path.relative_to(files.root).as_posix()] = path
+        folder = image_folder(path)
+        for sample in read_samples(path, form):
+            for image, _ in sample.images:
+                place = os.path.normpath(folder / image)
+                sources[os.path.relpath(place, files.root)] = Path(place)
+    return sources

@@ -19,7 +19,6 @@ from sft.dataset.tokens import Limits
 from sft.dataset.validate import validate
 from sft.dropped import check_enlarged
 from sft.engines import ENGINES
-from sft.errors import DatasetError
 from sft.plan import DatasetFiles, memory_warning, passes, train_spec
 from sft.processes import alone_at
 from sft.report.dataset import write_dataset_report
@@ -86,13 +85,7 @@ def dataset_files(config: RunConfig) -> DatasetFiles:
     if config.dataset.digits is not None:
         folder = composed_digits(config.dataset.digits)
         return DatasetFiles.of(folder / "train.jsonl", folder / "held_out.jsonl")
-    files = {"dataset.train": Path(config.dataset.train), "dataset.held_out": Path(config.dataset.held_out)}
-    for key, path in files.items():
-        if not path.is_file():
-            raise DatasetError(
-                "the dataset file does not exist", where=key, value=str(path), remedy=f"correct it: --set {key}=PATH"
-            )
-    return DatasetFiles.of(*files.values())
+    return DatasetFiles.named(config.dataset)
 
 
 def digits_folder(config: DigitsConfig) -> Path:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from sft.config.model import RunConfig, is_whole
 from sft.config.profiles import layers, leaves, merge
 from sft.config.yaml import is_text, read_yaml, type_at
-from sft.errors import ConfigError
+from sft.errors import ConfigError, without_secrets
 
 EMPTY: tuple[Any, ...] = (None, "", (), {})
 
@@ -28,7 +28,11 @@ class Resolved:
 
     def lines(self) -> list[tuple[str, str, str]]:
         """(dotted key, value, source) of every leaf, in the model's order."""
-        return [(key, str(value), self.sources.get(key, "default")) for key, value in leaves(self.config.model_dump())]
+        shown = without_secrets
+        return [
+            (key, shown(str(value)), self.sources.get(key, "default"))
+            for key, value in leaves(self.config.model_dump())
+        ]
 
 
 def read_overrides(settings: Sequence[str]) -> dict[str, Any]:

@@ -73,7 +73,9 @@ class DatasetConfig(Section):
         "content",
         description="content: read headers and hash the files; headers: sizes only; decode: every pixel as well",
     )
-    workers: int = Field(0, ge=0, le=256, description="Processes that validate; 0: one for each core")
+    workers: int = Field(
+        0, ge=0, le=256, description="Processes that validate; 0: as the work is worth, up to one a core"
+    )
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
 
     @field_validator("train", "held_out")
@@ -230,7 +232,7 @@ class WheelConfig(Section):
     build: Literal["stable", "cudnn95"] = Field(
         "stable", description="cudnn95: the build with cuDNN 9.5 (erniekit only); deploy with SFT_WHEEL_BUILD=cudnn95"
     )
-    url: str = Field("", pattern=r"^(https?://.+\.whl)?$", description="Another address of the wheel")
+    url: str = Field("", pattern=r"^(https?://.+\.whl(\?.*)?)?$", description="Another address of the wheel")
     size: int = Field(0, ge=0, description="Its size (bytes); 0: not checked at the first download")
     sha256: str = Field(
         "", pattern=r"^([0-9a-fA-F]{64})?$", description="Its sha256; empty: recorded at first download"

@@ -17,6 +17,7 @@ from sft.dataset import headers
 from sft.dataset.addresses import shown
 from sft.dataset.finding_files import MISSING, Finder
 from sft.dataset.lines import LFS
+from sft.dataset.reading import link_text
 from sft.dataset.rows import Breach
 from sft.dataset.rules import IMAGE_TYPES
 from sft.dataset.tokens import MAX_RATIO
@@ -78,7 +79,7 @@ class Folder:
             return odd
         path = self._path(name)
         if path is None:
-            return "image-outside", name
+            return "image-outside", self._leaves(name)
         try:
             descriptor = os.open(path, _OPEN)
         except OSError:
@@ -86,7 +87,7 @@ class Folder:
                 return "image-missing", self._instead(name)
             path = os.path.realpath(path)
             if not self._below(path):
-                return "image-outside", name
+                return "image-outside", self._leaves(name)
             try:
                 descriptor = os.open(path, _OPEN)
             except OSError:
@@ -120,6 +121,12 @@ class Folder:
             return str(error).removeprefix(f"{MISSING}: ")[:SHOWN]
         return f"{name[:SHOWN]}, while {os.path.relpath(path, self.root)} exists ({said})"
 
+    def _leaves(self, name: str) -> str:
+        """The name, and where a link leads that the name itself does not show."""
+        if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            return name
+        return f"{name}: through a link to {os.path.realpath(os.path.join(self.root, name))}"
+
     def _below(self, path: str) -> bool:
         return path == self.root or path.startswith(self.root.rstrip("/") + "/")
 
@@ -143,6 +150,8 @@ class Folder:
                 return "image-missing", name
             if head.startswith(LFS):
                 return "image-lfs", name
+            if isinstance(error, headers.Unreadable) and (target := link_text(head, os.path.dirname(path))):
+                return "image-type", f"{name}: the text of a link to {target}, which was copied as a file"
             return "image-type", f"{name}: not one of {', '.join(IMAGE_TYPES)}, or damaged"
         width, height = header.width, header.height
         if width * height > bounds.max_pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,17 +24,47 @@ def read_samples(path: Path, form: rows.Format) -> Iterator[rows.Sample]:
         yield sample
 
 
+def image_folder(path: Path) -> Path:
+    """Where the paths in a dataset file start: the folder of its name, also where the file is a link (DVC, the Hub's
+    cache), because there its images have the names that the rows use.
+    """
+    return path.parent.resolve()
+
+
+def link_text(content: bytes, folder: str) -> str:
+    """The path of an existing file, where that is all of ``content``; else an empty text.
+
+    Git without ``core.symlinks``, some archives and uploads turn a link into a file that holds its target.
+    """
+    text = content.decode("utf-8", "replace").strip()
+    if not 0 < len(text) < 1024 or "\n" in text or "\0" in text:
+        return ""
+    return text if os.path.isfile(os.path.join(folder, text)) else ""
+
+
 def first_line(path: Path) -> bytes:
     """The first line that is not blank.
 
     Raises:
         DatasetError: the file is missing or empty.
     """
+    if path.is_dir():
+        remedy = f"name a .jsonl file; sft import {path} FILE.jsonl makes one of images with texts beside them"
+        raise DatasetError("it is a folder, not a dataset file", where=str(path), remedy=remedy)
+    scheme, address, _ = str(path).partition(":/")
+    if address and scheme.isalnum() and not path.exists():
+        from sft.download import TOOLS  # late: it takes an HTTP client along
+
+        remedy = f"copy it here first ({TOOLS.get(scheme, 'curl -LO')}), with its images"
+        raise DatasetError("it is an address, not a file", where=str(path).replace(":/", "://", 1), remedy=remedy)
     if not path.is_file():
         raise DatasetError("the dataset file does not exist", where=str(path), remedy="correct dataset.train/held_out")
     first = next((line for _, line in numbered(path)), None)
     if first is None:
         raise DatasetError("the dataset file is empty", where=str(path), remedy="write one JSON object per line")
+    if target := link_text(first, str(path.parent)):
+        remedy = f"copy it with what its links lead to (cp -rL), or name {target}"
+        raise DatasetError("the file is the text of a copied link", where=str(path), value=target, remedy=remedy)
     return first
 
 

@@ -76,7 +76,9 @@ _RULES = (
     ),
     Rule("image-inline", "images are files", "sft fetch-images FILE NEW.jsonl writes data: URIs as files"),
     Rule("image-lfs", "an image is here, not git-lfs's pointer to it", "git lfs pull in the clone of the dataset"),
-    Rule("image-outside", "image paths stay inside the folder of the JSONL file", "copy the image into the folder"),
+    Rule(
+        "image-outside", "image paths stay inside the folder of the JSONL file", "copy it there; cp -rL follows links"
+    ),
     Rule(
         "image-missing",
         "each image exists",

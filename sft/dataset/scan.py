@@ -27,6 +27,7 @@ from sft.dataset.documents import document_of
 from sft.dataset.facts import PARTS, Facts
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.lines import Block, blocks
+from sft.dataset.reading import image_folder
 from sft.dataset.repeats import ordered
 from sft.dataset.rules import MAX_LINE, TASKS
 from sft.dataset.tokens import MARKS, TEMPLATE, TEMPLATE_MOST, Limits
@@ -97,7 +98,7 @@ class Reader:
 
     def __init__(self, path: Path, options: Options) -> None:
         self.path, self.options = path, options
-        self._folder = Folder(path.resolve().parent, options.bounds)
+        self._folder = Folder(image_folder(path), options.bounds)
 
     def scan(self, piece: tuple[int, int]) -> Part:
         """What the lines that begin in [start, end) come to.

@@ -109,12 +109,10 @@ class Validator:
 
     def _parts(self, path: Path, options: scan.Options) -> Iterator[tuple[int, scan.Part]]:
         """(end of the range, what it came to), in the order of the file."""
-        workers = self.config.workers or os.cpu_count() or 1
         # Several pieces for each worker, so that none waits long for the last.
-        share = max(LEAST_RANGE, path.stat().st_size // (16 * workers))
+        share = max(LEAST_RANGE, path.stat().st_size // (16 * (self.config.workers or os.cpu_count() or 1)))
         pieces = ranges(path, min(share, IMAGE_RANGE if options.images else TEXT_RANGE))
-        workers = min(workers, len(pieces))
-        results = scan_all(path, pieces, options, workers)
+        results = scan_all(path, pieces, options, self.config.workers)
         yield from zip((end for _, end in pieces), results)
 
     def _show(self, rule: str, where: str, value: str) -> None:

@@ -29,6 +29,10 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[IO[bytes]]:
         with _opened(temporary, path.suffix) as file:
             yield file
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a write that the disk refuses does not say where
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -61,7 +61,7 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
         # A stable name: a download that was cut goes on from the files that have arrived.
         temporary = final.with_name(f".{final.name}.partial")
         shutil.rmtree(final, ignore_errors=True)  # without a record it was never finished
-        revision = _fetch(args, temporary)
+        revision = _fetch(args, temporary, context)
         record = _describe(args, temporary, revision)
         temporary.rename(final)
         records.sync_folder(final.parent)
@@ -70,7 +70,7 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
     return {**record, "fetched": True}
 
 
-def _fetch(args: DownloadModelArgs, folder: Path) -> str:
+def _fetch(args: DownloadModelArgs, folder: Path, context: Context) -> str:
     """Fetch the files and return the revision that they are of."""
     if args.source == "tiny":
         shutil.rmtree(folder, ignore_errors=True)
@@ -78,7 +78,7 @@ def _fetch(args: DownloadModelArgs, folder: Path) -> str:
         return tiny.version()
     from sft.hub import fetch_snapshot
 
-    return fetch_snapshot(args.repo, args.revision, folder)
+    return fetch_snapshot(args.repo, args.revision, folder, say=lambda text: context.event("note", text=text))
 
 
 def _describe(args: DownloadModelArgs, folder: Path, revision: str) -> dict[str, Any]:

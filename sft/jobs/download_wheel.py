@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sft import records
 from sft.download import download
-from sft.errors import IntegrityError
+from sft.errors import IntegrityError, without_secrets
 from sft.jobs.base import Context, Job
 from sft.sparing import Sparingly
 
@@ -51,7 +51,7 @@ def download_wheel(args: DownloadWheelArgs, context: Context) -> dict[str, Any]:
     found = download(args.url, target, max_bytes=MAX_BYTES, size=args.size, sha256=sha256, said=said)
     fresh = {
         "path": args.path,
-        "url": args.url,
+        "url": without_secrets(args.url),
         "size": target.stat().st_size,
         "sha256": found,
         "finished": time.time(),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sft import metrics, records
-from sft.dataset.reading import read_samples
+from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample
 from sft.dataset.rules import TASKS
 from sft.recognition import Question, Turn
@@ -63,7 +63,7 @@ class HeldOutRow:
 def questions(path: Path, form: Format) -> Iterator[HeldOutRow]:
     """Every turn of every row, in the file's order."""
     for number, sample in enumerate(read_samples(path, form)):
-        yield from _turns(number, sample, path.parent)
+        yield from _turns(number, sample, image_folder(path))
 
 
 def _turns(number: int, sample: Sample, folder: Path) -> Iterator[HeldOutRow]:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from sft import checkpoints, export, paths, records
-from sft.dataset.reading import read_samples
+from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
 from sft.dropped import LeftOut
 from sft.effective import Effective
@@ -193,7 +193,7 @@ def engine_rows(
     Args:
         seen: the files that a trainer may read instead of the images, many at a time.
     """
-    folder = path.resolve().parent
+    folder = image_folder(path)
     write = to_messages if target == "messages" else to_erniekit
     samples = read_samples(path, form)
     while block := list(islice(samples, TOGETHER)):

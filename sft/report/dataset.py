@@ -13,6 +13,7 @@ from sft.dataset import rows
 from sft.dataset.facts import spread
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.lines import numbered
+from sft.dataset.reading import image_folder
 from sft.dataset.rules import RULES
 from sft.report import picture, render
 
@@ -63,7 +64,7 @@ def write_dataset_report(path: Path, report: Report, *, examples: int = 12, run:
 def _examples(stats: SplitStats, count: int) -> list[dict[str, Any]]:
     """The first good rows with their pictures; what cannot be read is left out: the findings name it."""
     shown: list[dict[str, Any]] = []
-    folder = Path(stats.path).resolve().parent
+    folder = image_folder(Path(stats.path))
     for _, line in itertools.islice(numbered(Path(stats.path)), LOOKED):
         sample = rows.decode(line, stats.format)
         if sample is None or len(shown) == count:

@@ -151,7 +151,7 @@ def test_tensorboard_serves_what_trainings_wrote_and_drops_what_a_resumed_one_re
         address = f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?run=feed/tensorboard&tag=loss"
         end = time.monotonic() + 60
         points: list[list[float]] = []
-        while not points:
+        while not points or points[-1][1] != 6:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.3)

@@ -55,6 +55,7 @@ def test_a_real_server_offers_all_blocks_after_a_temporary_one(home: Path) -> No
     """The temporary server writes no kinds of blocks down, and must not note that it has: notifications need them."""
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {"PREFECT_HOME": str(home / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment |= {"HTTP_PROXY": "http://127.0.0.1:9"}  # one that is down, and is not asked for what lies here
     subprocess.run([sys.executable, "-c", EMPTY_FLOW], env=environment, check=True, timeout=120)
     with Server(home) as server:
         server.wait()

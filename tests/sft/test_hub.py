@@ -47,7 +47,7 @@ def fetch(hub: Hub, folder: Path, repo: str = REPO, revision: str = "main", toke
     command = [sys.executable, "-c", BODY, str(folder / "volumes"), repo, revision]
     process = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
     assert "OUT" in process.stdout, process.stderr
-    assert not token or token not in process.stdout + process.stderr
+    assert not token.strip() or token not in process.stdout + process.stderr
     result: dict[str, Any] = json.loads(process.stdout.split("OUT", 1)[1])
     return result
 
@@ -111,6 +111,19 @@ def test_each_refusal_has_its_own_message_and_remedy(
 def test_an_unknown_repository_and_an_unknown_revision_are_told_apart(hub: Hub, tmp_path: Path) -> None:
     assert "base_model.revision" in fetch(hub, tmp_path, revision="v9")["error"]["remedy"]
     assert "base_model.repo" in fetch(hub, tmp_path, repo="PaddlePaddle/None")["error"]["remedy"]
+
+
+@pytest.mark.parametrize("token", ["hf_xxx", "\n", "hf_…", "any text will do"])
+def test_a_token_that_the_hub_does_not_know_stops_no_public_model(hub: Hub, tmp_path: Path, token: str) -> None:
+    assert fetch(hub, tmp_path, token=token)["fetched"] is True
+
+
+def test_a_wrong_token_for_a_private_or_gated_model_says_what_to_do(hub: Hub, tmp_path: Path) -> None:
+    hub.token = "hf_right"
+    for hub.gated in (False, True):
+        error = fetch(hub, tmp_path, token="hf_wrong")["error"]
+        assert (error["type"], "modal secret create" in error["remedy"]) == ("InputError", True)
+        assert "does not know the token" in error["message"]
 
 
 def test_a_token_opens_a_gated_model_and_is_never_printed(hub: Hub, tmp_path: Path) -> None:

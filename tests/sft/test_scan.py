@@ -208,6 +208,23 @@ def test_several_workers_find_what_one_finds(dataset: Dataset, monkeypatch: pyte
     assert one.counts["duplicate"] == sum(count - 1 for count in by_hand.values())
 
 
+def test_workers_follow_the_size_of_the_work(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are read by this process alone; work that is worth it is shared, from where it was seen to be."""
+    monkeypatch.setattr(validate, "LEAST_RANGE", 200)
+    monkeypatch.setattr(workers, "_BODY", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"), str(i)) for i in range(99)])
+    with with_a_thread():
+        small = validate_file(path, DatasetConfig())
+        monkeypatch.setattr(workers, "STARTED", 1e-9)
+        with pytest.raises(SftError, match="was killed"):
+            validate_file(path, DatasetConfig())
+        monkeypatch.undo()
+        monkeypatch.setattr(validate, "LEAST_RANGE", 200)
+        monkeypatch.setattr(workers, "STARTED", 1e-9)
+        shared = validate_file(path, DatasetConfig())
+    assert shared.as_dict() == small.as_dict() == validate_file(path, DatasetConfig(workers=1)).as_dict()
+
+
 def test_a_worker_that_is_killed_is_one_clear_error(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validate, "IMAGE_RANGE", 200)
     monkeypatch.setattr(workers, "_BODY", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")

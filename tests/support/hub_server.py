@@ -1,4 +1,8 @@
-"""A server that speaks the Hub's API for one model: metadata, HEAD and ranged GET of its files, and uploads."""
+"""A server that speaks the Hub's API for one model: metadata, HEAD and ranged GET of its files, and uploads.
+
+A token that it does not know is refused with 401 and ``X-Error-Message: Invalid credentials in Authorization header``,
+also for a public model, as the Hub does (huggingface_hub pull request #2847, and ``hf_raise_for_status`` there).
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,15 @@ from typing import Any
 from tests.support.web_server import listening
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+INVALID = "Invalid credentials in Authorization header"
 BIG = 1000  # bytes from which a file is stored as LFS
 
 
 class Hub:
-    """What it has. ``status`` refuses all; ``corrupt`` files differ from their hash; ``cut`` ends answers early."""
+    """What it has. ``status`` refuses all; ``corrupt`` files differ from their hash; ``cut`` ends answers early.
+
+    ``token`` is the only one that it knows; with it the model is private, or gated; without it public.
+    """
 
     def __init__(self, repo: str) -> None:
         self.repo = repo
@@ -84,7 +92,9 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             content = self._content()
             hub.requests[f"POST {self.path}"] += 1
-            if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
+            if self._stranger():
+                return self._error(401, "", INVALID)
+            if hub.token and "Authorization" not in self.headers:
                 return self._error(401, "")
             if self.path == "/api/repos/create":
                 asked = json.loads(content)
@@ -127,8 +137,10 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
             hub.requests[f"{self.command} {path}"] += 1
             if hub.status:
                 return self._error(hub.status, "")
-            if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
-                return self._error(403 if hub.gated else 401, "GatedRepo" if hub.gated else "RepoNotFound")
+            if self._stranger():
+                return self._error(401, "", INVALID)
+            if hub.token and "Authorization" not in self.headers:
+                return self._error(401, "GatedRepo" if hub.gated else "RepoNotFound")
             for prefix in (f"/api/models/{hub.repo}/revision/", f"/api/models/{hub.repo}/tree/"):
                 if path.startswith(prefix):
                     revision = path.removeprefix(prefix)
@@ -144,10 +156,17 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
                 return self._file(path.removeprefix(prefix), body)
             return self._error(404, "RepoNotFound" if path.startswith("/api") else "EntryNotFound")
 
-        def _error(self, status: int, code: str) -> None:
+        def _stranger(self) -> bool:
+            """Does the request bring a token that nobody knows?"""
+            sent = self.headers.get("Authorization")
+            return sent is not None and sent != f"Bearer {hub.token}"
+
+        def _error(self, status: int, code: str, message: str = "") -> None:
             self.send_response(status)
             if code:
                 self.send_header("X-Error-Code", code)
+            if message:
+                self.send_header("X-Error-Message", message)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.modal_server import ModalServer
 
 SFT = str(Path(sys.executable).with_name("sft"))
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[ModalServer]:
+    """A server with nothing deployed, while the block runs."""
+    server = ModalServer(folder)
+    folder.mkdir()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def environment(server: ModalServer, home: Path) -> dict[str, str]:

@@ -101,6 +101,7 @@ class Container:
         arguments.write_bytes(self._arguments().SerializeToString())
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MODAL_")},
+            **self.modal.secrets_of(self.call.function_id),
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
             "MODAL_SERVER_URL": f"http://127.0.0.1:{port}",
             "MODAL_TASK_ID": f"ta-{self.call.id}",
@@ -180,11 +181,14 @@ class ModalServer:
         self.deployed: dict[str, dict[str, str]] = {}  # app → function name → id
         self.faults: collections.Counter[str] = collections.Counter()
         self.rpcs: collections.Counter[str] = collections.Counter()
+        self.secrets: dict[str, dict[str, str]] = {}
         self.refused: dict[str, Status] = {}  # RPC → the status with which it always fails
         self.simulated: Callable[[api_pb2.FunctionInput], float] | None = None
         self.delay = 0.0  # seconds that each answer takes longer
         self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
+        self.crowd = 0  # files that every volume lists besides its own
+        self.version = V1  # of every volume
         self.url = ""
         self.http = ""
         self._loop = asyncio.new_event_loop()
@@ -254,12 +258,19 @@ class ModalServer:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def secrets_of(self, function_id: str) -> dict[str, str]:
+        """The environment that a call's secrets give its container: those of its options replace the deployed ones."""
+        options = self.options.get(function_id)
+        base = self.functions[self.bound.get(function_id, function_id)]
+        ids = options.secret_ids if options is not None and options.replace_secret_ids else base.secret_ids
+        return {k: v for id_ in ids for k, v in self.secrets.get(id_.removeprefix("st-"), {}).items()}
+
     def mounted(self) -> dict[str, Path]:
         return {name: self.folder(f"vo-paddleocr-vl-{name}") for name in ("data", "models", "outputs")}
 
     def layout(self) -> api_pb2.AppLayout:
         objects = [api_pb2.Object(object_id=id_, function_handle_metadata=self.metadata(id_)) for id_ in self.functions]
-        others = [*self.images, *self.volume_ids.values(), "st-huggingface", "mo-1"]
+        others = [*self.images, *self.volume_ids.values(), *(f"st-{name}" for name in self.secrets), "mo-1"]
         objects += [api_pb2.Object(object_id=id_) for id_ in others]
         return api_pb2.AppLayout(objects=objects, function_ids={f.function_name: i for i, f in self.functions.items()})
 
@@ -372,7 +383,15 @@ class _Handlers:
         return api_pb2.BlobCreateResponse(blob_id=name, upload_url=f"{self.modal.http}/blob/{name}")
 
     async def SecretGetOrCreate(self, r: Any) -> Any:
-        return api_pb2.SecretGetOrCreateResponse(secret_id=f"st-{r.deployment_name or 'env'}")
+        """A name that does not exist is NOT_FOUND, as ``Secret.objects.delete`` of the client expects it."""
+        secrets, name = self.modal.secrets, r.deployment_name
+        if name and r.object_creation_type == api_pb2.OBJECT_CREATION_TYPE_UNSPECIFIED and name not in secrets:
+            raise GRPCError(Status.NOT_FOUND, f"Secret '{name}' not found in environment 'main'.")
+        if r.object_creation_type == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS and name in secrets:
+            raise GRPCError(Status.ALREADY_EXISTS, f"Secret '{name}' already exists.")
+        if r.env_dict:
+            secrets[name] = dict(r.env_dict)
+        return api_pb2.SecretGetOrCreateResponse(secret_id=f"st-{name or 'env'}")
 
     async def FunctionPrecreate(self, r: Any) -> Any:
         id_ = f"fu-{r.function_name}"
@@ -532,8 +551,9 @@ class _Handlers:
         id_ = f"vo-{r.deployment_name}"
         self.modal.volume_ids[r.deployment_name] = id_
         self.modal.folder(id_)
-        metadata = api_pb2.VolumeMetadata(version=V1, name=r.deployment_name)
-        return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=V1, metadata=metadata)
+        version = self.modal.version
+        metadata = api_pb2.VolumeMetadata(version=version, name=r.deployment_name)
+        return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=version, metadata=metadata)
 
     async def VolumeCommit(self, r: Any) -> Any:
         if r.volume_id.endswith("-outputs"):
@@ -561,6 +581,10 @@ class _Handlers:
             for path in found
         ]
         await send(api_pb2.VolumeListFilesResponse(entries=entries))
+        for start in range(0, self.modal.crowd, 10_000):
+            numbers = range(start, min(start + 10_000, self.modal.crowd))
+            more = [api_pb2.FileEntry(path=f"datasets/old/{n}.png", type=api_pb2.FileEntry.FILE) for n in numbers]
+            await send(api_pb2.VolumeListFilesResponse(entries=more))
 
     async def VolumeGetFile2(self, r: Any) -> Any:
         path = self.modal.folder(r.volume_id) / r.path.strip("/")

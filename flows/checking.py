@@ -1,0 +1,45 @@
+"""What is wrong with a run before anything is started: said within two seconds, so Prefect is not imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sft.config import RunConfig
+from sft.dataset.reading import detect_file
+from sft.download import check_scheme
+from sft.errors import InputError
+from sft.plan import DatasetFiles
+
+SHOWN = 5  # paths that an error names
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Raises InputError if pages to be read are not there, or lie where nothing fetches them."""
+    for source in sources:
+        if "://" in source:
+            check_scheme(source)
+    if missing := [source for source in sources if "://" not in source and not Path(source).exists()]:
+        raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
+
+
+def check_modal() -> None:
+    """Raises ComputeError or TransientError if there is no token, or no way to Modal (:func:`compute.reach.ready`)."""
+    from compute.reach import ready  # a run on this machine needs no client
+
+    ready()
+
+
+def check_first(config: RunConfig) -> None:
+    """Look at what a run needs that can be seen from here.
+
+    Raises:
+        DatasetError: a dataset file is missing, empty or of no known format.
+        ComputeError, TransientError: there is no token, or no way to Modal.
+    """
+    if config.dataset.digits is None and not config.dataset.volume:
+        files = DatasetFiles.named(config.dataset)
+        for path in (files.train, files.held_out):
+            detect_file(path)
+    if config.compute == "modal":
+        check_modal()
