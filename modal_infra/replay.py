@@ -77,7 +77,8 @@ def check(python: str, known: Sequence[str]) -> None:
     Raises:
         Broken: it complains of more or less than ``known``.
     """
-    process = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True, env=_variables())
+    # -I: what lies in this folder (the metadata of an editable installation) is not the environment's
+    process = subprocess.run([python, "-I", "-m", "pip", "check"], capture_output=True, text=True)
     said = set(process.stdout.splitlines()) - {"No broken requirements found."}
     if process.stderr.strip() or said != set(known):
         listed = "\n".join(sorted(said ^ set(known))) or process.stderr
