@@ -16,6 +16,7 @@ import sft
 from sft import jobs
 from sft.config import load
 from sft.config.model import DatasetConfig
+from sft.dataset.packing import Amount
 from sft.dataset.validate import validate
 from sft.jobs.base import Context
 from sft.plan import DatasetFiles, dataset_place, download_args, train_args
@@ -87,7 +88,7 @@ def paddleformers(work: Path) -> None:
     for lora in ("train.lora=null", "train.lora.rank=8"):
         config = load("smoke", [f"train.max_steps={STEPS}", "train.batch_size=4", "train.logging_steps=1", lora]).config
         base = jobs.find("download_model").run(download_args(config).model_dump(mode="json"), context)
-        args = train_args(config, dataset_place(files, report, str(work / "digits")), ROWS, base)
+        args = train_args(config, dataset_place(files, report, str(work / "digits")), Amount(ROWS), base)
         jobs.find("train").run(args.model_dump(mode="json"), context)
         model = volumes.run(args.identity) / "model"
         place = f"outputs/{model.relative_to(volumes.outputs)}"

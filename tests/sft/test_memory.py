@@ -8,7 +8,7 @@ from prefect import flow
 from compute.local import LocalCompute
 from sft import memory
 from sft.config import RunConfig, load
-from sft.config.load import read_profile
+from sft.config.profiles import layers
 from sft.dataset.findings import SplitStats
 from sft.errors import ConfigError
 from sft.memory import Pass
@@ -143,7 +143,7 @@ def test_cards_that_cannot_train_are_refused_with_the_reason(gpu: str, said: str
 @pytest.mark.parametrize("profile", ["full", "lora", "nightly", "a10g", "t4"])
 def test_every_gpu_profile_asks_for_cores_and_memory(profile: str) -> None:
     """Modal's default is 0.125 core and 128 MiB, on which eight processes would decode images."""
-    modal = read_profile(profile)["modal"]
+    modal = layers(profile, RunConfig)[-1][1]["modal"]
     assert modal["cpu"] >= 8
     assert modal["memory_mb"] >= 32768
 

@@ -13,7 +13,8 @@ from PIL import Image
 from sft import otsl
 from sft.config.model import DatasetConfig
 from sft.dataset.convert import convert
-from sft.dataset.importing import Options, import_dataset
+from sft.dataset.importing import import_dataset
+from sft.dataset.layouts.base import Options
 from sft.dataset.reading import read_samples
 from sft.dataset.rows import Format
 from sft.dataset.validate import validate_file
