@@ -16,6 +16,9 @@ SIGKILLED = (
     "(modal.memory_mb); if memory ran out, {smaller}"
 )
 
+CRASHED = "the trainer crashed"
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+
 # (words, what they mean, the advice); the first that is found counts. {smaller} is the next smaller settings.
 _MEANINGS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(words, re.IGNORECASE), meaning, advice)
@@ -67,7 +70,14 @@ def explain(text: str, code: int, smaller: str) -> tuple[str, str]:
     for words, meaning, advice in _MEANINGS:
         if words.search(text):
             return meaning, advice.format(smaller=smaller)
+    if crashed(code):
+        return CRASHED, "run again to resume; if it crashes at the same step again, see the last lines above"
     # A shell, and a launcher that watches its workers, end with 128 + the signal.
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return "the trainer was killed", SIGKILLED.format(smaller=smaller)
     return "", "see the last lines above"
+
+
+def crashed(code: int) -> bool:
+    """Did its process end by a fault of native code? Another try may go well: seen is a race of getenv and setenv."""
+    return (-code if code < 0 else code - 128) in _CRASHES

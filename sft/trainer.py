@@ -22,7 +22,7 @@ from sft import checkpoints, failures
 from sft.dropped import LeftOut
 from sft.effective import Effective
 from sft.engines.base import Command, Engine, Progress
-from sft.errors import TrainingFailed
+from sft.errors import JobDied, JobError, TrainingFailed
 from sft.events import EVENTS, Board
 from sft.jobs.base import Context
 from sft.processes import END_NOW, guarded, without_secrets
@@ -75,6 +75,7 @@ class Trainer:
 
         Raises:
             TrainingFailed: it ended with an error, or its loss is no longer a number.
+            JobDied: its native code crashed.
         """
         start = checkpoints.step_of(resume_from)
         self._losses = _keep_until(self.run_folder / METRICS, start)
@@ -228,12 +229,14 @@ class Trainer:
             remedy="run again to resume; where steps take longer, raise train.stall_minutes",
         )
 
-    def _failure(self, code: int) -> TrainingFailed:
+    def _failure(self, code: int) -> JobError:
+        """What became of it: a crash of native code without a known reason is a death, after which a run resumes."""
         told = [line for line in self.tail if "DEBUG" not in line and line.strip()]
         found = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         meaning, remedy = failures.explain("\n".join(told[-SEARCHED:]), code, self.smaller)
         text = "\n".join(told[-TAIL:])
-        return TrainingFailed(
+        kind = JobDied if meaning == failures.CRASHED else TrainingFailed
+        return kind(
             f"{meaning or 'the trainer ended with an error'}; its last lines:\n{text}\n",
             where=f"step {self.last.step}" if self.last else "no step",
             value=found,

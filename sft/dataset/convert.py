@@ -39,7 +39,7 @@ def convert(source: Path, target: Path, form: Format, *, force: bool = False) ->
     if source.resolve() == target.resolve():
         raise DatasetError("source and target are one file", where=str(source), remedy="choose another name")
     before, problems, count = detect_file(source), list[str](), 0
-    if source.parent.resolve() != target.parent.resolve() and _has_paths(source, before):
+    if leaves(source, target) and _has_paths(source, before):
         raise elsewhere(source, target)
     with replacing(target, force=force) as file:
         for block in blocks(source):
@@ -67,6 +67,11 @@ def _has_paths(source: Path, form: Format) -> bool:
     """Does a good row name an image by its path?"""
     samples = (rows.decode(line, form) for _, line in numbered(source))
     return any("://" not in name[:16] for sample in samples if sample for name, _ in sample.images)
+
+
+def leaves(source: Path, target: Path) -> bool:
+    """Is the target's folder another one? One that is a file is the business of whoever opens it."""
+    return not target.parent.is_file() and source.parent.resolve() != target.parent.resolve()
 
 
 def elsewhere(source: Path, target: Path) -> DatasetError:

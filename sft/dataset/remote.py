@@ -17,7 +17,7 @@ import msgspec
 
 from sft.dataset import rows
 from sft.dataset.addresses import FETCHED, OTHERS, scheme, shown
-from sft.dataset.convert import as_row, elsewhere
+from sft.dataset.convert import as_row, elsewhere, leaves
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.layouts.base import Unusable
 from sft.dataset.placing import inline
@@ -65,7 +65,7 @@ def localise(
     samples = itertools.islice(read_samples(source, form), taken)
     addresses, local, inlined = _named(samples)  # inlined: how many images stand in rows
     _check_schemes(addresses, source)
-    if local and source.parent.resolve() != folder.resolve():
+    if local and leaves(source, target):
         raise elsewhere(source, target)
     failed = list(_write_all(itertools.islice(read_samples(source, form), taken), folder)) if inlined else []
     failed += [problem for problem in _fetch_all(addresses, folder, trusted, workers, again, said) if problem]

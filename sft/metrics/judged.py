@@ -97,7 +97,7 @@ def judge(
     for number, task in enumerate(tasks):
         if task in MEASURES:
             error[number] = MEASURES[task](truths[number], answers[number])
-            unreadable[number] = bool(UNREADABLE[task](truths[number]))
+            unreadable[number] = task in UNREADABLE and bool(UNREADABLE[task](truths[number]))
         if task == "table":
             structure[number] = teds(truths[number], answers[number], structure_only=True)
     counts = _words(wanted, found, edits) if words else (np.zeros(len(wanted)), np.zeros(len(wanted)))

@@ -25,6 +25,7 @@ STARTED = 2.0  # seconds of processor time within which wrong input is said
 FAULTS: tuple[tuple[str, dict[str, str], int, str, str], ...] = (
     ("validate s3://bucket/rows.jsonl", {}, 2, "s3://bucket/rows.jsonl: it is an address", "aws s3 cp"),
     ("convert good.jsonl good.jsonl/a.jsonl --to messages", {}, 2, "good.jsonl", "choose another"),
+    ("fetch-images good.jsonl good.jsonl/a.jsonl", {}, 2, "good.jsonl", "choose another"),
     ("validate good.jsonl --report good.jsonl/page.html", {}, 2, "good.jsonl", "choose another"),
     ("infer ftp://me:planted@host/a.png --profile smoke", {}, 2, "only http and https", "wget"),
     ("infer none.png", {}, 2, "no such file or folder (found none.png)", "correct the path"),

@@ -115,16 +115,17 @@ def test_promoted_by_hand_it_reads_pages_and_goes_to_the_hub(home: Path, monkeyp
     ("command", "said"),
     [
         (("infer", "none.png", "--model", "base"), "no such file or folder"),
-        (("infer", "none.png"), "there is no champion yet"),
-        (("infer", "none.png", "--model", "feed"), "no finished training of that identity"),
-        (("infer", "none.png", "--model", "feed/checkpoint-2"), "no such checkpoint"),
-        (("infer", "none.png", "--task", "poem"), "no such task"),
+        (("infer", "page.png"), "there is no champion yet"),
+        (("infer", "page.png", "--model", "feed"), "no finished training of that identity"),
+        (("infer", "page.png", "--model", "feed/checkpoint-2"), "no such checkpoint"),
+        (("infer", "page.png", "--task", "poem"), "no such task"),
         (("promote", "smoke", "feed"), "no finished training of that identity"),
         (("rollback", "smoke"), "there is no champion to go back to"),
         (("publish", "smoke", "team/receipts"), "there is no champion yet"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_to_do(home: Path, command: tuple[str, ...], said: str) -> None:
+    Image.new("L", (84, 28), 255).save(home / "page.png")
     code, out = sft(*command)
     assert (code, said in out, "Next: " in out) == (2, True, True), out
 

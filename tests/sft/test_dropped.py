@@ -109,7 +109,7 @@ def test_a_real_training_in_a_folder_with_an_odd_name_says_what_it_left_out(home
     record = train(args, context)
     assert record["steps"] == 4
     assert record["left_out"]["why"] == {"longer than max_seq_len": record["left_out"]["times"]}
-    assert 0 < record["left_out"]["times"] <= TOO_LONG, "half a pass"
+    assert 0 < record["left_out"]["times"] <= 2 * TOO_LONG, "half a pass, and what the loader has read ahead"
     assert (record["left_out"]["rows"], record["left_out"]["passes"]) == (ROWS, 0.5)
     assert any('"event": "left-out"' in line for line in said), "whoever follows it is told while it runs"
     run = context.volumes.run(record["identity"])

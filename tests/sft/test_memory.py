@@ -170,7 +170,7 @@ def test_the_run_says_it_before_anything_is_paid(home: Path) -> None:
 
     @flow
     def begins() -> None:
-        settings = ["base_model.source=tiny", "modal.gpu=L4", "train.batch_size=8"]
+        settings = ["base_model.source=tiny", "modal.gpu=L4", "train.batch_size=8", "evaluate.max_new_tokens=8192"]
         validate_dataset(configured("a10g", *places, *settings), LocalCompute(home / "state"))
 
     heard = Lines()

@@ -61,15 +61,12 @@ def test_a_token_is_found_however_json_writes_it(dataset: Dataset) -> None:
 
 
 def test_an_image_mark_in_an_answer_is_found_in_the_messages_format_too(dataset: Dataset) -> None:
-    name = dataset.image("a.png")
     turn = [{"role": "user", "content": "<image>OCR:"}, {"role": "assistant", "content": "a picture <image> of it"}]
     good = [turn[0], {"role": "assistant", "content": "nothing but words"}]
-    rows = [{"messages": each, "images": [name]} for each in (good, turn, good)]
+    rows = [{"messages": each, "images": [dataset.image(f"{n}.png", n)]} for n, each in enumerate((good, turn, good))]
     for images in (True, False):
         report = validate_file(dataset.write("t.jsonl", rows), DatasetConfig(), images=images)
-        assert [(f.rule, f.where.rsplit(":", 1)[1]) for f in report.shown if f.rule != "duplicate"] == [
-            ("placeholder", "2")
-        ]
+        assert [(f.rule, f.where.rsplit(":", 1)[1]) for f in report.shown] == [("placeholder", "2")]
 
 
 @pytest.mark.parametrize(

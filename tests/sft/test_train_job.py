@@ -53,7 +53,9 @@ def test_a_training_leaves_a_whole_model_with_the_bases_companions(home: Path, c
     run = context.volumes.run(record["identity"])
     assert (record["steps"], record["engine"], record["resumed_from"]) == (10, "erniekit", None)
     assert records.broken_files(run / "model", record["model"]) == []
-    assert set(record["model"]) == {"chat_template.jinja", "inference.yml", "model.safetensors"}
+    assert set(record["model"]) == {"chat_template.jinja", "config.json", "inference.yml", "model.safetensors"}
+    base = context.volumes.models / args(home).base_model
+    assert (run / "model" / "config.json").read_bytes() == (base / "config.json").read_bytes(), "not the trainer's"
     assert (run / "trainer" / "trainer_state.json").is_file(), "what else the trainer wrote stays with it"
     written = yaml.safe_load((run / "work" / "train.yaml").read_text())
     assert (written["max_steps"], written["packing_size"]) == (10, 4)

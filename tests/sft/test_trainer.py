@@ -12,7 +12,7 @@ import pytest
 from compute.local import LocalCompute
 from sft.engines import ENGINES
 from sft.engines.base import Command
-from sft.errors import TrainingFailed
+from sft.errors import JobDied, TrainingFailed
 from sft.jobs.base import Context
 from sft.trainer import Trainer
 from tests.compute.test_local import processes
@@ -52,6 +52,14 @@ def test_no_progress_stops_the_training_with_all_its_processes(home: Path) -> No
     assert time.monotonic() - begun < 20
     assert (error.message, error.where) == ("the trainer made no progress", "step 1")
     assert "train.stall_minutes" in error.remedy
+
+
+def test_a_crash_of_native_code_is_a_death_after_which_the_run_resumes(home: Path) -> None:
+    """Seen with Paddle: a general protection fault in getenv, while another thread set a variable."""
+    made, command, output = trainer(home, "say(1, 2.0)\nimport os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n")
+    with pytest.raises(JobDied, match="the trainer crashed") as caught:
+        made.run(command, output, None)
+    assert (caught.value.where, caught.value.value) == ("step 1", "signal SIGSEGV")
 
 
 def test_steps_that_come_in_time_are_progress(home: Path) -> None:
