@@ -32,6 +32,8 @@ def main() -> None:
     # As the other reader on the same kind of device: bfloat16 where the card has it, float32 on the CPU.
     dtype = torch.float32 if not gpu else torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
     processor = transformers.AutoProcessor.from_pretrained(request["model"])
+    # Pillow scales the images, as in training; where torchvision is installed, transformers would take that.
+    processor.image_processor = transformers.AutoImageProcessor.from_pretrained(request["model"], backend="pil")
     model, info = transformers.AutoModelForImageTextToText.from_pretrained(
         request["model"], dtype=dtype, output_loading_info=True
     )
