@@ -124,7 +124,8 @@ def _second(
     problems = [f"transformers finds no weight {name}" for name in read.missing[:3]]
     if equal < REPRODUCED[args.device] * len(rows):
         first = f"; it reads {other[0][0][:40]!r} instead of {other[0][1][:40]!r}"
-        problems.append(f"transformers gives only {equal} of {len(rows)} evaluated answers{first}")
+        name = f"transformers {read.versions.get('transformers', '')}".rstrip()
+        problems.append(f"{name} gives only {equal} of {len(rows)} evaluated answers{first}")
     return found, problems
 
 
