@@ -21,7 +21,8 @@ None tells its rows' tokens. By the rate above the heaviest pass has 1,770 token
 what LoRA's rate is taken from (adapters keep their inputs: 1.28 MB), 3,850 for the tables, 1,860 for the regions.
 The same architecture in torch takes 1.77 and 1.50 MB a token (docs/verified.md): rows of 1,000 tokens would explain the
 figures, too. So this is right within a half, not more: what it calls too much is a warning, except where no rows could
-be small enough. Trainers *reserve* up to twice what they need where a card has it (issue 1429: 21 GB used, 48 GB reserved).
+be small enough. Trainers *reserve* up to twice what they need where a card has it (issue 1429: 21 GB used, 48 GB
+reserved).
 """
 
 from __future__ import annotations
