@@ -97,10 +97,15 @@ class Form:
         return run
 
 
+PROJECT = Path(__file__).parents[2]
+
+
 @contextmanager
 def looking(root: str, folder: Path) -> Iterator[Looker]:
-    """A browser on the site at ``root``. With SFT_SCREENSHOTS set, screenshots go there (the README shows them)."""
-    folder = Path(os.environ.get("SFT_SCREENSHOTS", folder))
+    """A browser on the site at ``root``. With SFT_SCREENSHOTS set, screenshots go there (the README shows them): a
+    relative path is one in the project, wherever the test works.
+    """
+    folder = PROJECT / os.environ.get("SFT_SCREENSHOTS", folder)
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
