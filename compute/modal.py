@@ -10,11 +10,11 @@ from typing import Any
 
 import modal
 from modal.exception import (
-    FunctionTimeoutError,
-    InternalFailure,
+    AuthError,
     NotFoundError,
     OutputExpiredError,
-    RemoteError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
 )
 from modal_proto.api_pb2 import FileEntry
 
@@ -22,12 +22,15 @@ from compute import room
 from compute.base import RemoteFile, Status
 from compute.reach import translated
 from modal_infra.names import APP, SECRET, SETUP, SETUP_JOBS, function_name
+from modal_infra.outcomes import AGAIN, as_outcome, is_the_calls
 from modal_infra.volumes import volume
 from sft import records
 from sft.config import RunConfig
-from sft.errors import ComputeError, JobCancelled, JobDied, SftError, from_wire
+from sft.errors import ComputeError, JobCancelled, JobDied, JobError, SftError, from_wire
 
 HOURS = 3600  # seconds
+# What says nothing about a call: in doubt it runs, and none is started beside it.
+_NO_ANSWER = (AuthError, PermissionDeniedError, ResourceExhaustedError)
 POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
 
 
@@ -73,12 +76,14 @@ class ModalCompute:
             return function.spawn(args).object_id
 
     def poll(self, call_id: str) -> Status:
-        """Waits up to a second for the call's end."""
+        """Waits up to a second for the call's end, which is an outcome whatever the container ended with."""
         if call_id not in self._ended:
             try:
                 with translated(call_id):
                     outcome = self._get(call_id)
-            except ComputeError:
+            except ComputeError as error:
+                if isinstance(error.__cause__, _NO_ANSWER):
+                    raise
                 return Status("unknown")
             if outcome is None:
                 return Status("running")
@@ -90,30 +95,22 @@ class ModalCompute:
 
     def _get(self, call_id: str) -> dict[str, Any] | SftError | None:
         call: modal.FunctionCall[dict[str, Any]] = modal.FunctionCall.from_id(call_id)
-        again = "run again: finished steps are kept, and a training resumes from its newest checkpoint"
         try:
             outcome = call.get(timeout=POLL)
-        except FunctionTimeoutError:
-            hours = self.config.modal.timeout_hours
-            return JobDied("the call reached its time limit", where=call_id, value=f"{hours} h", remedy=again)
         except OutputExpiredError:
-            return JobDied("the call's result is no longer kept by Modal", where=call_id, remedy=again)
-        except TimeoutError:
-            return None
-        except modal.exception.InputCancellation:
-            return JobCancelled("the job was cancelled", where=call_id, remedy=again)
-        except (RemoteError, InternalFailure) as error:
-            if "terminated" in str(error).lower() or "cancel" in str(error).lower():
-                return JobCancelled("the job was cancelled", where=call_id, remedy=again)
-            return JobDied(f"the container ended without a result: {error}", where=call_id, remedy=again)
-        if not isinstance(outcome, dict):
-            return JobDied(
-                "the call answered with something else than a result", where=call_id, value=repr(outcome)[:80]
-            )
-        if outcome.get("ok"):
-            value: dict[str, Any] = outcome["value"]
-            return value
-        return from_wire(outcome["error"])
+            return JobDied("the call's result is no longer kept by Modal", where=call_id, remedy=AGAIN)
+        except BaseException as error:
+            if is_the_calls(error):
+                return as_outcome(error, call_id, self.config.modal.timeout_hours)
+            if isinstance(error, TimeoutError):
+                return None
+            raise
+        try:
+            value: dict[str, Any] = outcome["value"] if outcome["ok"] else {}
+            return value if outcome["ok"] else from_wire(outcome["error"])
+        except (KeyError, TypeError, AttributeError):
+            found = repr(outcome)[:80]
+            return JobError("the call answered with something else than a result", where=call_id, value=found)
 
     def result(self, call_id: str) -> dict[str, Any]:
         """The job's result, or its error raised again."""

@@ -10,7 +10,7 @@ from compute.base import Compute
 from compute.select import compute_for
 from flows.temporary_server import may_be_configured
 from sft.config import RunConfig
-from sft.errors import ComputeError, JobDied, SftError
+from sft.errors import ComputeError, JobDied, JobError, SftError, TransientError
 from sft.jobs.inspect_environment import InspectArgs, code_hash, fitting
 
 PATIENCE = 20 * 60  # seconds: a first container may have to load its image
@@ -35,7 +35,11 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
     findings = _client_side(config) if config.compute == "modal" else []
     if not all(finding["ok"] for finding in findings):
         return deployments + findings
-    result = _inside(compute_for(config), args)
+    try:
+        result = _inside(compute_for(config), args)
+    except (JobError, TransientError) as error:
+        found = error.message.splitlines()[0]
+        return [*deployments, *findings, {"name": "container", "ok": False, "found": found, "remedy": error.remedy}]
     if config.compute == "modal":
         same = result["code"] == code_hash()
         found = "the code that is deployed is the code that lies here" if same else "other code is deployed"

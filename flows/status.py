@@ -15,7 +15,7 @@ from compute.select import compute_for
 from sft import champions
 from sft.config import RunConfig
 from sft.volumes import RUNS, run_place
-from tasks.calls import running_call, training_key
+from tasks.calls import ended_with, running_call, training_key
 
 
 def status_table(config: RunConfig) -> Table:
@@ -41,12 +41,18 @@ def _champions(compute: Compute) -> Iterator[champions.Champion]:
 def _row(compute: Compute, run: str, files: list[str], champion_of: str) -> tuple[str, ...]:
     record = read_json(compute, "outputs", f"{RUNS}/{run}/record.json")
     running = running_call(compute, training_key(run))
-    state = f"running ({running})" if running else "finished" if record else "stopped: run again to resume"
+    state = f"running ({running})" if running else "finished" if record else _stopped(compute, run)
     if champion_of:
         state += f", champion of {champion_of}"
     name, steps = (str(record["name"]), str(record["steps"])) if record else ("", _last_step(compute, run))
     finished = time.strftime("%Y-%m-%d %H:%M", time.localtime(record["finished"])) if record else ""
     return (name, state, steps, *_scores(compute, run, files), finished)
+
+
+def _stopped(compute: Compute, run: str) -> str:
+    error = ended_with(compute, training_key(run))
+    why = f" ({error.message.splitlines()[0][:120]})" if error is not None and error.message else ""
+    return f"stopped{why}: run again to resume"
 
 
 def _scores(compute: Compute, run: str, files: list[str]) -> list[str]:

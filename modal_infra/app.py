@@ -14,15 +14,18 @@ import subprocess
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from asyncio import CancelledError
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Any
 
 import modal
+from modal.exception import InputCancellation, InvalidError, NotFoundError, OutputExpiredError
 
 from modal_infra.image import engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
+from modal_infra.outcomes import is_the_calls
 from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
 from sft.errors import TransientError, to_wire
@@ -36,6 +39,8 @@ MINUTES = 60  # seconds
 HOURS = 60 * MINUTES
 LONGEST = 24 * HOURS  # what Modal allows
 
+# Seconds that a commit or reload is tried for. A container that is taken away has 30 s for all that it still does.
+PATIENCE = 8.0
 PORT = 6006  # of TensorBoard
 setup = modal.App(SETUP)
 app = modal.App(APP)
@@ -44,20 +49,34 @@ TRAINING: dict[str, Any] = {"volumes": VOLUMES, "timeout": LONGEST, "single_use_
 
 
 def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
-    """Reload the volumes, run the job, commit; the outcome as plain data."""
-    shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
-    context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
-    context.event("job", name=name)  # whoever follows sees that the container runs, before a lease is agreed upon
-    signal.signal(signal.SIGTERM, _stop)
+    """Reload the volumes, run the job, commit; the outcome as plain data, whatever is raised on the way.
+
+    What ends the container itself goes on: Modal starts the input again elsewhere, or it was cancelled.
+    """
     try:
+        shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
+        context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
+        context.event("job", name=name)  # whoever follows sees that the container runs, before a lease is agreed upon
+        signal.signal(signal.SIGTERM, _stop)
+        refresh()
         with ExitStack() as at_last:
             # Also when Modal takes the machine away (SIGINT), cancels the input or ends the container (SIGTERM).
-            at_last.callback(commit)
-            refresh()
+            at_last.push(_commit_at_last)
             return {"ok": True, "value": jobs.find(name).run(args, context)}
-    except Exception as error:
+    except (KeyboardInterrupt, GeneratorExit, CancelledError, InputCancellation):
+        raise
+    except BaseException as error:  # SystemExit too, and the panics of extensions that are written in Rust
         traceback.print_exc()
         return {"ok": False, "error": to_wire(as_ours(error) or error)}
+
+
+def _commit_at_last(kind: type[BaseException] | None, *_: object) -> None:
+    try:
+        commit()
+    except TransientError:
+        if kind is None:
+            raise
+        traceback.print_exc()  # what the job itself has ended with counts
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -70,14 +89,14 @@ def is_running(call_id: str) -> bool:
     """Has Modal no end of that call yet? In doubt it runs: two trainings at once are worse than one that waits."""
     try:
         modal.FunctionCall.from_id(call_id).get(timeout=0)
-    except modal.exception.OutputExpiredError:
+    except (OutputExpiredError, NotFoundError, InvalidError):
+        return False  # it ended long ago, or there never was one
+    except (KeyboardInterrupt, GeneratorExit, CancelledError, InputCancellation) as error:
+        if not is_the_calls(error):
+            raise
         return False
-    except TimeoutError:
-        return True
-    except (modal.exception.ConnectionError, modal.exception.ServiceError):
-        return True
-    except Exception:
-        return False  # it ended with an error
+    except BaseException as error:
+        return not is_the_calls(error)
     return False
 
 
@@ -85,11 +104,9 @@ def refresh() -> None:
     """Show what other containers have committed.
 
     Raises:
-        TransientError: Modal refuses, because a file of a volume is open in this container.
+        TransientError: Modal refuses it for longer than :data:`PATIENCE`, as a file of a volume is open in here.
     """
-    for mounted in NAMES:
-        with _refusals(mounted):
-            volume(mounted).reload()
+    _with_each(lambda each: each.reload())
 
 
 def commit() -> None:
@@ -98,18 +115,29 @@ def commit() -> None:
     Raises:
         TransientError: as :func:`refresh`, which the client adds to a commit.
     """
-    for mounted in NAMES:
-        with _refusals(mounted):
-            volume(mounted).commit()
+    _with_each(lambda each: each.commit())
 
 
-@contextmanager
-def _refusals(mounted: str) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # what the client makes of a refusal
-        remedy = "run again: a new container has no file open; sft deploy ends those that wait for work"
-        raise TransientError(f"Modal cannot refresh it: {error}", where=f"volume {mounted}", remedy=remedy) from error
+def _with_each(act: Callable[[modal.Volume], None]) -> None:
+    """Do it with every volume, also where one refuses; what fails is tried again while there is patience."""
+    end, wait = time.monotonic() + PATIENCE, 0.25
+    left: dict[str, Exception] = dict.fromkeys(NAMES, Exception())
+    while True:
+        for mounted in list(left):
+            try:
+                act(volume(mounted))
+                del left[mounted]
+            except (RuntimeError, modal.exception.Error) as error:  # RuntimeError: what the client makes of a conflict
+                left[mounted] = error
+        if not left:
+            return
+        if time.monotonic() + wait > end:
+            mounted, refusal = next(iter(left.items()))
+            remedy = "run again: a new container has no file open; sft deploy ends those that wait for work"
+            text = f"Modal cannot refresh it: {refusal}"
+            raise TransientError(text, where=f"volume {mounted}", remedy=remedy) from refusal
+        time.sleep(wait)
+        wait *= 2
 
 
 @setup.function(image=light(), volumes=VOLUMES, timeout=2 * HOURS, max_containers=1)

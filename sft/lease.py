@@ -26,6 +26,7 @@ from sft.processes import repeating
 RENEWED = 5.0  # seconds between two heartbeats
 SETTLED = 2.0  # seconds after which a competitor's lease must be visible: his look and his publishing are ms apart
 FILE = "lease.json"
+LOCK = "lease.lock"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,21 @@ def holder(folder: Path) -> dict[str, Any] | None:
     """Who holds the lease: ``{"call_id", "heartbeat"}`` (Unix time in seconds), or None."""
     lease = records.read_json(folder / FILE)
     return lease if isinstance(lease, dict) else None
+
+
+def is_held(folder: Path, call_id: str, shared: Shared | None = None) -> bool:
+    """Does another call than ``call_id`` hold the lease, and still run? What a killed holder has left is no lease."""
+    lease = holder(folder)
+    if lease is None or lease.get("call_id") == call_id:
+        return False
+    if shared is not None:
+        return shared.is_running(str(lease.get("call_id", "")))
+    try:
+        for descriptor in _lock(folder):
+            os.close(descriptor)
+    except LeaseHeld:
+        return True
+    return False
 
 
 @contextmanager
@@ -75,7 +91,7 @@ def hold(folder: Path, call_id: str, shared: Shared | None = None) -> Iterator[l
 
 
 def _lock(folder: Path) -> list[int]:
-    descriptor = os.open(folder / "lease.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -22,7 +22,7 @@ from sft import checkpoints, failures
 from sft.dropped import LeftOut
 from sft.effective import Effective
 from sft.engines.base import Command, Engine, Progress
-from sft.errors import JobDied, JobError, TrainingFailed
+from sft.errors import JobDied, JobError, TrainingFailed, TransientError
 from sft.events import EVENTS, Board
 from sft.jobs.base import Context
 from sft.processes import END_NOW, guarded, without_secrets
@@ -97,6 +97,13 @@ class Trainer:
             sealer.submit(self._seal, output, math.inf).result()
         if self._full:
             raise self._full[0]
+
+    def take_up(self, step: int) -> None:
+        """Nothing is left to train behind ``step``: the curve ends there, and its last line is the last progress."""
+        metrics = self.run_folder / METRICS
+        self._losses = _keep_until(metrics, step)
+        if lines := metrics.read_text().splitlines():
+            self.last = Progress(**json.loads(lines[-1]))
 
     def _follow(self, command: Command, read: Callable[[str], None]) -> None:
         try:
@@ -189,9 +196,17 @@ class Trainer:
                 self.context.say(f"{path.name} was not sealed: {error}")
                 continue
             self._sealed.add(path)
-            self.context.commit()
-            self.context.event("checkpoint", step=step)
+            self._commit(path.name, step)
             self._check_room(path)
+
+    def _commit(self, name: str, step: int) -> None:
+        """A refused commit ends no training: the next one takes all with it, and only the last one has to succeed."""
+        try:
+            self.context.commit()
+        except TransientError as error:
+            self.context.event("note", text=f"{name} is not durable yet; the training goes on. {error}")
+        else:
+            self.context.event("checkpoint", step=step)
 
     def _check_room(self, checkpoint: Path) -> None:
         """The next checkpoint must fit: a volume that fills up while one is written tears it."""

@@ -27,6 +27,7 @@ class Usage(BaseModel):
         gpu: what it is billed as.
         seen: when it was last known to work.
         ended: it will not change any more.
+        part: tells apart the machines that work on one call (see :class:`sft.jobs.base.Context`).
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -38,17 +39,19 @@ class Usage(BaseModel):
     began: float
     seen: float
     ended: bool = False
+    part: str = ""
 
     @classmethod
-    def now(cls, call_id: str, job: str, gpu: str, identity: str = "") -> Usage:
+    def now(cls, call_id: str, job: str, gpu: str, identity: str = "", part: str = "") -> Usage:
         """Of a call that begins."""
         began = time.time()
-        return cls(call_id=call_id, job=job, identity=identity, gpu=gpu, began=began, seen=began)
+        return cls(call_id=call_id, job=job, identity=identity, gpu=gpu, began=began, seen=began, part=part)
 
     @property
     def file(self) -> str:
         """Its file, below FOLDER: a folder for each month, names in the order of time (UTC)."""
-        return f"{month(self.began)}/{stamp(self.began)}-{self.call_id}.json"
+        part = f"-{self.part}" if self.part else ""
+        return f"{month(self.began)}/{stamp(self.began)}-{self.call_id}{part}.json"
 
     def seconds(self, since: float = 0.0) -> float:
         """How long it has worked, from ``since`` on."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json, read_json
+from sft.errors import SftError
 from tasks.signals import held_back
 
 FOLDER = "calls"
@@ -34,16 +35,39 @@ def started(compute: Compute, key: str) -> float:
 
 
 def running_calls(compute: Compute) -> dict[str, str]:
-    """Key → call id of all calls that work now."""
+    """Key → call id of all calls that work now; also those of which nothing is heard: they may, and can be stopped."""
     keys = [file.path.rpartition("/")[2].removesuffix(".json") for file in compute.list("outputs", FOLDER)]
-    calls = {key: running_call(compute, key) for key in keys}
-    return {key: call_id for key, call_id in calls.items() if call_id}
+    calls = {key: _call(compute, key) for key in keys}
+    return {key: call_id for key, call_id in calls.items() if call_id and _may_run(compute, call_id)}
+
+
+def _may_run(compute: Compute, call_id: str) -> bool:
+    try:
+        return compute.poll(call_id).state == "running"
+    except SftError:
+        return True
+
+
+def ended_with(compute: Compute, key: str) -> SftError | None:
+    """The error that the newest call for ``key`` ended with; None if it ended well, still runs, or there is none."""
+    call_id = _call(compute, key)
+    if not call_id or compute.poll(call_id).state not in ("failed", "cancelled"):
+        return None
+    try:
+        compute.result(call_id)
+    except SftError as error:
+        return error
+    return None
 
 
 def running_call(compute: Compute, key: str) -> str:
     """The call that works on ``key`` now, or an empty text."""
-    call_id = str((read_json(compute, "outputs", _pointer(key)) or {}).get("call_id", ""))
+    call_id = _call(compute, key)
     return call_id if call_id and compute.poll(call_id).state == "running" else ""
+
+
+def _call(compute: Compute, key: str) -> str:
+    return str((read_json(compute, "outputs", _pointer(key)) or {}).get("call_id", ""))
 
 
 def _pointer(key: str) -> str:

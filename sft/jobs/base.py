@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import tempfile
 import time
@@ -33,6 +34,8 @@ class Context:
         say: writes one line to the job's log.
         child_files: file descriptors that a process started by the job must inherit.
         shared: how to agree with other machines on a lease; None where all jobs run on this one.
+        part: tells apart who writes for the same call: all inputs of a ``.map`` have one call id at Modal, and an input
+            that is started again elsewhere has the one that it had.
     """
 
     volumes: Volumes
@@ -41,6 +44,12 @@ class Context:
     say: Callable[[str], None] = print
     child_files: list[int] = field(default_factory=list)
     shared: Shared | None = None
+    part: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def writer(self) -> str:
+        """Part of the name of a file that nobody else writes."""
+        return f"{self.call_id or 'call'}-{self.part}"
 
     def lease(self, folder: Path) -> AbstractContextManager[list[int]]:
         """Hold the lease of ``folder`` (see :func:`sft.lease.hold`)."""
@@ -48,7 +57,7 @@ class Context:
 
     def metered(self, job: str, gpu: str, identity: str = "") -> AbstractContextManager[None]:
         """Note on the outputs volume what the call uses (see :func:`sft.usage.metered`)."""
-        return metered(self.volumes.outputs, Usage.now(self.call_id, job, gpu, identity))
+        return metered(self.volumes.outputs, Usage.now(self.call_id, job, gpu, identity, self.part))
 
     def scratch(self, folder: Path) -> Path:
         """An empty folder for what only this call needs: ``folder``, or one on a container's own disk instead."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +14,12 @@ from sft import champions, records
 from sft.checkpoints import QUARANTINE
 from sft.errors import InputError, LeaseHeld
 from sft.jobs.base import Context, Job
-from sft.lease import holder
+from sft.lease import FILE, LOCK, holder, is_held
 from sft.volumes import RUNS, SYNCED, run_place
 
 DAY = 86400  # seconds
+HELD = "its lease is held"
+LEASE = (FILE, LOCK)
 # Of a finished training: all but model, records, curve and evaluations.
 NEEDLESS = ("trainer", QUARANTINE, "best", "work", "logs")
 
@@ -61,32 +64,47 @@ class CleanupArgs(BaseModel):
 
 
 def cleanup(args: CleanupArgs, context: Context) -> dict[str, Any]:
-    """Remove finished trainings' checkpoints, or all of them, by rule.
+    """Remove finished trainings' checkpoints, or all of them, by rule; and leases whose holder does not run any more.
 
     Never what is promoted or was (a rollback goes back to it), what a lease is held of, what has not finished (it
-    resumes from its checkpoints), and what no machine has synced.
+    resumes from its checkpoints), and what no machine has synced. It is asked for all, and again right before each
+    removal.
 
-    Returns: ``{"runs": [{run, name, finished, bytes, removed (bytes), kept (why; empty where it goes)}]}``.
+    Returns: ``{"runs": [{run, name, finished, bytes, removed (bytes), kept (why; empty where it goes)}]}``, by what is
+        there afterwards.
     """
-    folder = context.volumes.outputs / RUNS
-    runs = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    found = {run: records.read_record(run) or {} for run in runs}
+    told = []
+    for run, (record, why) in _decided(args, context).items():
+        entry = {"run": run.name, "name": record.get("name", ""), "finished": record.get("finished", 0), "kept": why}
+        entry |= {"bytes": _size(run), "removed": 0}
+        if not why:
+            entry |= _remove(run, str(record.get("name", "")), args, context)
+        told.append(entry)
+    if not args.dry_run:
+        _free_leases(context)
+        context.commit()
+    return {"runs": told}
+
+
+def _decided(args: CleanupArgs, context: Context) -> dict[Path, tuple[dict[str, Any], str]]:
+    """Each training's record, and why it stays, as the volume is now; an empty text where it goes."""
+    found = {run: records.read_record(run) or {} for run in _folders(context.volumes.outputs / RUNS)}
     newest: dict[str, list[Path]] = {}
     for run, record in sorted(found.items(), key=lambda item: -item[1].get("finished", 0)):
         newest.setdefault(str(record.get("name", "")), []).append(run)
     spared = {run for group in newest.values() for run in group[: args.keep]}
     promoted = _promoted(context)
-    told = []
-    for run, record in found.items():
-        why = _why_kept(run, record, args, promoted) or ("one of the newest" if run in spared else "")
-        entry = {"run": run.name, "name": record.get("name", ""), "finished": record.get("finished", 0), "kept": why}
-        entry |= {"bytes": _size(run), "removed": 0}
-        if not why:
-            entry |= _remove(run, args, context)
-        told.append(entry)
-    if not args.dry_run:
-        context.commit()
-    return {"runs": told}
+    return {
+        run: (
+            record,
+            _why_kept(run, record, args, promoted, context) or ("one of the newest" if run in spared else ""),
+        )
+        for run, record in found.items()
+    }
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def _promoted(context: Context) -> set[str]:
@@ -95,9 +113,9 @@ def _promoted(context: Context) -> set[str]:
     return {run_place(c.identity).rpartition("/")[2] for c in every}
 
 
-def _why_kept(run: Path, record: dict[str, Any], args: CleanupArgs, promoted: set[str]) -> str:
-    if holder(run) is not None:
-        return "its lease is held"
+def _why_kept(run: Path, record: dict[str, Any], args: CleanupArgs, promoted: set[str], context: Context) -> str:
+    if is_held(run, context.call_id, context.shared):
+        return HELD
     if not record:
         return "not finished: it resumes from its checkpoints"
     if run.name in promoted:
@@ -108,28 +126,55 @@ def _why_kept(run: Path, record: dict[str, Any], args: CleanupArgs, promoted: se
     return f"finished {age:.0f} days ago" if age < args.older_than else ""
 
 
-def _remove(run: Path, args: CleanupArgs, context: Context) -> dict[str, Any]:
-    """Remove under the run's lease: a training that starts at this moment finds all of it or nothing."""
-    doomed = [run] if args.models else [run / name for name in NEEDLESS if (run / name).exists()]
+def _remove(run: Path, name: str, args: CleanupArgs, context: Context) -> dict[str, Any]:
+    """Remove under the run's lease: a training that starts at this moment finds all of it or nothing.
+
+    A whole training goes under its line's lease, too: nobody promotes it meanwhile.
+    """
+    doomed = _doomed(run, args)
     size = _size(*doomed)
     if args.dry_run or not doomed:
         return {"removed": size}
     try:
-        with context.lease(run):
-            if args.models:  # no record, no training: the record goes first
-                (run / records.RECORD).unlink(missing_ok=True)
+        with ExitStack() as leases:
+            if args.models and name:
+                leases.enter_context(context.lease(context.volumes.outputs / champions.place(name)))
+            leases.enter_context(context.lease(run))  # which shows what others have committed meanwhile
+            if why := _decided(args, context).get(run, ({}, "somebody else has removed it"))[1]:
+                return {"kept": why}
             for path in doomed:
-                shutil.rmtree(path, ignore_errors=True)
-    except LeaseHeld:
-        return {"kept": "its lease is held"}
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            context.commit()  # before a reload, which would bring it back
+    except LeaseHeld as held:
+        return {"kept": HELD if held.where == str(run) else "a promotion of its line is under way"}
     if args.models:
         shutil.rmtree(run, ignore_errors=True)  # with the lease's own files
-    return {"removed": size}
+    context.commit()
+    if context.shared is not None:
+        context.shared.refresh()
+    left = _size(*doomed)
+    return {"removed": size - left, "kept": "some of it is still there" if left else ""}
 
 
-def _size(*folders: Path) -> int:
-    """Bytes below the folders; a file that has several names (the best checkpoint) counts once."""
-    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+def _doomed(run: Path, args: CleanupArgs) -> list[Path]:
+    """What goes of a training. No record, no training: it goes first."""
+    if args.models:
+        return sorted((p for p in run.iterdir() if p.name not in LEASE), key=lambda p: p.name != records.RECORD)
+    return [run / name for name in NEEDLESS if (run / name).exists()]
+
+
+def _free_leases(context: Context) -> None:
+    """Remove what killed holders have left of their leases: each is taken, as its next holder would, and given back."""
+    outputs = context.volumes.outputs
+    for folder in [*_folders(outputs / RUNS), *champions.lines(outputs)]:
+        if holder(folder) is not None and not is_held(folder, context.call_id, context.shared):
+            with suppress(LeaseHeld), context.lease(folder):
+                pass
+
+
+def _size(*paths: Path) -> int:
+    """Bytes of files and of what is below folders; a file that has several names (the best checkpoint) counts once."""
+    files = (path for given in paths for path in (given, *given.rglob("*")) if path.is_file())
     return sum({(s.st_ino, s.st_dev): s.st_size for s in map(Path.stat, files)}.values())
 
 

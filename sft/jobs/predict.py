@@ -143,7 +143,7 @@ def _read(
     *,
     total: int,
 ) -> dict[str, Answer]:
-    """Read rows, adding each batch to the call's own file as it comes, so that a killed call has lost one batch."""
+    """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
     from sft.recognition import Recogniser
 
     recogniser = Recogniser(model, args.device)
@@ -151,7 +151,7 @@ def _read(
     found: dict[str, Answer] = {}
     keys, rows = list(missing), list(missing.values())
     before = total - len(rows)
-    with (folder / f"{context.call_id or 'call'}.jsonl").open("a", encoding="utf-8") as file:
+    with (folder / f"{context.writer}.jsonl").open("a", encoding="utf-8") as file:
         file.write("\n")  # a line that a kill has torn ends here
         turns = [row.turns for row in rows]
         lengths = [len(row.truth) for row in rows]  # only to put answers of like length together

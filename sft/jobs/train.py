@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -12,7 +13,7 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from sft import checkpoints, export, paths, records
+from sft import checkpoints, export, lora, paths, records
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
 from sft.dropped import LeftOut
@@ -28,6 +29,7 @@ from sft.weights import torn
 MINUTES = 60  # seconds
 TOGETHER = 1000  # rows whose images are looked at together
 STATE = "trainer_state.json"  # what the trainer says of itself at its end
+_RESULT = (export.WEIGHTS, "peft_model*.safetensors", lora.CONFIG, STATE)  # of what a trainer leaves at its end
 ORIGIN = "origin.json"  # in a training's folder: the models that it was made from
 
 
@@ -122,7 +124,12 @@ def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> dic
     )
     folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
     (folders.output / STATE).unlink(missing_ok=True)  # an earlier call's would say that this one came to the end
-    trainer.run(command, folders.output, resume_from)
+    if resume_from is not None and checkpoints.step_of(resume_from) >= args.spec.max_steps:
+        # An earlier call died behind its last checkpoint. A trainer that is started there trains one step more.
+        trainer.take_up(checkpoints.step_of(resume_from))
+        _take_out(resume_from, folders.output)
+    else:
+        trainer.run(command, folders.output, resume_from)
     _check_last_step(args, folders, trainer)
     engine.export(args.spec, folders)
     model = _collect_model(args, engine, folders, run, context.volumes.models / args.base_model)
@@ -201,6 +208,15 @@ def engine_rows(
         for sample in block:
             images = tuple((next(names), turn) for _, turn in sample.images)
             yield msgspec.json.encode(write(Sample(images, sample.turns)))
+
+
+def _take_out(checkpoint: Path, output: Path) -> None:
+    """Put the checkpoint of the last step where the trainer saves its result: the same weights, or the adapter's."""
+    for pattern in _RESULT:
+        for path in output.glob(pattern):
+            path.unlink()  # what the call that died has begun to save
+        for path in checkpoint.glob(pattern):
+            shutil.copyfile(path, output / path.name)
 
 
 def _check_last_step(args: TrainArgs, folders: Folders, trainer: Trainer) -> None:

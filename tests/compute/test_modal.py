@@ -272,6 +272,11 @@ def share_out_by_map(deployed: ModalServer, home: Path) -> None:
     assert mapped.returncode == 0, mapped.stderr
     values = [outcome["value"] for outcome in json.loads(mapped.stdout)]
     assert values == [{"rows": 3, "done": 3}, {"rows": 2, "done": 2}, {"rows": 2, "done": 2}]
+    (mapping,) = deployed.mappings
+    outputs = deployed.volumes_folder / "vo-paddleocr-vl-outputs"
+    parts = list((outputs / "predictions").glob(f"*/{mapping}-*.jsonl"))
+    assert sorted(part.read_text().count('"row"') for part in parts) == [2, 2, 3], "one file for each container"
+    assert len(list((outputs / "usage").glob(f"*/*-{mapping}-*.json"))) == 3, "each is billed"
 
 
 def test_nothing_deployed_says_what_to_run(server: ModalServer, home: Path, start: Callable[..., Orchestrator]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,96 @@ def test_cleaning_up_spares_what_is_needed_and_tells_why(context: Context) -> No
     cleanup(CleanupArgs(keep=0, models=True, dry_run=False), context)
     left = sorted(path.name for path in (context.volumes.outputs / "runs").iterdir())
     assert left == sorted(set(names) - {"old", "held"}), "the lease of held was given back"
+
+
+class Snapshots:
+    """A Modal volume as one container sees it: what it has not committed is gone with the next reload, and what others
+    do meanwhile is seen from then on.
+
+    By the docstrings of ``Volume.commit`` and ``Volume.reload`` of Modal's client (1.6.4): changes reach others by a
+    commit, others' are seen after a reload, which "may" commit what was not committed; here it never does.
+    """
+
+    def __init__(self, seen: Path, committed: Path, meanwhile: Callable[[Path], None]) -> None:
+        self.seen, self.committed, self.meanwhile = seen, committed, meanwhile
+        self.running: set[str] = set()
+        self.commit()
+
+    def commit(self) -> None:
+        shutil.rmtree(self.committed, ignore_errors=True)
+        shutil.copytree(self.seen, self.committed)
+
+    def refresh(self) -> None:
+        self.meanwhile(self.committed)
+        shutil.rmtree(self.seen)
+        shutil.copytree(self.committed, self.seen)
+
+    def context(self, context: Context) -> Context:
+        shared = lease.Shared(self.refresh, self.commit, lambda call: call in self.running)
+        return dataclasses.replace(context, commit=self.commit, shared=shared)
+
+
+def test_what_is_promoted_while_others_are_removed_stays(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SETTLED", 0.0)
+    for name in ("a", "b", "c"):
+        run = a_run(context, name, finished=True)
+        records.write_record(run, {"name": name, "finished": time.time() - 30 * 86400})
+        records.write_json(run / "synced.json", {})
+
+    def promotion(outputs: Path) -> None:
+        """Comes when the first training has been removed: whatever was decided before it is no longer right."""
+        if not (outputs / "runs" / "a").exists() and not (outputs / "champions" / "b" / champions.POINTER).exists():
+            line = outputs / "champions" / "b"
+            champions.swap(line, name="b", identity="b", model_identity="m", by="hand", over="")
+
+    volume = Snapshots(context.volumes.outputs, tmp_path / "committed", promotion)
+    done = cleanup(CleanupArgs(keep=0, models=True, dry_run=False), volume.context(context))
+    assert {entry["run"]: entry["kept"] for entry in done["runs"]} == {"a": "", "b": "promoted", "c": ""}
+    assert sorted(path.name for path in (volume.committed / "runs").iterdir()) == ["b"]
+    assert (volume.committed / "runs" / "b" / "model").is_dir()
+    volume.refresh()
+    assert sorted(path.name for path in (volume.seen / "runs").iterdir()) == ["b"], "what was told to be freed is gone"
+
+
+def test_a_promotion_under_way_keeps_the_trainings_of_its_line(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SETTLED", 0.0)
+    run = a_run(context, "a", finished=True)
+    records.write_record(run, {"name": "n", "finished": 0.0})
+    records.write_json(run / "synced.json", {})
+    records.write_json(context.volumes.outputs / "champions" / "n" / lease.FILE, {"call_id": "gate", "heartbeat": 0})
+    volume = Snapshots(context.volumes.outputs, tmp_path / "committed", lambda outputs: None)
+    volume.running.add("gate")
+    done = cleanup(CleanupArgs(keep=0, models=True, dry_run=False), volume.context(context))
+    assert [(e["removed"], e["kept"]) for e in done["runs"]] == [(0, "a promotion of its line is under way")]
+    assert records.read_record(run) is not None
+
+
+def test_leases_of_calls_that_no_longer_run_are_removed(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SETTLED", 0.0)
+    for name in ("gone", "working"):
+        run = a_run(context, name, finished=name == "gone")
+        records.write_json(run / lease.FILE, {"call_id": name, "heartbeat": 0})
+    records.write_record(run.with_name("gone"), {"name": "n", "finished": 0.0})
+    records.write_json(run.with_name("gone") / "synced.json", {})
+    volume = Snapshots(context.volumes.outputs, tmp_path / "committed", lambda outputs: None)
+    volume.running.add("working")
+    done = cleanup(CleanupArgs(keep=0, dry_run=False), volume.context(context))
+    assert {e["run"]: (e["removed"], e["kept"]) for e in done["runs"]} == {
+        "gone": (1000, ""),
+        "working": (0, "its lease is held"),
+    }
+    left = [path.parent.name for path in (volume.committed / "runs").glob(f"*/{lease.FILE}")]
+    assert left == ["working"]
+    # On one machine: the lease of a process that was killed.
+    records.write_json(run / lease.FILE, {"call_id": "killed", "heartbeat": 0})
+    cleanup(CleanupArgs(dry_run=False), context)
+    assert lease.holder(run) is None
 
 
 def test_a_folder_is_hashed_where_it_lies(context: Context) -> None:

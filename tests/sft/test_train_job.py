@@ -18,8 +18,8 @@ from sft import records
 from sft.engines import ENGINES
 from sft.engines.base import Command, Folders, TrainSpec
 from sft.engines.erniekit import ErnieKit
-from sft.errors import InputError, IntegrityError, TrainingFailed
-from sft.jobs.base import Context
+from sft.errors import InputError, IntegrityError, TrainingFailed, TransientError
+from sft.jobs.base import Context, read_event
 from sft.jobs.train import TrainArgs, train
 from sft.smoke import tiny
 from tests.compute.test_local import processes
@@ -223,6 +223,31 @@ def test_a_schedule_that_the_trainer_does_not_use_stops_it(
         train(constant, context)
     monkeypatch.setitem(ENGINES, "erniekit", ErnieKit())
     assert train(constant, context)["steps"] == 10
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_training_whose_commits_are_refused_says_so_and_goes_on(home: Path, context: Context, last: bool) -> None:
+    """It fails only where its result cannot be made durable."""
+    log: list[str] = []
+    run = context.volumes.run(args(home).identity)
+
+    def commit() -> None:
+        if not (last and (run / "record.json").exists()):
+            raise TransientError("Modal cannot refresh it: busy", where="volume outputs", remedy="run again")
+
+    refused = dataclasses.replace(context, commit=commit, say=log.append)
+    if last:
+        assert train(args(home), refused)["steps"] == 10
+    else:
+        with pytest.raises(TransientError, match="busy"):
+            train(args(home), refused)
+    events = list(filter(None, map(read_event, log)))
+    notes = [event["text"] for event in events if event["event"] == "note"]
+    assert [text.partition(" is not durable yet; the training goes on")[0] for text in notes] == [
+        "checkpoint-4",
+        "checkpoint-8",
+    ]
+    assert not [event for event in events if event["event"] == "checkpoint"], "none was told to be complete"
 
 
 def test_a_base_model_without_record_is_refused(home: Path, context: Context) -> None:

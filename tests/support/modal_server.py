@@ -40,8 +40,11 @@ INTERNAL = api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE
 class Call:
     """One function call: its input, its container and, at the end, its output."""
 
-    def __init__(self, call_id: str, function_id: str, item: api_pb2.FunctionInput, idx: int = 0) -> None:
+    def __init__(
+        self, call_id: str, function_id: str, item: api_pb2.FunctionInput, idx: int = 0, mapping: str = ""
+    ) -> None:
         self.id = call_id
+        self.told_id = mapping or call_id  # what its container hears as the id of its call
         self.idx = idx
         self.input_id = f"in-{call_id}"
         self.function_id = function_id
@@ -69,7 +72,12 @@ class Call:
 
 
 class Mapping:
-    """A call with many inputs (``.map``): each is a call with a container of its own."""
+    """A call with many inputs (``.map``), each of which has a container of its own; all have the one call's id.
+
+    So at Modal, by the client's source (1.6.4): ``_map_invocation`` (parallel_map.py) asks FunctionMap once, whose
+    answer has one function_call_id, and puts all inputs below it; a container gets it with each input
+    (FunctionGetInputsItem) and ``modal.current_function_call_id`` says it.
+    """
 
     def __init__(self, call_id: str, function_id: str) -> None:
         self.id, self.function_id = call_id, function_id
@@ -102,12 +110,12 @@ class Container:
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MODAL_")},
             **self.modal.secrets_of(self.call.function_id),
+            **{"PYTHONPATH": str(PROJECT), **self.modal.environment},
             "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
             "MODAL_SERVER_URL": f"http://127.0.0.1:{port}",
             "MODAL_TASK_ID": f"ta-{self.call.id}",
             "MODAL_IS_REMOTE": "1",
             "MODAL_FUNCTION_RUNTIME": "gvisor",
-            "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
         }
         mounts = " && ".join(
@@ -183,7 +191,9 @@ class ModalServer:
         self.rpcs: collections.Counter[str] = collections.Counter()
         self.secrets: dict[str, dict[str, str]] = {}
         self.refused: dict[str, Status] = {}  # RPC → the status with which it always fails
+        self.refused_once: list[tuple[str, Status]] = []  # … with which it fails as often as it stands there
         self.simulated: Callable[[api_pb2.FunctionInput], float] | None = None
+        self.environment: dict[str, str] = {}  # what containers have besides: a PYTHONPATH breaks their imports
         self.delay = 0.0  # seconds that each answer takes longer
         self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
@@ -291,8 +301,8 @@ class ModalServer:
         ranked = api_pb2.FunctionData.RankedFunction(rank=0, function=function)
         return api_pb2.FunctionData(function_name=function.function_name, ranked_functions=[ranked])
 
-    def begin(self, function_id: str, item: api_pb2.FunctionInput, idx: int = 0) -> Call:
-        call = Call(f"fc-{len(self.calls) + 1}", function_id, item, idx)
+    def begin(self, function_id: str, item: api_pb2.FunctionInput, idx: int = 0, mapping: str = "") -> Call:
+        call = Call(f"fc-{len(self.calls) + 1}", function_id, item, idx, mapping)
         self.calls[call.id] = call
         if self.simulated is None:
             call.container = Container(self, call)
@@ -441,7 +451,7 @@ class _Handlers:
 
     async def FunctionPutInputs(self, r: Any) -> Any:
         mapping = self.modal.mappings[r.function_call_id]
-        calls = [self.modal.begin(mapping.function_id, item.input, item.idx) for item in r.inputs]
+        calls = [self.modal.begin(mapping.function_id, item.input, item.idx, mapping.id) for item in r.inputs]
         mapping.shares += calls
         items = [api_pb2.FunctionPutInputsResponseItem(idx=c.idx, input_id=c.input_id) for c in calls]
         return api_pb2.FunctionPutInputsResponse(inputs=items)
@@ -483,6 +493,8 @@ class _Handlers:
         call.cancelled = True
         if call.container is not None:
             call.container.kill()
+        else:  # a simulated one
+            call.finish(api_pb2.GenericResult(status=TERMINATED, exception="terminated"))
         return Empty()
 
     async def AppCountLogs(self, r: Any) -> Any:
@@ -528,7 +540,7 @@ class _Handlers:
         item = api_pb2.FunctionGetInputsItem(
             input_id=call.input_id,
             input=call.input,
-            function_call_id=call.id,
+            function_call_id=call.told_id,
             function_call_invocation_type=api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC,
         )
         return api_pb2.FunctionGetInputsResponse(inputs=[item])
@@ -633,6 +645,10 @@ def servicer(modal: ModalServer, container: Container | None) -> Any:
                 raise GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed")
             if handler is None:
                 raise GRPCError(Status.UNIMPLEMENTED, f"the stand-in server has no {name}")
+            once = next((entry for entry in modal.refused_once if entry[0] == name), None)
+            if once is not None:
+                modal.refused_once.remove(once)
+                raise GRPCError(once[1], f"{name} refused by the test")
             if name in modal.refused:
                 raise GRPCError(modal.refused[name], f"{name} refused by the test")
             if modal.faults[name] > 0:

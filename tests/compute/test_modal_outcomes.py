@@ -1,0 +1,140 @@
+"""Whatever a call at Modal ends with is an outcome of ours: it blocks nothing, and looking goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpclib import Status
+
+from tests.support import modal_runs
+from tests.support.modal_runs import environment, sft
+from tests.support.modal_server import PROJECT, ModalServer
+from tests.support.mounting import CAN_MOUNT
+
+pytestmark = pytest.mark.skipif(not CAN_MOUNT, reason="unshare --mount is not permitted here")
+CPU = ("--set", "compute=modal", "--set", "modal.gpu=none")
+
+DEPLOY = """
+from modal_infra.app import app, setup
+from modal_infra.names import APP, SETUP
+setup.deploy(name=SETUP)
+app.deploy(name=APP)
+"""
+# A package that stands in the way of ours: containers end before any code of ours runs.
+BROKEN = """
+import os
+import modal.exception
+class Odd(Exception):
+    "nobody else has this class"
+KINDS = [
+    Odd("only the container knows me"),
+    RuntimeError("a bare one"),
+    ImportError("No module named 'paddle'"),
+    TimeoutError("the container's own clock"),
+    SystemExit(3),
+    modal.exception.ServiceError("commit refused"),
+]
+raise KINDS[int(os.environ["MODAL_TASK_ID"].rpartition("-")[2]) % len(KINDS)]
+"""
+# Pointers of trainings whose calls are other, smaller jobs: what is asked is how calls end.
+LOOK = """
+import json, sys, time
+from compute.select import compute_for
+from modal_infra.app import is_running
+from sft.config import load
+from sft.errors import SftError
+from tasks.calls import attach_or_start, ended_with, running_calls
+compute = compute_for(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
+keys = [f"train-{number:016d}" for number in range(int(sys.argv[1]))]
+calls = [attach_or_start(compute, key, "hash_files", {"volume": "outputs", "path": "calls"}) for key in keys]
+end = time.monotonic() + 60
+while any(compute.poll(call).state == "running" for call, _ in calls) and time.monotonic() < end: time.sleep(0.1)
+told = {}
+for key, (call, new) in zip(keys, calls):
+    error = ended_with(compute, key)
+    told[key] = {"state": compute.poll(call).state, "new": new, "type": type(error).__name__, "runs": is_running(call),
+                 "text": str(error)}
+print(json.dumps({"told": told, "running": running_calls(compute)}))
+"""
+KINDS = 6
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, home: Path) -> Iterator[ModalServer]:
+    with modal_runs.serving(tmp_path / "server") as server:
+        run(server, home, DEPLOY)
+        yield server
+
+
+def run(server: ModalServer, home: Path, script: str, *args: str) -> str:
+    command = [sys.executable, "-c", script, *args]
+    process = subprocess.run(command, cwd=home, env=environment(server, home), capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def break_imports(server: ModalServer, folder: Path) -> None:
+    (folder / "broken" / "sft").mkdir(parents=True)
+    (folder / "broken" / "sft" / "__init__.py").write_text(BROKEN)
+    server.environment["PYTHONPATH"] = f"{folder / 'broken'}:{PROJECT}"
+
+
+def test_a_call_that_ends_with_a_foreign_exception_blocks_nothing(
+    deployed: ModalServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    break_imports(deployed, tmp_path)
+    first: dict[str, Any] = json.loads(run(deployed, home, LOOK, str(KINDS)))
+    told = list(first["told"].values())
+    assert {(entry["state"], entry["new"], entry["runs"]) for entry in told} == {("failed", True, False)}
+    texts = {entry["type"] + ": " + entry["text"] for entry in told}
+    for kind, text in (
+        ("JobError", "only the container knows me"),
+        ("JobError", "RuntimeError: a bare one"),
+        ("JobError", "ImportError: No module named 'paddle'"),
+        ("TransientError", "TimeoutError: the container's own clock"),
+        ("JobDied", "SystemExit 3"),
+        ("TransientError", "ServiceError: commit refused"),
+    ):
+        assert any(found.startswith(kind) and text in found for found in texts), (kind, text, texts)
+    assert first["running"] == {}
+
+    deployed.simulated = lambda item: 600.0
+    run(deployed, home, START, "train-aaaaaaaaaaaaaaaa")
+    outputs = deployed.volumes_folder / "vo-paddleocr-vl-outputs"
+    for number in range(KINDS):
+        (outputs / "runs" / f"{number:016d}").mkdir(parents=True)
+        (outputs / "runs" / f"{number:016d}" / "metrics.jsonl").write_text('{"step": 1}\n')
+    status = sft(deployed, home, "status", "smoke", *CPU)
+    assert (status.returncode, status.stdout.count("stopped (the container")) == (0, KINDS), status.stdout
+    assert sft(deployed, home, "history", "smoke", *CPU).returncode == 0
+    cancelled = sft(deployed, home, "cancel", "aaaa", *CPU)
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert "training aaaaaaaaaaaaaaaa" in cancelled.stdout
+
+    deployed.simulated = None
+    doctor = sft(deployed, home, "doctor", "smoke", *CPU)
+    assert (doctor.returncode, "FAILED  container" in doctor.stdout) == (1, True), doctor.stdout + doctor.stderr
+    deployed.environment.clear()
+    # Each is met by one of the containers; the client tries neither again: both are a ConflictError.
+    busy = ("VolumeReload", Status.FAILED_PRECONDITION), ("VolumeCommit", Status.ABORTED)
+    deployed.refused_once += [*busy, *busy]
+    second = json.loads(run(deployed, home, LOOK, str(KINDS)))
+    assert {(e["state"], e["new"]) for e in second["told"].values()} == {("done", True)}, "all is well again"
+    assert deployed.refused_once == [], "a volume that was busy once is asked again"
+
+
+START = """
+import sys
+from compute.select import compute_for
+from sft.config import load
+from tasks.calls import attach_or_start
+compute = compute_for(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
+attach_or_start(compute, sys.argv[1], "hash_files", {"volume": "outputs", "path": "calls"})
+"""
