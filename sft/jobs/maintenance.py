@@ -143,7 +143,10 @@ def _remove(run: Path, name: str, args: CleanupArgs, context: Context) -> dict[s
             if why := _decided(args, context).get(run, ({}, "somebody else has removed it"))[1]:
                 return {"kept": why}
             for path in doomed:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
             context.commit()  # before a reload, which would bring it back
     except LeaseHeld as held:
         return {"kept": HELD if held.where == str(run) else "a promotion of its line is under way"}

@@ -114,6 +114,12 @@ def test_a_call_that_ends_with_a_foreign_exception_blocks_nothing(
     status = sft(deployed, home, "status", "smoke", *CPU)
     assert (status.returncode, status.stdout.count("stopped (the container")) == (0, KINDS), status.stdout
     assert sft(deployed, home, "history", "smoke", *CPU).returncode == 0
+    calls = len(deployed.calls)
+    deployed.refused["FunctionGetOutputs"] = Status.PERMISSION_DENIED
+    with pytest.raises(AssertionError, match="Modal refuses the token"):
+        run(deployed, home, START, "train-aaaaaaaaaaaaaaaa")
+    assert len(deployed.calls) == calls, "in doubt it runs: nothing is started beside it"
+    deployed.refused.clear()
     cancelled = sft(deployed, home, "cancel", "aaaa", *CPU)
     assert cancelled.returncode == 0, cancelled.stderr
     assert "training aaaaaaaaaaaaaaaa" in cancelled.stdout
