@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,14 +75,18 @@ def _folder(folder: Folder, encoding: str, used: set[Path], listed: dict[Path, d
 def _texts(image: Path, folder: Path, listed: dict[Path, dict[str, str]]) -> list[Path]:
     """The texts of an image in a folder, the one that counts first: of its name, with its suffix, or as ICDAR's gt_."""
     names = _names(folder, listed)
-    stems = (image.stem.lower(), image.name.lower(), f"gt_{image.stem.lower()}")
-    return [folder / names[stem + suffix] for stem in stems for suffix in TEXTS if stem + suffix in names]
+    wanted = [stem + suffix for stem in (image.stem, image.name, f"gt_{image.stem}") for suffix in TEXTS]
+    folded = names.get(image.name.lower(), image.name) == image.name  # else that is another image's text
+    found = [names.get(name) or (names.get(name.lower(), "") if folded else "") for name in wanted]
+    return [folder / name for name in dict.fromkeys(found) if name]
 
 
 def _names(folder: Path, listed: dict[Path, dict[str, str]]) -> dict[str, str]:
-    """The names in a folder by their lower case; listed once."""
+    """The names in a folder by themselves, and by their lower case where only one has it; listed once."""
     if folder not in listed:
-        listed[folder] = {name.lower(): name for name in os.listdir(folder)} if folder.is_dir() else {}
+        names = os.listdir(folder) if folder.is_dir() else []
+        alike = Counter(map(str.lower, names))
+        listed[folder] = {name.lower(): name for name in names if alike[name.lower()] == 1} | {n: n for n in names}
     return listed[folder]
 
 

@@ -13,16 +13,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Note, Picture, Problem, Source, Unusable
+from sft.dataset.layouts.pairs import IMAGES as COLUMNS
 from sft.dataset.layouts.records import records, text_of
 from sft.errors import DatasetError
 
 IGNORED = ("###", "*", "待识别", "TEMPORARY", "")
 UNTRANSCRIBED = "boxes that nobody transcribed (###, *, 待识别, TEMPORARY)"
-BLANK = "pages left out, as nobody transcribed any of their boxes"
+HEADER = "lines that name the columns"
+BLANK = "pages left out, as nobody drew or transcribed any of their boxes"
 STATES = ("filestate.txt",)
 TABLE = "Table Recognition:"
 CACHES = ("cache.cach", "ppocr_cache.cach")
 _END = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+# What labels of boxes hold, and a line's text does not: read as text, it would be trained.
+_BOXES = re.compile(r"\s*[\[{].*[\"'](?:transcription|points|bbox|ocr_info)[\"']\s*:", re.DOTALL)
 _SPACED = re.compile(rf"^\s*(\S.*?(?:{_END}))[ ,;|]+(\S.*)$", re.IGNORECASE)
 
 
@@ -46,8 +50,13 @@ def recognise(source: Source) -> bool:
     if not source.path.is_file() or source.name.endswith((".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow")):
         return False
     lines = _head_lines(source)
-    tabbed = [line.partition("\t")[0].strip().lower().endswith(SUFFIXES) for line in lines if "\t" in line]
+    tabbed = [_is_name(line.partition("\t")[0]) for line in lines if "\t" in line]
     return any(tabbed) or (not tabbed and any(_SPACED.match(line) for line in lines))
+
+
+def _is_name(cell: str) -> bool:
+    """An image's name, or several of one text: ["a.jpg", "b.jpg"]."""
+    return cell.strip().rstrip('"]').lower().endswith(SUFFIXES)
 
 
 def read(source: Source) -> Iterator[Entry]:
@@ -60,7 +69,9 @@ def read(source: Source) -> Iterator[Entry]:
     if source.name in CACHES:
         remedy = f"confirm them in PPOCRLabel, then: sft import {source.path.parent / 'Label.txt'} FILE.jsonl"
         raise DatasetError("it holds PPOCRLabel's guesses that nobody confirmed", where=str(source.path), remedy=remedy)
-    spaced = not any("\t" in line for line in _head_lines(source))
+    head = _head_lines(source)
+    spaced = not any("\t" in line for line in head)
+    paged = any(_BOXES.match(line.partition("\t")[2]) for line in head)
     for number, line in enumerate(text_of(source).split("\n"), 1):
         if not line.strip():
             continue
@@ -71,12 +82,31 @@ def read(source: Source) -> Iterator[Entry]:
         if not mark:
             yield Problem(where, "no tab between image and text: this is no label file of PaddleOCR")
             continue
-        text, left = _transcription(label)
+        if not _is_name(name) and name.lower().strip("# ").replace(" ", "_") in COLUMNS:
+            yield Note(HEADER, where)
+            continue
+        try:
+            text, left = _transcription(label) if not paged or label.strip() != "[]" else ("", 0)
+        except Unusable as error:
+            yield Problem(where, str(error))
+            continue
         yield from (Note(UNTRANSCRIBED, where) for _ in range(left))
-        if left and not text:
+        if not text and (left or paged):
             yield Note(BLANK, where)
             continue
-        yield Found(where, (Picture(name.strip()),), (("", text),))
+        yield from (Found(where, (Picture(image),), (("", text),)) for image in _names(name))
+
+
+def _names(cell: str) -> list[str]:
+    """The image of a line, or the images of one text (SimpleDataSet takes one of them at random)."""
+    if cell.lstrip().startswith("["):
+        try:
+            names = json.loads(cell)
+        except (ValueError, RecursionError):
+            return [cell.strip()]
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            return names
+    return [cell.strip()]
 
 
 def _unquoted(text: str) -> str:
@@ -86,16 +116,21 @@ def _unquoted(text: str) -> str:
 
 
 def _transcription(label: str) -> tuple[str, int]:
-    """(the text of a label, boxes left out); a page's lines in the order in which they stand there."""
-    if label.lstrip().startswith("["):
+    """(the text of a label, boxes left out); a page's lines in the order in which they stand there.
+
+    Raises:
+        Unusable: it holds boxes, but not their texts, or is damaged.
+    """
+    if _BOXES.match(label):
         try:
             entries = json.loads(label)
-        except (ValueError, RecursionError):
-            return label, 0
-        if isinstance(entries, list) and entries and all(isinstance(e, dict) and "transcription" in e for e in entries):
-            texts = [str(entry["transcription"]).strip() for entry in entries]
+        except (ValueError, RecursionError) as error:
+            raise Unusable(f"its boxes are no JSON: {error}") from error
+        if isinstance(entries, list) and all(isinstance(e, dict) and "transcription" in e for e in entries):
+            texts = [str(entry["transcription"] or "").strip() for entry in entries]
             kept = [text for text in texts if text not in IGNORED]
             return "\n".join(kept), len(texts) - len(kept)
+        raise Unusable("its boxes have no transcription")
     return label, int(label.strip() in IGNORED)
 
 

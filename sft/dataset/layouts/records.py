@@ -13,7 +13,7 @@ import msgspec
 
 from sft.dataset.encodings import UnknownEncoding, decoded
 from sft.dataset.layouts.base import MAX_FILE, SUFFIXES, Problem, Source
-from sft.dataset.lines import LFS, numbered, open_file
+from sft.dataset.lines import LFS, MARK, numbered, open_file
 from sft.dataset.rules import MAX_LINE
 from sft.errors import DatasetError
 
@@ -49,10 +49,15 @@ def records(source: Source) -> Iterator[Record]:
         yield from _table(path)
     elif name.endswith((".csv", ".tsv")):
         yield from _delimited(source)
-    elif name.endswith(".json"):
+    elif name.endswith(".json") or _is_array(source):
         yield from _document(source)
     else:
         yield from _lines(source)
+
+
+def _is_array(source: Source) -> bool:
+    """A JSON array under the name of JSONL: no record begins with a bracket."""
+    return source.head.lstrip(MARK + b" \r\n\t").startswith(b"[")
 
 
 def text_of(source: Source) -> str:
@@ -112,7 +117,8 @@ def _document(source: Source) -> Iterator[Record]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        if text.lstrip()[:1] == "{" and len(text.splitlines()) > 1:  # JSONL under another name
+        # JSONL under another name, or a line of it that is damaged
+        if (text.lstrip()[:1] == "{" or not source.name.endswith(".json")) and len(text.splitlines()) > 1:
             yield from _lines(source)
             return
         raise DatasetError(f"it is no JSON: {error}", where=str(path), remedy="write it anew") from error
