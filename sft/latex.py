@@ -95,6 +95,8 @@ def problem(text: str) -> str:
     before = ""
     for found in _PART.finditer(text):
         part = found.group()
+        if part.startswith((r"\begin", r"\end")):
+            part = "".join(part.split())  # \begin {array} … \end{array}
         if len(part) == 1 and part not in _TELLING:
             before = part
             continue

@@ -8,14 +8,16 @@ from html.parser import HTMLParser
 
 from sft import otsl, pipes
 
-_OPENING = re.compile(r"<(?:html|body|div|table|thead|tbody|tr|td)\b", re.IGNORECASE)
+_OPENING = re.compile(r"<(?:!doctype html|html|body|div|table|thead|tbody|tfoot|tr|td|th)\b", re.IGNORECASE)
+_FENCED = re.compile(r"```\w*[ \t]*\n(.*)\n?```", re.DOTALL)  # as language models hand a table over
 _DROPPED = ("style", "script", "title")
 MAX_SPAN = 1000  # lines or columns that a cell may cover, as in HTML's own rules for columns
 
 
 def kind(text: str) -> str:
     """HTML or Markdown, where a text is a table in one of them; else empty."""
-    if _OPENING.match(text.strip()):
+    text = _unfenced(text)
+    if _OPENING.match(text):
         return "HTML"
     return "Markdown" if pipes.has_rule(text) and not pipes.unreadable(text) else ""
 
@@ -26,12 +28,18 @@ def to_otsl(text: str) -> str:
     Raises:
         ValueError: it is neither, or what it says needs a decision.
     """
-    found = kind(text)
+    found, text = kind(text), _unfenced(text)
     if found == "HTML":
         return from_html(text)
     if found == "Markdown":
         return from_grid([[(cell, 1, 1) for cell in line] for line in pipes.parse(text)])
     raise ValueError("no table in HTML or Markdown")
+
+
+def _unfenced(text: str) -> str:
+    """The text without a code fence around the whole, and white space."""
+    fenced = _FENCED.fullmatch(text.strip())
+    return (fenced.group(1) if fenced else text).strip()
 
 
 def from_html(text: str) -> str:

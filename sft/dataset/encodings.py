@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -47,10 +48,27 @@ def _said(content: bytes, tried: str, at: int) -> str:
     if tried:
         return f"it is not {tried}: byte {at} does not fit"
     line = content[content.rfind(b"\n", 0, at) + 1 :].partition(b"\n")[0]
-    readings = [f"{name} ({text!r})" for name in OTHERS if (text := _reading(line, name, content))]
+    found = [(name, text) for name in OTHERS if (text := _reading(line, name, content))]
+    found.sort(key=lambda reading: _mixed(reading[1]))  # stable: the strict ones stay first
+    readings = [f"{name} ({text!r})" for name, text in found]
     seen = f"; it may be {' or '.join(readings[:3])}" if readings else ""
     first = readings[0].partition(" ")[0] if readings else "ENCODING"
     return f"it is not UTF-8{seen}: name the right one, such as --encoding {first}"
+
+
+def _mixed(text: str) -> bool:
+    """Do most words with letters beyond ASCII mix scripts, as Grцsse and Gr鰏se do? Then the encoding is hardly the
+    right one. Several signs of Chinese, Japanese or Korean beside Latin letters are usual.
+    """
+    words = [word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()]
+    odd = sum(any(len(run) == 1 or run[0] < "\u2e80" for run in _others(word)) for word in words)
+    return odd * 2 > len(words)
+
+
+def _others(word: str) -> list[str]:
+    """The runs of letters that are not Latin, in a word that has Latin ones, too."""
+    kinds = ["L" if unicodedata.name(c, "").startswith("LATIN") else "-" for c in word]
+    return [word[r.start() : r.end()] for r in re.finditer("-+", "".join(kinds))] if "L" in kinds else []
 
 
 def _reading(line: bytes, encoding: str, content: bytes) -> str:

@@ -22,6 +22,29 @@ ORIENTATION = 0x0112  # Exif's tag
 _MODES = {"1": "1 bit", "L": "", "RGB": "", "RGBA": "", "LA": "", "P": "palette", "PA": "palette", "YCbCr": ""}
 
 
+# First bytes of what is often found under an image's name, from the given place on.
+_OTHERS = (
+    (0, b"GIF8", "a GIF"),
+    (0, b"%PDF", "a PDF"),
+    (4, b"ftypavif", "an AVIF"),
+    (4, b"ftypheic", "a HEIC"),
+    (4, b"ftypheix", "a HEIC"),
+    (4, b"ftypmif1", "a HEIC"),
+    (4, b"jP  ", "a JPEG 2000"),
+    (0, b"PK\x03\x04", "an archive"),
+    (0, b"<", "a page of text (HTML, XML or SVG)"),
+    (0, b"{", "JSON"),
+)
+
+
+def other(head: bytes) -> str:
+    """What a file is that is no image of an allowed type, by its first bytes; empty where they say nothing."""
+    if not head:
+        return "an empty file"
+    start = head[:64].lstrip(b"\xef\xbb\xbf \r\n\t")
+    return next((name for at, magic, name in _OTHERS if (head[at:] if at else start).startswith(magic)), "")
+
+
 class Header(NamedTuple):
     """``width`` and ``height`` in px, as stored."""
 

@@ -152,7 +152,8 @@ class Folder:
                 return "image-lfs", name
             if isinstance(error, headers.Unreadable) and (target := link_text(head, os.path.dirname(path))):
                 return "image-type", f"{name}: the text of a link to {target}, which was copied as a file"
-            return "image-type", f"{name}: not one of {', '.join(IMAGE_TYPES)}, or damaged"
+            seen = headers.other(head) or f"not one of {', '.join(IMAGE_TYPES)}, or damaged"
+            return "image-type", f"{name}: {seen}"
         width, height = header.width, header.height
         if width * height > bounds.max_pixels:
             return "image-pixels", f"{name}: {width} × {height}"

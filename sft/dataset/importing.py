@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,14 +17,18 @@ from sft.dataset.finding_files import MISSING, OUTSIDE, Finder
 from sft.dataset.layouts import entries
 from sft.dataset.layouts.base import Found, Note, Options, Problem, Unusable
 from sft.dataset.layouts.tables import table_text
+from sft.dataset.layouts.walking import SPLITS
 from sft.dataset.placing import Placer
+from sft.dataset.reading import refuse_address
 from sft.dataset.rows import IMAGE_MARK, Sample, breaches
 from sft.dataset.rules import RULES
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError, listed
 
+HUB_NAME = re.compile(r"[\w-]+/[\w.-]+")  # OWNER/NAME
 SHOWN = 5  # problems that an error names
 NUMBERS = "answers that are numbers, written as text: leading zeros may be lost already"
+LISTS = "answers that are lists, written as one text, a line each"
 TABLE = "Table Recognition:"
 
 
@@ -43,8 +48,11 @@ def import_dataset(
     if options.images is not None:
         options = replace(options, images=options.images.expanduser())
     if not source.exists():
+        refuse_address(source)
         dangling = "a link to something that does not exist" if source.is_symlink() else "no such file or folder"
-        raise InputError(dangling, where=str(source), remedy="correct the path")
+        remedy = "correct the path" + (_of_the_hub(source) if HUB_NAME.fullmatch(str(source)) else "")
+        raise InputError(dangling, where=str(source), remedy=remedy)
+    options = replace(options, split=SPLITS.get(options.split.lower(), options.split))
     if options.split and not source.is_dir():
         raise InputError("--split chooses in a folder", where=str(source), value=options.split, remedy="leave it out")
     importer = _Importer(source, target, options)
@@ -52,6 +60,12 @@ def import_dataset(
     for text in importer.notes():
         said(text)
     return count
+
+
+def _of_the_hub(source: Path) -> str:
+    return (
+        f"; a dataset of the Hub: hf download --repo-type dataset {source} --local-dir {source.name}, then import that"
+    )
 
 
 class _Importer:
@@ -165,7 +179,7 @@ def answer_text(answer: Any) -> tuple[str, str]:
         Unusable: it is null, empty or blank, or no text.
     """
     if isinstance(answer, list) and answer and all(isinstance(part, str) for part in answer):
-        answer = "\n".join(answer)
+        return answer_text("\n".join(answer))[0], LISTS if len(answer) > 1 else ""
     if isinstance(answer, int) and not isinstance(answer, bool):
         return str(answer), NUMBERS
     if isinstance(answer, float):
@@ -176,4 +190,4 @@ def answer_text(answer: Any) -> tuple[str, str]:
         raise Unusable(f"its text is a {type(answer).__name__}: write it as text, or name another --text-column")
     if not answer.strip():
         raise Unusable("its text is empty")
-    return answer.strip(), ""
+    return answer.replace("\r\n", "\n").replace("\r", "\n").strip(), ""

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from sft.dataset.finding_files import Finder
+from sft.dataset.headers import other
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.layouts.base import Picture, Unusable
 from sft.dataset.rules import IMAGE_TYPES, RULES
@@ -86,7 +87,8 @@ class Placer(AbstractContextManager["Placer"]):
             with Image.open(io.BytesIO(content), formats=IMAGE_TYPES) as image:
                 suffix = "." + str(image.format).lower().replace("jpeg", "jpg").replace("mpo", "jpg")
         except Exception as error:  # Pillow's plugins raise what they like at hostile bytes
-            raise Unusable(f"no image of type {', '.join(IMAGE_TYPES)}: {error}") from error
+            said = other(content) or type(error).__name__
+            raise Unusable(f"no image of type {', '.join(IMAGE_TYPES)}: {said}") from error
         if self._staged is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._staged = Path(tempfile.mkdtemp(prefix=".import.", dir=self.folder))
@@ -102,8 +104,9 @@ class Placer(AbstractContextManager["Placer"]):
     def _check(self, path: Path, name: str) -> None:
         found = self._looker.inspect(str(path)[1:])
         if not isinstance(found, ImageFacts):
-            rule, _ = found
-            raise Unusable(f"{name} breaks the rule that {RULES[rule].says}: {RULES[rule].remedy}")
+            rule, value = found
+            seen = value.rpartition(": ")[2]
+            raise Unusable(f"{name} breaks the rule that {RULES[rule].says} (found {seen}): {RULES[rule].remedy}")
 
     def _planned(self, name: str, path: Path) -> str:
         """The place of a file; another file of the same name (in two shards, or two folders) gets one of its own."""
@@ -121,7 +124,7 @@ class Placer(AbstractContextManager["Placer"]):
             if target.is_file() and filecmp.cmp(path, target, shallow=False):
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name[:100]}.{os.getpid()}")
+            temporary = target.with_name(f".import.{os.getpid()}")  # a name may be as long as the system allows
             try:
                 shutil.copyfile(path, temporary)
                 temporary.replace(target)

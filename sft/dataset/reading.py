@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from sft.dataset import rows
+from sft.dataset.addresses import shown
+from sft.dataset.encodings import UnknownEncoding, decoded
 from sft.dataset.lines import LFS, numbered
 from sft.errors import DatasetError
 
@@ -20,7 +23,8 @@ def read_samples(path: Path, form: rows.Format) -> Iterator[rows.Sample]:
     for number, line in numbered(path):
         sample = rows.decode(line, form)
         if sample is None:
-            raise DatasetError("the row changed after it was validated", where=f"{path}:{number}", remedy="run again")
+            said = "the row is broken, or changed after it was validated"
+            raise DatasetError(said, where=f"{path}:{number}", remedy=f"sft validate {path} says what is wrong")
         yield sample
 
 
@@ -42,6 +46,17 @@ def link_text(content: bytes, folder: str) -> str:
     return text if os.path.isfile(os.path.join(folder, text)) else ""
 
 
+def refuse_address(path: Path) -> None:
+    """Raises DatasetError if a path is an address (of whose slashes paths keep one)."""
+    scheme, address, _ = str(path).partition(":/")
+    if address and scheme.isalnum() and not path.exists():
+        from sft.download import TOOLS  # late: it takes an HTTP client along
+
+        remedy = f"copy it here first ({TOOLS.get(scheme, 'curl -LO')}), with its images"
+        where = shown(str(path).replace(":/", "://", 1))
+        raise DatasetError("it is an address, not a file", where=where, remedy=remedy)
+
+
 def first_line(path: Path) -> bytes:
     """The first line that is not blank.
 
@@ -51,12 +66,7 @@ def first_line(path: Path) -> bytes:
     if path.is_dir():
         remedy = f"name a .jsonl file; sft import {path} FILE.jsonl makes one of images with texts beside them"
         raise DatasetError("it is a folder, not a dataset file", where=str(path), remedy=remedy)
-    scheme, address, _ = str(path).partition(":/")
-    if address and scheme.isalnum() and not path.exists():
-        from sft.download import TOOLS  # late: it takes an HTTP client along
-
-        remedy = f"copy it here first ({TOOLS.get(scheme, 'curl -LO')}), with its images"
-        raise DatasetError("it is an address, not a file", where=str(path).replace(":/", "://", 1), remedy=remedy)
+    refuse_address(path)
     if not path.is_file():
         raise DatasetError("the dataset file does not exist", where=str(path), remedy="correct dataset.train/held_out")
     first = next((line for _, line in numbered(path)), None)
@@ -78,10 +88,29 @@ def detect_file(path: Path) -> rows.Format:
     if line.startswith(LFS):
         remedy = "git lfs pull in the clone of the dataset"
         raise DatasetError("it is a git-lfs pointer, not the file itself", where=str(path), remedy=remedy)
+    _refuse_others(path, line)
     found = rows.detect(line)
     if found is None or rows.decode(line, found) is None:
         _refuse_foreign(path)
     return found or "erniekit"
+
+
+def _refuse_others(path: Path, line: bytes) -> None:
+    """Raises DatasetError if the file is no JSON Lines in UTF-8, so that nothing could be said of its rows."""
+    remedy = f"sft import {path} {path.with_name(path.name.partition('.')[0] + '.imported.jsonl')}"
+    if line.strip() == b"{" or line.lstrip().startswith(b"["):
+        said = "it is JSON over several lines, or an array, not one object in each line"
+        raise DatasetError(said, where=str(path), remedy=remedy)
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        if line[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DatasetError("it is in UTF-16, not UTF-8", where=str(path), remedy=remedy) from None
+        try:
+            decoded(line)
+        except UnknownEncoding as error:
+            said, _, option = str(error).partition(": name the right one, such as ")
+            raise DatasetError(said, where=str(path), remedy=f"{remedy} {option}") from None
 
 
 def _refuse_foreign(path: Path) -> None:

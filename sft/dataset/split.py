@@ -66,7 +66,7 @@ def split(
         InputError: share or pattern cannot be used, there is only one document, or a file exists.
     """
     if not 0 < share < 1:
-        raise InputError("the share of held-out rows lies between 0 and 1", where="--share", value=str(share))
+        raise InputError("the share of held-out rows lies between 0 and 1", where="--held-out", value=str(share))
     try:
         compiled = re.compile(pattern) if pattern else None
     except re.error as error:

@@ -85,7 +85,7 @@ def is_near_empty(answer: str) -> bool:
     """Is there only punctuation in a short answer? Symbols such as + or € count as text."""
     if len(answer) > SHORT or _VISIBLE.search(answer):
         return False
-    return not any(unicodedata.category(character)[0] in "LNS" for character in answer)
+    return not any(unicodedata.category(character)[0] in "LMNS" for character in answer)
 
 
 def breaches(sample: Sample) -> Iterator[Breach]:

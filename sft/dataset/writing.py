@@ -21,6 +21,9 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[IO[bytes]]:
     Raises:
         InputError: the file exists, and ``force`` does not say that it may go.
     """
+    if path.is_dir():
+        remedy = f"name a file in it, such as {path / 'all.jsonl'}"
+        raise InputError("it is a folder, and a file is to be written", where=str(path), remedy=remedy)
     if path.exists() and not force:
         raise InputError("the file exists", where=str(path), remedy="choose another name, or add --force")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sft.dataset.encodings import UnknownEncoding, decoded
 from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Note, Picture, Problem, Source, Unusable
-from sft.dataset.layouts.named import OTHER_IMAGES
+from sft.dataset.layouts.named import ARCHIVES, OFFICE, OTHER_IMAGES
 from sft.dataset.layouts.walking import Folder, walk
 
 TEXTS = (".gt.txt", ".md", ".txt")  # the first that exists counts; .gt.txt beside .txt: the latter is a reading
@@ -59,6 +59,8 @@ def _folder(folder: Folder, encoding: str, used: set[Path], listed: dict[Path, d
         if path.suffix.lower() in OTHER_IMAGES:
             used |= set(_texts(path, folder.path, listed))
             yield Note(f"{path.suffix.lower()} files: {OTHER_IMAGES[path.suffix.lower()]}", str(path))
+        if name.lower().endswith((*ARCHIVES, *OFFICE)):
+            yield Note("files that are not opened: unpack archives, save sheets as CSV", str(path))
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
         texts = _texts(path, folder.path, listed) or _in_parallel(path, listed)

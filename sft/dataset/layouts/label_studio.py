@@ -1,7 +1,8 @@
-"""Label Studio's exports of an OCR project: JSON (tasks with annotations) and JSON-MIN."""
+"""Label Studio's exports of an OCR project: JSON (tasks with annotations), JSON-MIN and CSV."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,9 @@ def recognise(source: Source) -> bool:
     if isinstance(record.get("image"), str) and not record["image"].startswith("/data/") and len(record) == 2:
         return False
     addresses = any(isinstance(value, str) and value.startswith("/data/") for value in record.values())
-    return bool(record) and (addresses or bool(record.keys() & MIN_KEYS)) and not source.name.endswith((".csv", ".tsv"))
+    if source.name.endswith((".csv", ".tsv")):
+        return len(record.keys() & MIN_KEYS) > 1
+    return bool(record) and (addresses or bool(record.keys() & MIN_KEYS))
 
 
 def _image(data: dict[str, Any]) -> str:
@@ -57,7 +60,16 @@ def _minimal(record: dict[str, Any], column: str) -> Any:
     key = column or next((name for name in MIN_TEXTS if name in record), "")
     if key not in record:
         raise Unusable(f"no transcription; there are: {', '.join(record)}: name it: --text-column NAME")
-    return record[key]
+    return _cell(record[key]) if isinstance(record[key], str) else record[key]
+
+
+def _cell(text: str) -> Any:
+    """The texts of several regions, which stand in one cell of a CSV as a JSON list."""
+    try:
+        found = json.loads(text) if text.startswith("[") else text
+    except (ValueError, RecursionError):
+        return text
+    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else text
 
 
 def read(source: Source) -> Iterator[Entry]:
@@ -69,6 +81,8 @@ def read(source: Source) -> Iterator[Entry]:
         try:
             full = isinstance(record.get("data"), dict)
             answer = _annotated(record) if full else _minimal(record, source.options.text_column)
+            if isinstance(answer, list) and all(isinstance(text, str) for text in answer):
+                answer = "\n".join(answer)
             image = _image(record["data"] if full else record)
             yield Found(where, (Picture(image),), (("", answer),))
         except Unusable as error:
@@ -77,7 +91,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 LAYOUT = Layout(
     "an export of Label Studio",
-    "JSON (tasks with `data` and `annotations`) and JSON-MIN, with `/data/local-files/?d=…`, `/data/upload/…` and "
+    "JSON (tasks with `data` and `annotations`), JSON-MIN and CSV, with `/data/local-files/?d=…`, `/data/upload/…` and "
     "percent-encoded names; each task becomes one row, the texts of its regions one below the other",
     recognise,
     read,

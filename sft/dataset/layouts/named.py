@@ -24,8 +24,8 @@ OTHER_IMAGES = {
     },
 }
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib")
-_ARCHIVES = (".zip", ".tar.zst", ".7z", ".rar")
-_OFFICE = (".xlsx", ".xls", ".ods", ".docx", ".doc")
+ARCHIVES = (".zip", ".tar.zst", ".7z", ".rar")
+OFFICE = (".xlsx", ".xls", ".ods", ".docx", ".doc")
 
 
 def _suffix(endings: Iterable[str]) -> Callable[[Source], bool]:
@@ -186,14 +186,14 @@ NAMED = (
     Layout(
         "an archive",
         "`.zip`, `.7z`, `.rar`, `.tar.zst`",
-        _suffix(_ARCHIVES),
+        _suffix(ARCHIVES),
         None,
         "unpack it (unzip {path} -d {stem}, or tar, 7z, unrar), then: sft import {stem} FILE.jsonl",
     ),
     Layout(
         "a document of an office program",
         "Excel, Word, LibreOffice",
-        _suffix(_OFFICE),
+        _suffix(OFFICE),
         None,
         "save the sheet as CSV (UTF-8) with the columns image and text, and import that",
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Problem, Source, Unusable
 from sft.dataset.layouts.records import KINDS, records
+from sft.dataset.rules import TASKS
 
 # Usual names of columns. What may be another thing than the text as it is written (ground_truth of Donut: JSON;
 # latex: another task) is left to --text-column.
@@ -14,7 +16,12 @@ IMAGES = (
     *("image", "images", "file_name", "filename", "image_path", "img", "img_path", "image_url", "image_file"),
     *("path", "file", "ocr"),
 )
-TEXTS = ("text", "words", "transcription", "transcript", "label", "answer", "ocr_text", "caption", "gt_text")
+TEXTS = (
+    *("text", "words", "transcription", "transcript", "label", "answer", "ocr_text", "caption", "gt_text"),
+    *("output", "response", "suffix"),  # of LLaMA-Factory's alpaca, of PaliGemma
+)
+PROMPTS = ("prompt", "question", "instruction", "query", "prefix")
+_MARK = re.compile(r"<image>\n?")
 
 
 def columns(record: dict[str, Any], image: str, text: str) -> tuple[str, str]:
@@ -36,6 +43,21 @@ def _column(record: dict[str, Any], kind: str, wanted: str, usual: tuple[str, ..
     others = [name for name in record if name.lower() not in (IMAGES, TEXTS)[1 - at]]
     example = f": name it: --{kind}-column {others[-1]}" if others else ""
     raise Unusable(f"no column {wanted or kind!r}; there are: {', '.join(record)}{example}")
+
+
+def prompt_of(record: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """(the prompt that a record names, or an empty text; what is to be said about it)."""
+    lower = {name.lower().strip(): name for name in record}
+    for name in (lower[name] for name in PROMPTS if name in lower):
+        if isinstance(record[name], str) and (prompt := _MARK.sub("", record[name]).strip()):
+            more = record.get("input") if name.lower() == "instruction" else ""  # alpaca's second half
+            prompt = f"{prompt}\n{more.strip()}" if isinstance(more, str) and more.strip() else prompt
+            return prompt, (f"prompts taken from the column {name!r}",)
+    known = {name: prompt for prompt, name in TASKS.items()}
+    task = record[lower["task"]] if "task" in lower else None
+    if isinstance(task, str) and task.strip().lower() in known:
+        return known[task.strip().lower()], (f"prompts taken from the column {lower['task']!r}",)
+    return "", ()
 
 
 def picture_of(value: Any, turn: int = 0) -> Picture:
@@ -88,7 +110,8 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         try:
             image, text = columns(record, options.image_column, options.text_column)
-            yield Found(where, (picture_of(record[image]),), (("", record[text]),))
+            prompt, notes = prompt_of(record)
+            yield Found(where, (picture_of(record[image]),), ((prompt, record[text]),), notes)
         except Unusable as error:
             yield Problem(where, str(error))
 
@@ -97,7 +120,8 @@ LAYOUT = Layout(
     "a table or list of images and texts",
     "`metadata.jsonl`, `metadata.csv` or `metadata.parquet` of the Hub's imagefolder (`file_name`, `text`); "
     "`labels.csv` (`filename,words`) of EasyOCR and TrOCR; CSV and TSV with or without a header; JSON arrays, JSONL, "
-    '`{"a.png": "text"}`; Parquet and Arrow with paths or image bytes; `--image-column`, `--text-column` name others',
+    '`{"a.png": "text"}`; Parquet and Arrow with paths or image bytes; `--image-column`, `--text-column` name others; '
+    "prompts of a column `prompt`, `question`, `instruction` (alpaca), … or `task` are kept",
     recognise,
     read,
 )

@@ -49,15 +49,16 @@ def records(source: Source) -> Iterator[Record]:
         yield from _table(path)
     elif name.endswith((".csv", ".tsv")):
         yield from _delimited(source)
-    elif name.endswith(".json") or _is_array(source):
+    elif name.endswith(".json") or _is_document(source):
         yield from _document(source)
     else:
         yield from _lines(source)
 
 
-def _is_array(source: Source) -> bool:
-    """A JSON array under the name of JSONL: no record begins with a bracket."""
-    return source.head.lstrip(MARK + b" \r\n\t").startswith(b"[")
+def _is_document(source: Source) -> bool:
+    """An array, or an object over several lines, under the name of JSONL."""
+    head = source.head.lstrip(MARK + b" \r\n\t")
+    return head.startswith(b"[") or head.partition(b"\n")[0].strip() == b"{"
 
 
 def text_of(source: Source) -> str:
@@ -152,11 +153,14 @@ def _delimited(source: Source) -> Iterator[Record]:
         text = text.partition("\n")[2]
     header = text.partition("\n")[0]
     delimiter = max("\t,;|", key=header.count) if any(mark in header for mark in "\t,;|") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # Strict: a quote that nobody closes would swallow the rows behind it.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     names: list[str] = []
+    began = 0  # lines read before the row that is being read
     try:
         for cells in reader:
-            where = f"{source.path}:{reader.line_num}"
+            where = f"{source.path}:{began + 1}"
+            began = reader.line_num
             if not any(cell.strip() for cell in cells):
                 continue
             if not names:
@@ -171,7 +175,9 @@ def _delimited(source: Source) -> Iterator[Record]:
                 continue
             yield where, dict(zip(names, cells))
     except csv.Error as error:
-        raise DatasetError(f"it is no CSV: {error}", where=str(source.path), remedy="write it anew") from error
+        remedy = 'put a text with quotes, line ends or delimiters between quotes, and write "" for a quote in it'
+        begun = began + 1 if reader.line_num > began + 1 else reader.line_num
+        raise DatasetError(f"it is no CSV: {error}", where=f"{source.path}:{begun}", remedy=remedy) from error
 
 
 def _table(path: Path) -> Iterator[Record]:
