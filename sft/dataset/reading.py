@@ -88,10 +88,10 @@ def detect_file(path: Path) -> rows.Format:
     if line.startswith(LFS):
         remedy = "git lfs pull in the clone of the dataset"
         raise DatasetError("it is a git-lfs pointer, not the file itself", where=str(path), remedy=remedy)
-    _refuse_others(path, line)
     found = rows.detect(line)
     if found is None or rows.decode(line, found) is None:
         _refuse_foreign(path)
+        _refuse_others(path, line)
     return found or "erniekit"
 
 

@@ -24,6 +24,11 @@ STARTED = 2.0  # seconds of processor time within which wrong input is said
 # command, environment, exit code, what is said, and with which next step
 FAULTS: tuple[tuple[str, dict[str, str], int, str, str], ...] = (
     ("validate s3://bucket/rows.jsonl", {}, 2, "s3://bucket/rows.jsonl: it is an address", "aws s3 cp"),
+    ("import https://h/set?sig=planted a.jsonl", {}, 2, "https://h/set?…: it is an address", "copy it here first"),
+    ("import me/slips a.jsonl", {}, 2, "no such file or folder", "hf download --repo-type dataset me/slips"),
+    ("import good.jsonl . --force", {}, 2, "it is a folder, and a file is to be written", "all.jsonl"),
+    ("fetch-images broken.jsonl a.jsonl", {}, 2, "broken.jsonl:2: the row is broken", "sft validate broken.jsonl"),
+    ("split good.jsonl --held-out 30", {}, 2, "--held-out: the share", ""),
     ("convert good.jsonl good.jsonl/a.jsonl --to messages", {}, 2, "good.jsonl", "choose another"),
     ("fetch-images good.jsonl good.jsonl/a.jsonl", {}, 2, "good.jsonl", "choose another"),
     ("validate good.jsonl --report good.jsonl/page.html", {}, 2, "good.jsonl", "choose another"),
@@ -51,6 +56,7 @@ def test_it_is_one_message_at_once_with_a_next_step(
     data.write("good.jsonl", [data.row(data.image("a.png"))])
     data.write("held.jsonl", [data.row(data.image("b.png", 9))])
     (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "broken.jsonl").write_bytes((tmp_path / "good.jsonl").read_bytes() + b'{"image_info": []}\n')
     (tmp_path / "folder").mkdir()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = sft(tmp_path, f"{SFT} {command}", variables)

@@ -83,6 +83,10 @@ def test_what_cannot_be_used_says_what_to_do_and_writes_nothing(tmp_path: Path, 
     assert not target.parent.exists() or not list(target.parent.iterdir())
 
 
+OURS = {
+    "image_info": [{"matched_text_index": 0, "image_url": "a.png"}],
+    "text_info": [{"text": "OCR:", "tag": "mask"}, {"text": "绿茶一盒", "tag": "no_mask"}],
+}
 ALTO = (
     '<alto xmlns="http://www.loc.gov/standards/alto/ns-v4#"><Layout><Page><PrintSpace><TextBlock><TextLine>'
     '<String CONTENT="two"/><SP/><String CONTENT="words"/></TextLine><TextLine><String CONTENT="more"/></TextLine>'
@@ -206,6 +210,27 @@ def test_validate_names_another_layout_and_its_advice_works(tmp_path: Path, name
     _, _, source, target = caught.value.remedy.split()
     import_dataset(Path(source), Path(target), Options())
     assert rows_of(Path(target)) == plain((1, "x"))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (json.dumps([OURS]).encode(), "not one object in each line"),
+        (json.dumps([OURS], indent=1).encode(), "not one object in each line"),
+        (json.dumps(OURS, indent=1).encode(), "not one object in each line"),
+        (json.dumps(OURS, ensure_ascii=False).encode("utf-16"), "UTF-16"),
+        (json.dumps(OURS, ensure_ascii=False).encode("gb18030"), "it may be gb18030"),
+    ],
+)
+def test_rows_of_ours_written_otherwise_are_named_and_the_advice_works(
+    tmp_path: Path, content: bytes, says: str
+) -> None:
+    path = tree(tmp_path, {"a.png": 1, "t.jsonl": content}) / "t.jsonl"
+    with pytest.raises(DatasetError, match=says) as caught:
+        validate_file(path, DatasetConfig())
+    _, _, source, target, *more = caught.value.remedy.split()
+    import_dataset(Path(source), Path(target), Options(encoding="".join(more).removeprefix("--encoding")))
+    assert rows_of(Path(target)) == plain((1, "绿茶一盒"))
 
 
 def test_findings_about_images_name_what_is_meant(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ OTSL = "<fcel>a<fcel>b<lcel><nl><ucel><fcel>c<ecel><nl>"
     ("table", "wanted"),
     [
         (HTML, OTSL),
+        (f"```html\n{HTML}\n```", OTSL),
+        (f"<!DOCTYPE html>\n{HTML}", OTSL),
+        ("```\n| a | b |\n|---|---|\n| 1 | 2 |\n```", "<fcel>a<fcel>b<nl><fcel>1<fcel>2<nl>"),
         (
             "<HTML><BODY><TABLE><TR><TD ROWSPAN=2>a<TD>b<TR><TD>c</TABLE></BODY></HTML>",
             "<fcel>a<fcel>b<nl><ucel><fcel>c<nl>",

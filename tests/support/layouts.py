@@ -42,7 +42,7 @@ def plain(*pairs: tuple[int, str], prompt: str = "OCR:") -> list[tuple[list[str]
     return [([str(shade)], [(prompt, text)]) for shade, text in pairs]
 
 
-def boxes(*texts: str) -> str:
+def boxes(*texts: str | None) -> str:
     return json.dumps([{"transcription": text, "points": [[0, 0]], "difficult": False} for text in texts])
 
 
@@ -299,6 +299,57 @@ TAKEN = (
     Taken(
         "webdataset-gz-shards", {"s-0.tar.gz": tar(("1.png", png(1)), ("1.txt", b"one"), mode="w:gz"),
         "s-1.tar.gz": tar(("1.png", png(2)), ("1.txt", b"two"), mode="w:gz")}, ".", plain((1, "one"), (2, "two"))),
+    Taken(
+        "several-images-of-one-text", {"a.png": 1, "b.png": 2, "l.txt": '["a.png", "b.png"]\tone\n'}, "l.txt",
+        plain((1, "one"), (2, "one"))),
+    Taken("columns-named", {"a.png": 1, "l.txt": "# File Name\tlabel\na.png\tone\n"}, "l.txt", plain((1, "one")),
+        "lines that name the columns"),
+    Taken(
+        "pages-without-boxes", {"s/a.png": 1, "s/b.png": 2, "s/c.png": 3,
+        "s/Label.txt": f"s/a.png\t[]\ns/b.png\t{boxes('x')}\ns/c.png\t{boxes(None)}\n"}, "s/Label.txt",
+        plain((2, "x")), "2 × pages left out"),
+    Taken("brackets-are-text", {"a.png": 1, "l.txt": "a.png\t[]\n"}, "l.txt", plain((1, "[]"))),
+    Taken(
+        "names-that-differ-in-case", {"d/A.png": 1, "d/A.txt": "big", "d/a.png": 2, "d/a.txt": "small"}, "d",
+        plain((1, "big"), (2, "small"))),
+    Taken(
+        "an-array-named-jsonl", {"a.png": 1, "l.jsonl": json.dumps([{"image": "a.png", "text": "x"}])}, "l.jsonl",
+        plain((1, "x"))),
+    Taken(
+        "an-object-over-several-lines", {"a.png": 1, "l.jsonl": json.dumps({"image": "a.png", "text": "x"}, indent=1)},
+        "l.jsonl", plain((1, "x"))),
+    Taken(
+        "a-column-of-prompts", {"a.png": 1, "l.jsonl": lines({"image": "a.png", "prompt": "Formula Recognition:",
+        "answer": "x"})}, "l.jsonl", plain((1, "x"), prompt="Formula Recognition:"), "the column 'prompt'"),
+    Taken(
+        "a-column-of-tasks", {"a.png": 1, "l.csv": "image,task,text\na.png,formula,x\n"}, "l.csv", plain((1, "x"),
+        prompt="Formula Recognition:"), "the column 'task'"),
+    Taken("another-task-column", {"a.png": 1, "l.csv": "image,task,text\na.png,7,x\n"}, "l.csv", plain((1, "x"))),
+    Taken(
+        "alpaca", {"a.png": 1, "l.json": json.dumps([{"instruction": "<image>Read", "input": "the total",
+        "output": "x", "images": ["a.png"]}])}, "l.json", plain((1, "x"), prompt="Read\nthe total"),
+        "the column 'instruction'"),
+    Taken(
+        "paligemma", {"a.png": 1, "l.jsonl": lines({"image": "a.png", "prefix": "OCR:", "suffix": "x"})}, "l.jsonl",
+        plain((1, "x"))),
+    Taken(
+        "line-ends", {"a.png": 1, "l.csv": 'image,text\r\na.png,"one\r\ntwo\rthree"\r\n'}, "l.csv", plain((1,
+        "one\ntwo\nthree"))),
+    Taken(
+        "lists-of-texts", {"a.png": 1, "l.jsonl": lines({"image": "a.png", "text": ["one", "two"]})}, "l.jsonl",
+        plain((1, "one\ntwo")), "answers that are lists"),
+    Taken(
+        "label-studio-csv", {"1f2a-a.png": 1, "e.csv": "ocr,id,transcription,annotator,annotation_id\n"
+        '/data/upload/3/1f2a-a.png,1,"[""one"",""two""]",1,1\n'}, "e.csv", plain((1, "one\ntwo"))),
+    Taken(
+        "the-split-by-another-name", {"train-0.parquet": parquet({"image": png(1), "text": "x"}),
+        "val-0.parquet": parquet({"image": png(2), "text": "y"})}, ".", plain((2, "y")), "another split",
+        Options(split="val")),
+    Taken("the-longest-name", {f"{'汉' * 83}.png": 1, f"{'汉' * 83}.txt": "x"}, ".", plain((1, "x"))),
+    Taken(
+        "a-fenced-table", {"a.png": 1, "l.jsonl": lines({"image": "a.png", "task": "table",
+        "text": "```html\n<!DOCTYPE html><table><tr><th>a</th></tr></table>\n```"})}, "l.jsonl", plain((1,
+        "<fcel>a<nl>"), prompt="Table Recognition:"), "written as OTSL"),
     Taken("skipped", {"a.png": 1, "b.png": 2, "b.txt": "x"}, ".", plain((2, "x")), "1 × skipped", Options(skip=True)),
 )  # fmt: skip
 
@@ -315,6 +366,31 @@ class Refused:
 
 
 REFUSED = (
+    Refused(
+        "broken-boxes", {"s/a.png": 1, "s/Label.txt": f"s/a.png\t{boxes('x')[:-3]}\n"}, "s/Label.txt",
+        ("Label.txt:1: its boxes are no JSON",)),
+    Refused(
+        "two-pages-in-a-line", {"a.png": 1, "l.txt": f"a.png\t{boxes('x')} b.png\t{boxes('y')}\n"}, "l.txt",
+        ("l.txt:1: its boxes are no JSON",)),
+    Refused(
+        "boxes-in-python", {"a.png": 1, "l.txt": "a.png\t[{'transcription': 'x', 'points': []}]\n"}, "l.txt",
+        ("l.txt:1: its boxes are no JSON",)),
+    Refused(
+        "boxes-without-texts", {"a.png": 1, "l.txt": 'a.png\t[{"label": "cell", "points": [[0, 0]]}]\n'}, "l.txt",
+        ("l.txt:1: its boxes have no transcription",)),
+    Refused(
+        "an-open-quote", {"a.png": 1, "b.png": 2, "l.csv": 'image,text\na.png,"one\nb.png,two\n'}, "l.csv",
+        ("l.csv:2: it is no CSV", 'write "" for a quote')),
+    Refused(
+        "windows-western", {"a.png": 1, "l.csv": "image,text\na.png,Größe und Höhe der Tür\n".encode("cp1252")},
+        "l.csv", ("cp1252 ('g,Größe und Höhe der Tür')", "--encoding cp1252")),
+    Refused(
+        "windows-cyrillic", {"a.png": 1, "l.csv": "image,text\na.png,Привет мир\n".encode("cp1251")}, "l.csv",
+        ("Привет мир", "--encoding cp1251")),
+    Refused("a-zip-beside", {"d/a.zip": b"PK\3\4"}, "d", ("nothing to import", "a.zip", "unpack archives")),
+    Refused("gif-by-another-name", {"a.png": b"GIF89a", "a.txt": "x"}, ".", ("found a GIF", "convert it")),
+    Refused("nothing-in-it", {"a.png": b"", "a.txt": "x"}, ".", ("found an empty file",)),
+    Refused("bytes-of-a-pdf", {"t.parquet": parquet({"image": b"%PDF-1.4", "text": "x"})}, "t.parquet", ("a PDF",)),
     Refused(
         "gbk", {"a.png": 1, "l.txt": "a.png\t绿茶一盒\n".encode("gbk")}, "l.txt",
         ("it is not UTF-8; it may be gb18030", "绿茶一盒", "--encoding gb18030")),
