@@ -1,4 +1,4 @@
-"""What an image's header says, read from the first bytes of the file: no pixel is decoded.
+"""What an image's header says, read from the first bytes of the file: hardly any pixel is decoded.
 
 Sources: PNG (W3C, 3rd edition), JPEG (ITU-T T.81, annex B) with Exif (CIPA DC-008), WebP container (RFC 9649), BMP
 (Windows' BITMAPINFOHEADER). Anything unusual, and TIFF, is left to Pillow, which is slower by an order of magnitude.
@@ -17,6 +17,7 @@ from sft.dataset.rules import IMAGE_TYPES
 
 FIRST = 1 << 14  # bytes read at first: all of a small image, which saves a look at its end
 MORE = 1 << 18  # bytes read where that was not enough: room for an Exif thumbnail and a colour profile
+_JPEG_END = b"\xff\xd9"
 _PNG_END = b"IEND\xaeB`\x82"
 ORIENTATION = 0x0112  # Exif's tag
 _MODES = {"1": "1 bit", "L": "", "RGB": "", "RGBA": "", "LA": "", "P": "palette", "PA": "palette", "YCbCr": ""}
@@ -80,7 +81,15 @@ def read(head: bytes, descriptor: int, size: int, path: str) -> Header:
     header = _parse(head, descriptor, size)
     if header is None and size > FIRST:
         header = _parse(os.pread(descriptor, MORE, 0), descriptor, size)
+    if header is not None and head.startswith(b"\xff\xd8") and _is_cut(head, descriptor, size, path):
+        return header._replace(truncated=True)
     return header or _with_pillow(path)
+
+
+def _is_cut(head: bytes, descriptor: int, size: int, path: str) -> bool:
+    """Does a JPEG end in the middle? Cameras write on behind its end: where that is not last, only decoding tells."""
+    last = head[-2:] if len(head) >= size else os.pread(descriptor, 2, size - 2)
+    return last != _JPEG_END and bool(decode(path))
 
 
 def of_file(path: Path) -> Header:
