@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from sft.dataset.finding_files import MISSING, OUTSIDE, Finder
 from sft.dataset.layouts import entries
 from sft.dataset.layouts.base import Found, Note, Options, Problem, Unusable
 from sft.dataset.layouts.tables import table_text
-from sft.dataset.layouts.walking import SPLITS
+from sft.dataset.layouts.walking import SPLITS, Folder, walk
 from sft.dataset.placing import Placer
 from sft.dataset.reading import refuse_address
 from sft.dataset.rows import IMAGE_MARK, Sample, breaches
@@ -26,6 +28,7 @@ from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError, listed
 
 HUB_NAME = re.compile(r"[\w-]+/[\w.-]+")  # OWNER/NAME
+FOLDERS = 1000  # folders that are looked through for an image
 SHOWN = 5  # problems that an error names
 NUMBERS = "answers that are numbers, written as text: leading zeros may be lost already"
 LISTS = "answers that are lists, written as one text, a line each"
@@ -156,12 +159,25 @@ class _Importer:
             entries_ = "entries" if len(problems) > 1 else "entry"
             said = f"{len(problems)} {entries_} cannot be used, so that nothing is written:{listed(problems, SHOWN)}"
             remedy = "correct them" + ("" if self.options.skip else ", or leave them out with --skip")
-            lost = any(MISSING in problem or OUTSIDE in problem for problem in problems)
-            raise DatasetError(said, remedy=remedy + ("; or say where the images lie: --images FOLDER" if lost else ""))
+            lost = [problem for problem in problems if MISSING in problem or OUTSIDE in problem]
+            if lost:
+                remedy += f"; or say where the images lie: --images {_lies(self.source, lost[0].rpartition(': ')[2])}"
+            raise DatasetError(said, remedy=remedy)
         if not count:
             seen = "; ".join(self.notes())
             remedy = "name a folder of images with .txt or .md beside them, or a list of them (docs/importing.md)"
             raise InputError("nothing to import was found", where=str(self.source), value=seen, remedy=remedy)
+
+
+def _lies(source: Path, name: str) -> str:
+    """The folder below the source from which an image that was not found can be reached, if one of the first has it."""
+    wanted = Path(os.path.normpath(name.replace("\\", "/")))
+    for folder in islice(walk(source if source.is_dir() else source.parent), FOLDERS):
+        if isinstance(folder, Folder) and wanted.name in folder.files:
+            base = str(folder.path / wanted.name).removesuffix(str(wanted))
+            if base.endswith("/"):
+                return base.rstrip("/")
+    return "FOLDER"
 
 
 def _folders(source: Path, options: Options) -> list[Path]:

@@ -387,6 +387,9 @@ REFUSED = (
     Refused(
         "windows-cyrillic", {"a.png": 1, "l.csv": "image,text\na.png,Привет мир\n".encode("cp1251")}, "l.csv",
         ("Привет мир", "--encoding cp1251")),
+    Refused(
+        "a-folder-below", {"set/images/a.png": 1, "set/labels.txt": "a.png\tx\n"}, "set/labels.txt",
+        ("the image does not exist: a.png", "set/images")),
     Refused("a-zip-beside", {"d/a.zip": b"PK\3\4"}, "d", ("nothing to import", "a.zip", "unpack archives")),
     Refused("gif-by-another-name", {"a.png": b"GIF89a", "a.txt": "x"}, ".", ("found a GIF", "convert it")),
     Refused("nothing-in-it", {"a.png": b"", "a.txt": "x"}, ".", ("found an empty file",)),
