@@ -14,7 +14,7 @@ STATE_VARIABLE = "SFT_HOME"
 
 def state_folder() -> Path:
     """The folder of calls, local volumes and composed datasets: $SFT_HOME, or .sft in the working directory."""
-    return Path(os.environ.get(STATE_VARIABLE) or ".sft").resolve()
+    return Path(os.path.expanduser(os.environ.get(STATE_VARIABLE) or ".sft")).resolve()
 
 
 def compute_for(config: RunConfig) -> Compute:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,28 @@ def check_sources(sources: Sequence[str]) -> None:
         raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
 
 
+def check_folder(folder: Path) -> None:
+    """Raises InputError if a folder cannot be made, or written to: before hours are spent on what is to go there."""
+    above = folder.absolute()
+    while not above.exists() and not above.is_symlink():
+        above = above.parent
+    if not above.is_dir():
+        remedy = "choose another folder, or move that file away"
+        raise InputError(
+            "no folder can be made there, because a file is in its place",
+            where=str(folder),
+            value=str(above),
+            remedy=remedy,
+        )
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        remedy = "choose another folder; ls -ld shows who may write there, df -h how much room there is"
+        said = f"nothing can be written there: {error.strerror or error}"
+        raise InputError(said, where=str(folder), value=str(above), remedy=remedy) from error
+
+
 def check_modal() -> None:
     """Raises ComputeError or TransientError if there is no token, or no way to Modal (:func:`compute.reach.ready`)."""
     from compute.reach import ready  # a run on this machine needs no client
@@ -35,11 +58,13 @@ def check_first(config: RunConfig) -> None:
 
     Raises:
         DatasetError: a dataset file is missing, empty or of no known format.
+        InputError: the results cannot be written to ``output.folder``.
         ComputeError, TransientError: there is no token, or no way to Modal.
     """
     if config.dataset.digits is None and not config.dataset.volume:
         files = DatasetFiles.named(config.dataset)
         for path in (files.train, files.held_out):
             detect_file(path)
+    check_folder(Path(config.output.folder))
     if config.compute == "modal":
         check_modal()

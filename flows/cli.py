@@ -137,7 +137,7 @@ def status(
 def history(
     profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = "smoke",
     settings: Settings = [],  # noqa: B006 (typer copies it)
-    last: Annotated[int, typer.Option(help="Runs shown, the newest last; 0: all")] = 20,
+    last: Annotated[int, typer.Option(min=0, help="Runs shown, the newest last; 0: all")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print whole records, a line each")] = False,
 ) -> None:
     """Show every run of the ledger: when, what, on which GPU, how long, at what cost, with which result."""

@@ -115,8 +115,8 @@ def publish(
 
 def cleanup(
     profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = SMOKE,
-    older_than: Annotated[float, typer.Option(help="Only trainings that finished so long ago (days)")] = 14,
-    keep: Annotated[int, typer.Option(help="The newest trainings of each name stay")] = 3,
+    older_than: Annotated[float, typer.Option(min=0, help="Only trainings that finished so long ago (days)")] = 14,
+    keep: Annotated[int, typer.Option(min=0, help="The newest trainings of each name stay")] = 3,
     models: Annotated[
         bool, typer.Option("--models", help="Remove whole trainings, not just their checkpoints")
     ] = False,

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
+from flows.checking import check_folder
 from flows.deployments import NOTHING, Given, configuration
 from flows.presence import present, sweep
 from sft import plan
@@ -123,6 +124,7 @@ def _tell(config: RunConfig, event: Event, text: str) -> None:
 
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
+    check_folder(Path(config.output.folder))
     compute = compute_for(config)
     with recorded(config, compute) as entry:
         place, amount = _dataset(config, compute)

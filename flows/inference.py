@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
-from flows.checking import check_sources
+from flows.checking import check_folder, check_sources
 from flows.waiting import Heard, run_job
 from sft import pages, records
 from sft.config import RunConfig
 from sft.dataset.rules import TASKS
 from sft.download import download
-from sft.errors import InputError, JobError, listed, without_secrets
+from sft.errors import InputError, JobError, SftError, listed, without_secrets
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
 from sft.pages import Found, Page
@@ -30,6 +30,7 @@ from tasks.train import finished_training
 PROMPTS = {task: prompt for prompt, task in TASKS.items()}
 WHOLE = "page"  # the task that reads a page with its layout
 MAX_DOWNLOAD = 500_000_000  # bytes
+TRIES = 3  # of one address: somebody waits
 SHOWN = 20  # files that a message names
 Said = Callable[[int, int], None]
 
@@ -37,7 +38,7 @@ Said = Callable[[int, int], None]
 def read_sources(
     config: RunConfig, sources: Sequence[str], model: str, task: str, out: Path, said: Said = lambda done, total: None
 ) -> Iterator[tuple[Page, str]]:
-    """(page, Markdown) in order, each written to ``out`` as NAME.md and NAME.json.
+    """(page, Markdown) in order, each written to ``out`` as NAME.md and NAME.json; the page has the name it got there.
 
     Args:
         sources: images, PDF files, folders of them, or http(s) addresses.
@@ -46,11 +47,12 @@ def read_sources(
         task: ocr, table, formula or chart for single elements; page for whole pages through PaddleOCR's parser.
         said: hears how many of how many pages are read.
     Raises:
-        InputError: no such task, model or source, or none of them can be read.
+        InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
     """
     if task != WHOLE and task not in PROMPTS:
         raise InputError("no such task", value=task, remedy=f"use {', '.join((*PROMPTS, WHOLE))}")
+    check_folder(out)
     compute = compute_for(config)
     place = model_place(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
@@ -60,8 +62,8 @@ def read_sources(
         images = tuple(_on_volume(compute, page.image) for page in found)
         facts = {"task": task, "model": model, "place": place}
         for page, (content, more) in zip(found, _read(config, compute, place, images, task, said)):
-            pages.write(out, page, content, {**facts, **more})
-            yield page, content
+            md, _ = pages.write(out, page, content, {**facts, **more})
+            yield replace(page, name=md.stem), content
     if found.broken:
         text = listed([str(error) for error in found.broken], SHOWN)
         count = f"{len(found.broken)} file{'s' if len(found.broken) > 1 else ''}"
@@ -80,13 +82,14 @@ def found_in(sources: Sequence[str], work: Path) -> Found:
 
     Raises:
         InputError: a source does not exist, or nothing can be read at all.
+        SftError: the only source cannot be fetched.
     """
     check_sources(sources)
     found = Found()
-    for source in sources:
+    for source in dict.fromkeys(sources):
         try:
             more = _pages(source, work)
-        except InputError as error:
+        except SftError as error:
             found.broken.append(error)
         else:
             found += more
@@ -159,14 +162,17 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
 def _pages(source: str, work: Path) -> Found:
     if "://" not in source:
         return pages.pages(Path(source), work)
-    name = PurePosixPath(urlsplit(source).path).name or "page"
+    name = PurePosixPath(unquote(urlsplit(source).path)).name or "page"
     place = work / ".fetched" / records.fingerprint(source)[:12]
     place.mkdir(parents=True)
     path = place / name
-    download(source, path, max_bytes=MAX_DOWNLOAD)
-    if not path.suffix:  # the content says what it is
-        path = path.rename(path.with_suffix(".pdf" if path.read_bytes()[:5] == b"%PDF-" else ".png"))
-    return Found(replace(page, source=without_secrets(source)) for page in pages.pages(path, work))
+    download(source, path, max_bytes=MAX_DOWNLOAD, attempts=TRIES)
+    if path.suffix.lower() not in (*pages.IMAGES, ".pdf"):  # the content says what it is
+        path = path.rename(path.with_name(f"{path.name}{'.pdf' if path.read_bytes()[:5] == b'%PDF-' else '.png'}"))
+    try:
+        return Found(replace(page, source=without_secrets(source)) for page in pages.pages(path, work))
+    except InputError as error:  # it names the copy
+        raise InputError(error.message, where=source, value=error.value, remedy=error.remedy) from error
 
 
 def _on_volume(compute: Compute, image: Path) -> str:

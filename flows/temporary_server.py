@@ -44,7 +44,7 @@ def prefect_api() -> Callable[[], None]:
 
     Returns: a function that waits until the API answers; call it before the first flow.
     Raises:
-        SftError: the one that is configured does not answer.
+        SftError: the one that is configured does not answer, or is none.
     """
     if address := os.environ.get("PREFECT_API_URL"):
         _make_sure(address)  # Prefect itself takes seconds to import, and then to give up
@@ -72,13 +72,18 @@ def _make_sure(address: str) -> None:
     import httpx
 
     try:
-        httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWERS)
+        answer = httpx.get(f"{address.rstrip('/')}/health", timeout=ANSWERS)
     except (httpx.HTTPError, httpx.InvalidURL, ImportError) as error:
         if (told := as_ours(error)) is not None and isinstance(error, ImportError):
             raise told from error
         raise SftError(
             f"Prefect's API does not answer: {error}", where=f"PREFECT_API_URL={address}", remedy=PREFECT
         ) from error
+    if "text/html" in answer.headers.get("content-type", ""):
+        remedy = "the API's address ends in /api, such as http://127.0.0.1:4200/api"
+        raise SftError(
+            "it is the address of pages, not of Prefect's API", where=f"PREFECT_API_URL={address}", remedy=remedy
+        )
 
 
 def _go_directly(host: str) -> None:

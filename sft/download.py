@@ -52,6 +52,7 @@ def download(
     sha256: str = "",
     said: Progress | None = None,
     trusted: bool = True,
+    attempts: int = ATTEMPTS,
 ) -> str:
     """Fetch ``url`` to ``target`` through ``target.part``, which a later call goes on from; returns the sha256 (hex).
 
@@ -60,6 +61,7 @@ def download(
         size: expected bytes; 0 where unknown.
         sha256: expected hash; empty where unknown.
         trusted: the user named this address; one that came with a dataset may not lead into a private network.
+        attempts: in a row without a byte gained.
     Raises:
         InputError: the address does not exist (404, …), or leads to a private network.
         IntegrityError: size or hash are not the expected ones; the partial file is removed.
@@ -70,8 +72,8 @@ def download(
         raise InputError("the address leads into a private network", where=url, remedy="use a public address")
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    attempts = Retrying(
-        retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(ATTEMPTS), wait=WAIT, reraise=True
+    retrying = Retrying(
+        retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(attempts), wait=WAIT, reraise=True
     )
     whole, rounds = False, 0
     while not whole:
@@ -79,7 +81,7 @@ def download(
         if rounds > ROUNDS:
             raise TransientError("the file keeps changing while it is fetched", where=url, remedy="try again later")
         try:
-            whole = attempts(_fetch, url, part, max_bytes, size, sha256, said)
+            whole = retrying(_fetch, url, part, max_bytes, size, sha256, said)
         except TransientError:
             if _size(part) <= before:  # nothing has come, or it began anew
                 raise
@@ -246,7 +248,9 @@ def _check(answer: httpx.Response, url: str) -> None:
     if answer.status_code in (408, 429) or answer.status_code >= 500:
         raise TransientError(f"the server answers {answer.status_code}", where=url, remedy="try again later")
     if answer.status_code >= 400:
-        remedy = "check the address in the configuration, or upload the file yourself"
+        remedy = "check the address, or fetch the file by other means and give its path"
+        if answer.status_code in (401, 403):
+            remedy = "it wants a login, or a signed address has expired: get the file with a browser, and give its path"
         raise InputError(f"the server answers {answer.status_code}", where=url, remedy=remedy)
 
 

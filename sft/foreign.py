@@ -100,6 +100,8 @@ def _file(error: OSError) -> SftError | None:
     said, remedy, of_input = _FILES.get(
         error.errno or 0, (str(error.strerror or error), "correct it, then run again", False)
     )
+    if not where and error.strerror and error.strerror != os.strerror(error.errno or 0):
+        said = error.strerror  # Python's own words: there is no system call behind it
     return (InputError if of_input else SftError)(said, where=where, remedy=remedy)
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from sft import otsl, records
+from sft.dataset.layouts.named import OTHER_IMAGES
 from sft.dataset.tokens import MAX_RATIO
-from sft.errors import InputError
+from sft.errors import InputError, SftError
 from sft.pictures import as_seen, saved_as_seen
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -25,12 +26,16 @@ MAX_PIXELS = 100_000_000  # of one image
 DRAWN = 50_000_000  # px of one drawn page: twenty times what the model looks at
 LONGEST = 200  # bytes of a result's name
 ANEW = "open it in a viewer and save it anew"
+HEAD = 1024  # bytes: %PDF- stands somewhere in them
+# Apple's and others' photos, often under the name .jpg: the brands of ISO/IEC 23008-12 at byte 8.
+HEIF = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 
 
 @dataclass(frozen=True)
 class Page:
     """One page: ``name`` is that of its results, ``image`` the file that is read, ``number`` counts from 1.
 
+    ``source`` is where it comes from, whole: by it results are told from those of another file of that name.
     ``done``: what was done to it so that the model sees it as a person does (see :mod:`sft.pictures`).
     """
 
@@ -46,7 +51,7 @@ class Found(list[Page]):
 
     def __init__(self, pages: Iterable[Page] = ()) -> None:
         super().__init__(pages)
-        self.broken: list[InputError] = []
+        self.broken: list[SftError] = []
 
 
 def pages(source: Path, work: Path) -> Found:
@@ -64,7 +69,7 @@ def pages(source: Path, work: Path) -> Found:
     if not source.is_dir():
         return Found(_of_file(source, source.stem, work))
     found = Found()
-    files = [p for p in sorted(source.rglob("*")) if p.is_file() and p.suffix.lower() in (*IMAGES, ".pdf")]
+    files = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in (*IMAGES, *OTHER_IMAGES) and p.is_file()]
     for path in files:
         if path.name.startswith("._"):  # macOS keeps a file's attributes in these
             continue
@@ -98,7 +103,9 @@ def _claimed(work: Path, name: str) -> Path:
 
 def _of_file(path: Path, name: str, work: Path) -> Iterator[Page]:
     place = _claimed(work, name)
-    if path.suffix.lower() == ".pdf":
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if path.suffix.lower() == ".pdf" or b"%PDF-" in head:
         yield from _of_pdf(path, place, work)
         return
     try:
@@ -110,15 +117,33 @@ def _of_file(path: Path, name: str, work: Path) -> Iterator[Page]:
             _shaped(path, size)
             if count == 1 or image.format != "TIFF":  # an animation is one picture
                 seen, done = saved_as_seen(path, place)
-                yield Page(place.name, seen, str(path), done=done)
+                yield Page(place.name, seen, os.path.abspath(path), done=done)
                 return
             _bounded(path, count)
             for number, frame in enumerate(ImageSequence.Iterator(image), 1):
                 upright, done = as_seen(frame)
                 yield _saved(upright, path, place, number, work, done)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        remedy = f"replace the damaged file, or convert it: known are {', '.join(IMAGES)}, .pdf"
-        raise InputError(f"it cannot be read as an image: {error}", where=str(path), remedy=remedy) from error
+        raise InputError(_why(head, error), where=str(path), remedy=_way(path, head)) from error
+
+
+def _why(head: bytes, error: Exception) -> str:
+    said = "it is a web page" if _is_html(head) else "it is empty" if not head else str(error)
+    return f"it cannot be read as an image: {said}"
+
+
+def _way(path: Path, head: bytes) -> str:
+    """What makes a file readable that is none of the known kinds, or what else to do with it."""
+    if _is_html(head):
+        return "give the address of the image itself; where a login is needed, save it with a browser"
+    kind = ".heic" if head[4:12] in HEIF else path.suffix.lower()
+    if kind in OTHER_IMAGES:
+        return OTHER_IMAGES[kind]
+    return f"replace the damaged file, or convert it: known are {', '.join(IMAGES)}, .pdf"
+
+
+def _is_html(head: bytes) -> bool:
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:14].lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _shaped(path: Path, size: tuple[int, int]) -> None:
@@ -170,7 +195,7 @@ def _saved(image: Image.Image, path: Path, place: Path, number: int, work: Path,
     target = _claimed(work, f"{place.name}-p{number:04d}")
     _shaped(path, image.size)
     image.save(target.with_name(f"{target.name}.png"))
-    return Page(target.name, target.with_name(f"{target.name}.png"), str(path), number, done)
+    return Page(target.name, target.with_name(f"{target.name}.png"), os.path.abspath(path), number, done)
 
 
 def markdown(task: str, text: str) -> str:
@@ -188,11 +213,26 @@ def markdown(task: str, text: str) -> str:
 
 
 def write(folder: Path, page: Page, content: str, facts: dict[str, Any]) -> tuple[Path, Path]:
-    """NAME.md with the content and NAME.json with everything about it; returns both paths."""
-    md, js = folder / f"{page.name}.md", folder / f"{page.name}.json"
+    """NAME.md with the content and NAME.json with everything about it; returns both paths.
+
+    Earlier results of the same page are replaced; where something else is called so, they become NAME-2, NAME-3, …
+    """
+    md, js = _free(folder, page)
     records.write_text(md, content.rstrip() + "\n")
     facts = {"source": page.source, "page": page.number, "markdown": content, **facts}
     if page.done:
         facts["picture"] = list(page.done)
     records.write_text(js, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return md, js
+
+
+def _free(folder: Path, page: Page) -> tuple[Path, Path]:
+    for number in itertools.count(1):
+        name = page.name if number == 1 else f"{page.name}-{number}"
+        md, js = folder / f"{name}.md", folder / f"{name}.json"
+        if not md.exists() and not js.exists():
+            return md, js
+        said = records.read_json(js)
+        if isinstance(said, dict) and (said.get("source"), said.get("page")) == (page.source, page.number):
+            return md, js
+    raise AssertionError("numbers do not end")

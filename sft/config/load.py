@@ -12,10 +12,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sft.config.model import RunConfig, is_whole
-from sft.config.profiles import layers, leaves, merge
+from sft.config.profiles import layers, leaves, merge, profile_path
 from sft.config.yaml import is_text, read_yaml, type_at
 from sft.errors import ConfigError, without_secrets
 
+# What pydantic says of a value that is of another kind than its field, in the words of YAML.
+_KINDS = {
+    "model_type": "it is a section: give its keys, such as {example}",
+    "dict_type": "it is a mapping: {{KEY: VALUE}}",
+    "tuple_type": "it is a list: [VALUE, …]",
+}
 EMPTY: tuple[Any, ...] = (None, "", (), {})
 
 
@@ -71,6 +77,7 @@ def load(profile: str, settings: Sequence[str] = ()) -> Resolved:
     Raises:
         ConfigError: with every problem found, each with its source, key, value and what is allowed.
     """
+    profile_path(profile)  # also an empty one is none
     read, above = layers(profile, RunConfig), read_overrides(settings)
     below: dict[str, Any] = reduce(merge, (values for _, values in read), {})
     named = [(key, file) for file, values in [*read, ("--set", above)] for key, _ in leaves(values)]
@@ -140,21 +147,36 @@ def _problems(entries: Sequence[Any], sources: dict[str, str], file: str) -> lis
         source = sources.get(key) or next((s for k, s in sources.items() if k.startswith(f"{key}.")), file)
         place = f"{source}: {key + ': ' if key else ''}"
         message = str(entry["msg"]).removeprefix("Value error, ")
+        if entry["type"] in _KINDS:
+            message = _KINDS[entry["type"]].format(example=f"{key}.{_fields(path)[0]}")
         if entry["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(path[-1]), _fields(path[:-1]), n=1)
             advice = f"did you mean {near[0]}?" if near else f"allowed here: {', '.join(_fields(path[:-1]))}"
             message = f"no such key; {advice}"
+        if entry["type"] == "string_pattern_mismatch":  # what is meant, before the rule as a pattern
+            message = f"{_description(path)}: {message[0].lower()}{message[1:]}"
         messages = allowed.setdefault(place, [])
         messages.append(message if not messages else message.removeprefix("Input should be "))
         found[place] = "" if isinstance(entry["input"], dict) else f" (found {entry['input']!r})"
     return [f"{place}{' or '.join(messages)}{found[place]}" for place, messages in allowed.items()]
 
 
+def _description(path: Sequence[Any]) -> str:
+    """What the field at ``path`` is for; of a list or a mapping that of the whole."""
+    names = [part for part in path if isinstance(part, str)]
+    field = _section(names[:-1]).model_fields.get(names[-1]) if names else None
+    return (field.description if field else None) or "a text"
+
+
 def _fields(path: Sequence[Any]) -> list[str]:
     """Names of the fields of the section at ``path``."""
+    return list(_section(path).model_fields)
+
+
+def _section(path: Sequence[Any]) -> type[BaseModel]:
     section: type[BaseModel] = RunConfig
     for part in path:
         annotation: Any = section.model_fields[part].annotation if part in section.model_fields else None
         options = [annotation, *getattr(annotation, "__args__", ())]
         section = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), section)
-    return list(section.model_fields)
+    return section

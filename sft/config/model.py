@@ -39,6 +39,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
+def of_the_user(path: str) -> str:
+    """``~`` is the home folder: no shell has seen the value."""
+    return os.path.expanduser(path)
+
+
 class DigitsConfig(Section):
     """The smoke dataset: lines of real handwritten digits, composed at first use."""
 
@@ -78,11 +83,7 @@ class DatasetConfig(Section):
     )
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
 
-    @field_validator("train", "held_out")
-    @classmethod
-    def _of_the_user(cls, path: str) -> str:
-        """``~`` is the home folder: no shell has seen the value."""
-        return os.path.expanduser(path)
+    _home = field_validator("train", "held_out")(of_the_user)
 
     @field_validator("rules")
     @classmethod
@@ -311,12 +312,18 @@ class OutputConfig(Section):
 
     folder: str = Field("models", min_length=1, description="Local folder for models and reports")
 
+    _home = field_validator("folder")(of_the_user)
+
 
 class RunConfig(Section):
     """One fine-tuning run. ``profile`` names a file in configs/ whose values lie under the ones given here."""
 
     profile: str = Field("", description="The profile that the values come from; another one has its own deployment")
-    name: str = Field("sft", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Names the folder of the results")
+    name: str = Field(
+        "sft",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,39}$",
+        description="Names the folder of the results (a-z, 0-9, -; at most 40)",
+    )
     compute: Literal["local", "modal"] = Field("modal", description="modal: a GPU at Modal; local: this machine's CPU")
     engine: str = Field("erniekit", description="The trainer", json_schema_extra={"enum": list(ENGINES)})
     dataset: DatasetConfig = Field(default_factory=DatasetConfig, description="The rows")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from sft.config.yaml import read_yaml
+from sft.dataset.encodings import UnknownEncoding, decoded
 from sft.errors import ConfigError
 
 PROFILES = Path(__file__).resolve().parents[2] / "configs"
@@ -45,8 +47,8 @@ def profile_path(profile: str) -> Path:
     Raises:
         ConfigError: there is no such file.
     """
-    is_path = profile.endswith((".yaml", ".yml"))
-    path = Path(profile) if is_path else PROFILES / f"{profile}.yaml"
+    is_path = profile.lower().endswith((".yaml", ".yml"))
+    path = Path(os.path.expanduser(profile)) if is_path else PROFILES / f"{profile}.yaml"
     if not path.is_file() or (not is_path and profile not in profiles()):
         near = difflib.get_close_matches(profile, profiles(), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -81,14 +83,18 @@ def layers(profile: str, model: type[BaseModel]) -> list[tuple[str, dict[str, An
 
 def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     try:
-        values = read_yaml(path.read_text(encoding="utf-8-sig"), model)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = read_yaml(decoded(path.read_bytes()), model)
+    except UnknownEncoding:
+        remedy = "save it as UTF-8 (iconv -f ENCODING -t UTF-8 OLD > NEW)"
+        raise ConfigError("the profile is not UTF-8", where=str(path), remedy=remedy) from None
+    except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f":{where.line + 1}" if where else ""
-        reason = getattr(error, "problem", None) or str(error)
-        raise ConfigError(
-            f"the profile is not valid YAML: {reason}", where=f"{path}{line}", remedy="correct it"
-        ) from None
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        remedy = "indent with blanks, not with tabs" if "'\\t'" in reason else "correct it"
+        raise ConfigError(f"the profile is not valid YAML: {reason}", where=f"{path}{line}", remedy=remedy) from None
     if not isinstance(values, dict):
-        raise ConfigError("a profile is a mapping of keys", where=str(path), value=type(values).__name__)
+        found = "nothing" if values is None else "a list" if isinstance(values, list) else f"the text {values!r}"
+        remedy = "write for example: profile: smoke, and in the next line: name: mine"
+        raise ConfigError("a profile is a mapping of keys to values", where=str(path), value=found, remedy=remedy)
     return values

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from compute.select import state_folder
 from sft.config import RunConfig, load, load_parameter
 from sft.config.model import DatasetConfig, Section, TrainConfig
 from sft.config.profiles import PROFILES, profiles
@@ -83,17 +84,56 @@ def test_an_unknown_profile_gets_the_nearest_name() -> None:
     assert "did you mean smoke?" in problems("smok")
 
 
+@pytest.mark.parametrize("profile", ["", " ", "none.yaml"])
+def test_a_profile_that_is_none_is_refused_with_those_that_are(profile: str) -> None:
+    assert "nightly, smoke, t4, or the path of a .yaml file" in problems(profile)
+
+
 def test_a_profile_outside_configs_must_be_a_yaml_path() -> None:
     assert "unknown profile" in problems("../configs/smoke")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("a: [", ":1"), ("- a", "mapping"), ("train: {epoch: 1}", "train.epoch: no such key")]
+    ("content", "said"),
+    [
+        (b"a: [", ":1"),
+        (b"train:\n\tepochs: 3", "not with tabs"),
+        (b"- a", "mapping of keys to values (found a list)"),
+        (b"", "(found nothing)"),
+        (b"train: {epoch: 1}", "train.epoch: no such key"),
+        (b"name: caf\xe9", "not UTF-8"),
+    ],
 )
-def test_a_broken_profile_file_names_the_place(tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_profile_file_names_the_place(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(content)
-    assert said in problems(str(path))
+    path.write_bytes(content)
+    text = problems(str(path))
+    assert said in text
+    assert str(path) in text or path.name in text
+    assert "Next: " in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_profile_is_read_from_the_home_folder_whatever_saved_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.YAML").write_text("profile: smoke\r\nname: mine\r\n", encoding=encoding)
+    assert load("~/mine.YAML").config.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train=3", "train: it is a section: give its keys, such as train.max_steps (found 3)"),
+        ("dataset.digits=[1]", "dataset.digits: it is a section: give its keys, such as dataset.digits.train_rows"),
+        ("dataset.rules=off", "dataset.rules: it is a mapping: {KEY: VALUE} (found 'off')"),
+        ("base_model.repo=PaddleOCR-VL", "base_model.repo: Repository on the HF Hub (owner/name): string should match"),
+        ("notify.blocks=slack-webhook/x", "notify.blocks: it is a list: [VALUE, …] (found 'slack-webhook/x')"),
+    ],
+)
+def test_a_value_of_another_kind_is_said_in_the_words_of_yaml(setting: str, said: str) -> None:
+    assert f"--set: {said}" in problems("smoke", setting)
 
 
 def test_yaml_tags_do_not_run_code(tmp_path: Path) -> None:
@@ -212,3 +252,6 @@ def test_the_home_folder_is_meant_by_a_tilde_that_no_shell_has_seen(monkeypatch:
     monkeypatch.setenv("HOME", "/home/anna")
     config = DatasetConfig(train="~/train.jsonl", held_out="held.jsonl")
     assert (config.train, config.held_out) == ("/home/anna/train.jsonl", "held.jsonl")
+    assert load("smoke", ["output.folder=~/models"]).config.output.folder == "/home/anna/models"
+    monkeypatch.setenv("SFT_HOME", "~/state")
+    assert str(state_folder()) == "/home/anna/state"

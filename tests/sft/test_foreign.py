@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,6 +17,11 @@ from sft.errors import InputError, SftError, TransientError, to_wire, without_se
 from sft.foreign import as_ours
 
 SIGNED = "https://me:pa55word@127.0.0.1:9/pages/a.png?X-Amz-Signature=c0ffee&x=1#part"
+
+
+def no_temporary_folder() -> object:
+    """What :mod:`tempfile` raises where TMPDIR and /tmp take nothing."""
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/var/tmp']")
 
 
 def full_disk() -> object:
@@ -44,6 +50,7 @@ FAULTS: tuple[tuple[Callable[[Path], object], type[SftError], str], ...] = (
     (lambda folder: folder.read_bytes(), InputError, "it is a folder"),
     (lambda folder: (folder / ("x" * 300)).read_bytes(), InputError, "too long"),
     (lambda folder: (folder / "loop").read_bytes(), InputError, "circle"),
+    (lambda folder: no_temporary_folder(), InputError, "No usable temporary directory found in"),
     (lambda folder: full_disk(), SftError, "the disk is full"),
     (lambda folder: (folder / "gbk").read_text("utf-8"), InputError, "not UTF-8"),
     (lambda folder: "…".encode("ascii"), InputError, "cannot be written as ascii"),

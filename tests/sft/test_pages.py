@@ -81,6 +81,25 @@ def test_no_two_pages_share_a_name_or_a_picture_wherever_they_come_from(tmp_path
         assert open_as_seen(page.image).getpixel((50, 50)) == pytest.approx((shade,) * 3, abs=3), page
 
 
+def test_the_content_says_what_a_file_is_and_what_cannot_be_read_is_named_with_the_way(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    picture(0).save(folder / "pdf.png", "PDF", resolution=100)
+    picture(0).save(folder / "plain.ppm")
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    page = b"<!DOCTYPE html><html></html>"
+    for name, content in (("photo.heic", heic), ("photo.jpg", heic), ("draw.svg", b"<svg/>"), ("page.png", page)):
+        (folder / name).write_bytes(content)
+    found = pages(folder, tmp_path / "w")
+    assert [page.name for page in found] == ["pdf-p0001", "plain"]
+    ways = {Path(error.where).name: error.remedy for error in found.broken}
+    assert list(ways) == ["draw.svg", "page.png", "photo.heic", "photo.jpg"]
+    assert "rsvg-convert" in ways["draw.svg"]
+    assert "address of the image" in ways["page.png"]
+    assert "heif-convert" in ways["photo.heic"]
+    assert "heif-convert" in ways["photo.jpg"]
+
+
 def test_every_page_of_a_pdf_is_rendered_at_200_dpi(tmp_path: Path) -> None:
     picture(0).save(tmp_path / "two.pdf", save_all=True, append_images=[picture(255)], resolution=100)
     first, second = pages(tmp_path / "two.pdf", tmp_path / "work")
