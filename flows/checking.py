@@ -8,10 +8,13 @@ from pathlib import Path
 
 from sft.config import RunConfig
 from sft.dataset.reading import detect_file
+from sft.dataset.rules import TASKS
 from sft.download import check_scheme
 from sft.errors import InputError
 from sft.plan import DatasetFiles
 
+PROMPTS = {task: prompt for prompt, task in TASKS.items()}
+WHOLE = "page"  # the task that reads a page with its layout
 SHOWN = 5  # paths that an error names
 
 
@@ -22,6 +25,14 @@ def check_sources(sources: Sequence[str]) -> None:
             check_scheme(source)
     if missing := [source for source in sources if "://" not in source and not Path(source).exists()]:
         raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
+
+
+def check_reading(sources: Sequence[str], task: str, out: Path) -> None:
+    """Raises InputError if pages cannot be read, there is no such task, or results cannot be written to ``out``."""
+    if task != WHOLE and task not in PROMPTS:
+        raise InputError("no such task", value=task, remedy=f"use {', '.join((*PROMPTS, WHOLE))}")
+    check_sources(sources)
+    check_folder(out)
 
 
 def check_folder(folder: Path) -> None:

@@ -41,11 +41,11 @@ def infer(
     def body(console: Console) -> None:
         from rich.progress import Progress
 
-        from flows.checking import check_sources
+        from flows.checking import check_reading
         from sft.config import load
 
         config = load(profile, settings).config
-        check_sources(sources)
+        check_reading(sources, task, out)
         from flows.inference import read_sources
 
         with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:

@@ -11,11 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
-from flows.checking import check_folder, check_sources
+from flows.checking import PROMPTS, WHOLE, check_reading
 from flows.waiting import Heard, run_job
 from sft import pages, records
 from sft.config import RunConfig
-from sft.dataset.rules import TASKS
 from sft.download import download
 from sft.errors import InputError, JobError, SftError, listed, without_secrets
 from sft.jobs.infer import InferArgs
@@ -27,8 +26,6 @@ from tasks.ensure_base_model import known_base_model
 from tasks.promote import champion
 from tasks.train import finished_training
 
-PROMPTS = {task: prompt for prompt, task in TASKS.items()}
-WHOLE = "page"  # the task that reads a page with its layout
 MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits
 SHOWN = 20  # files that a message names
@@ -50,9 +47,7 @@ def read_sources(
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
     """
-    if task != WHOLE and task not in PROMPTS:
-        raise InputError("no such task", value=task, remedy=f"use {', '.join((*PROMPTS, WHOLE))}")
-    check_folder(out)
+    check_reading(sources, task, out)
     compute = compute_for(config)
     place = model_place(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
@@ -81,10 +76,9 @@ def found_in(sources: Sequence[str], work: Path) -> Found:
     """The pages of all sources. What one source cannot give is among the broken, if another can.
 
     Raises:
-        InputError: a source does not exist, or nothing can be read at all.
+        InputError: nothing can be read at all.
         SftError: the only source cannot be fetched.
     """
-    check_sources(sources)
     found = Found()
     for source in dict.fromkeys(sources):
         try:

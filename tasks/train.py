@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -81,7 +82,9 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
 
 
 def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:
-    """The record of a finished training, or None."""
+    """The record of a finished training, or None; also for what is no identity."""
+    if not re.fullmatch(r"[0-9a-f]{16,64}", identity):
+        return None
     return read_json(compute, "outputs", f"{run_place(identity)}/record.json")
 
 
