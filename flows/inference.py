@@ -62,7 +62,8 @@ def read_sources(
     if found.broken:
         text = listed([str(error) for error in found.broken], SHOWN)
         count = f"{len(found.broken)} file{'s' if len(found.broken) > 1 else ''}"
-        raise JobError(f"{len(found)} pages are read, but {count} could not be:{text}", remedy="see each line's advice")
+        read = f"{len(found)} page{'s are' if len(found) > 1 else ' is'} read"
+        raise JobError(f"{read}, but {count} could not be:{text}", remedy="see each line's advice")
 
 
 def _ensure_base(config: RunConfig, compute: Compute) -> None:

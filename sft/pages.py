@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from sft import otsl, records
 from sft.dataset.layouts.named import OTHER_IMAGES
-from sft.dataset.tokens import MAX_RATIO
+from sft.dataset.tokens import MAX_RATIO, MIN_SIDE
 from sft.errors import InputError, SftError
-from sft.pictures import as_seen, saved_as_seen
+from sft.pictures import as_seen, opened, saved_as_seen
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 DPI = 200  # of a rendered PDF page
@@ -109,10 +108,7 @@ def _of_file(path: Path, name: str, work: Path) -> Iterator[Page]:
         yield from _of_pdf(path, place, work)
         return
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound follows
-            image = Image.open(path)
-        with image:
+        with opened(path) as image:
             count, size = getattr(image, "n_frames", 1), image.size
             _shaped(path, size)
             if count == 1 or image.format != "TIFF":  # an animation is one picture
@@ -151,6 +147,9 @@ def _shaped(path: Path, size: tuple[int, int]) -> None:
     if width * height > MAX_PIXELS:
         remedy = f"scale it down: at most {MAX_PIXELS // 10**6} million pixels"
         raise InputError("the image is too large", where=str(path), value=f"{width} × {height} px", remedy=remedy)
+    if min(size) < MIN_SIDE:
+        remedy = f"leave it out: the model reads images of at least {MIN_SIDE} px in each direction"
+        raise InputError("the image is too small", where=str(path), value=f"{width} × {height} px", remedy=remedy)
     if max(size) > MAX_RATIO * min(size):
         remedy = f"cut it: the model reads images at most {MAX_RATIO} times as long as wide"
         raise InputError("the image is a ribbon", where=str(path), value=f"{width} × {height} px", remedy=remedy)

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +35,15 @@ VERSION = 1  # of the conversion: part of a training's identity where it has con
 
 def open_as_seen(path: Path) -> Image.Image:
     """The picture of a file in mode RGB; of an animation the first frame."""
-    with Image.open(path) as image:
+    with opened(path) as image:
         return as_seen(image)[0]
+
+
+def opened(path: Path) -> Image.Image:
+    """The file, without Pillow's warning of a large one: the bounds are ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def as_seen(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -105,7 +113,7 @@ def saved_as_seen(path: Path, target: Path) -> tuple[Path, tuple[str, ...]]:
     Raises:
         OSError: its pixels cannot be decoded.
     """
-    with Image.open(path) as image:
+    with opened(path) as image:
         kind = image.format
         seen, done = as_seen(image)
     if not done:

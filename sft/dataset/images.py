@@ -20,7 +20,7 @@ from sft.dataset.lines import LFS
 from sft.dataset.reading import link_text
 from sft.dataset.rows import Breach
 from sft.dataset.rules import IMAGE_TYPES
-from sft.dataset.tokens import MAX_RATIO
+from sft.dataset.tokens import MAX_RATIO, MIN_SIDE
 
 CHUNK = 1 << 20  # bytes
 # Not followed: a link is resolved by itself. Not blocking: a pipe would wait for its writer for ever.
@@ -157,6 +157,8 @@ class Folder:
         width, height = header.width, header.height
         if width * height > bounds.max_pixels:
             return "image-pixels", f"{name}: {width} × {height}"
+        if min(width, height) < MIN_SIDE:
+            return "image-small", f"{name}: {width} × {height}"
         if max(width, height) > MAX_RATIO * min(width, height):
             return "image-ratio", f"{name}: {width} × {height}"
         if header.truncated:

@@ -88,6 +88,7 @@ _RULES = (
     Rule("image-type", f"an image is one of {', '.join(IMAGE_TYPES)}", "convert it, or replace the damaged file"),
     Rule("image-pixels", "an image has at most dataset.max_image_pixels", "scale it down, or raise the bound"),
     Rule("image-truncated", "an image file is whole", "copy it anew from where it came"),
+    Rule("image-small", "an image has at least 4 px in each direction", "remove the row: there is no text"),
     Rule("image-ratio", "an image is at most 200 times as long as wide", "cut it: the processor refuses it"),
     Rule("tokens", "image and text fit train.max_seq_len", "split the row, scale the image down, or raise the bound"),
     Rule(

@@ -14,6 +14,7 @@ from sft.dataset.rules import BYTES_PER_TOKEN
 
 FACTOR = 28  # px: a patch of 14 × 14, merged 2 × 2, is one token
 MAX_RATIO = 200  # longer images are refused by the processor
+MIN_SIDE = 4  # px: 1 or 3 rows of pixels the processor takes for colours, and of one column it makes none; it fails
 TEMPLATE = 16  # tokens that the chat template adds to a turn, about
 TEMPLATE_MOST = 24  # the same where each of its characters is a token
 MARKS = 2  # tokens round an image

@@ -99,6 +99,7 @@ def test_a_torn_file_is_found(dataset: Dataset, kind: str) -> None:
         ("CMYK", (60, 30), {"format": "JPEG"}, "image-mode", "CMYK"),
         ("I;16", (60, 30), {"format": "PNG"}, "image-mode", "16 bits"),
         ("L", (28 * 201, 28), {"format": "PNG"}, "image-ratio", f"{28 * 201} × 28"),
+        ("RGB", (40, 3), {"format": "PNG"}, "image-small", "40 × 3"),
         ("L", (5000, 4000), {"format": "PNG"}, "image-shrunk", "5000 × 4000: 14 % of the pixels"),
     ],
 )

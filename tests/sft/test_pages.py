@@ -24,6 +24,7 @@ def encoded(image: Image.Image, kind: str) -> bytes:
 
 TORN_JPEG = encoded(Image.effect_noise((200, 200), 99), "JPEG")[:5000]
 RIBBON = encoded(Image.new("L", (8, 1700)), "PNG")
+SPECK = encoded(Image.new("RGB", (1, 1)), "PNG")
 EMPTY_PDF = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
     b"trailer<</Root 1 0 R>>\n%%EOF\n"
@@ -133,6 +134,7 @@ def test_a_folder_gives_its_pages_in_order_under_names_of_their_own(tmp_path: Pa
         ("x.png", b"no image", "cannot be read as an image"),
         ("x.txt", b"text", "cannot be read as an image"),
         ("x.jpg", TORN_JPEG, "cannot be read as an image"),
+        ("x.png", SPECK, "the image is too small"),
         ("x.png", RIBBON, "at most 200 times as long as wide"),
         ("x.pdf", LOCKED_PDF, "--decrypt"),
         ("x.pdf", EMPTY_PDF, "cannot be opened"),
