@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from compute.select import state_folder
 from sft.config import RunConfig
 from sft.dataset.reading import detect_file
 from sft.dataset.rules import TASKS
@@ -69,7 +70,7 @@ def check_first(config: RunConfig) -> None:
 
     Raises:
         DatasetError: a dataset file is missing, empty or of no known format.
-        InputError: the results cannot be written to ``output.folder``.
+        InputError: nothing can be written to ``output.folder``, or to the state's folder.
         ComputeError, TransientError: there is no token, or no way to Modal.
     """
     if config.dataset.digits is None and not config.dataset.volume:
@@ -77,5 +78,6 @@ def check_first(config: RunConfig) -> None:
         for path in (files.train, files.held_out):
             detect_file(path)
     check_folder(Path(config.output.folder))
+    check_folder(state_folder())
     if config.compute == "modal":
         check_modal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -29,7 +30,14 @@ WIDE = 160  # columns, where the output is no terminal
 
 
 def consoles() -> tuple[Console, Console]:
-    """Standard output and standard error; what a terminal cannot write is escaped, and stops nothing."""
+    """Standard output and standard error; what a terminal cannot write is escaped, and stops nothing.
+
+    One that is closed (``>&-``, some services) is none: what would go there is lost.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -45,6 +53,7 @@ def say(out: Console, text: str) -> None:
 def guarded(body: Callable[[Console], None]) -> None:
     """Run a command's body; every error becomes one message and the right exit code."""
     out, err = consoles()
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's client says on each terminal what it would count
     try:
         body(out)
     except KeyboardInterrupt:

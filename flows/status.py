@@ -34,8 +34,8 @@ def status_table(config: RunConfig) -> Table:
 def _champions(compute: Compute) -> Iterator[champions.Champion]:
     for file in compute.list("outputs", champions.FOLDER):
         said = read_json(compute, "outputs", file.path) if file.path.endswith("/" + champions.POINTER) else None
-        if said is not None:
-            yield champions.Champion.model_validate(said)
+        if (champion := champions.known(said, f"outputs/{file.path}")) is not None:
+            yield champion
 
 
 def _row(compute: Compute, run: str, files: list[str], champion_of: str) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def _go_directly(host: str) -> None:
 
 def may_be_configured() -> bool:
     """Is there a sign of a Prefect server in the environment or in a profile? Prefect's settings know for sure."""
-    profiles = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser() / "profiles.toml"
+    profiles = Path(os.path.expanduser(os.environ.get("PREFECT_HOME") or "~/.prefect")) / "profiles.toml"
     return "PREFECT_API_URL" in os.environ or (profiles.exists() and "API_URL" in profiles.read_text())
 
 
@@ -141,7 +141,10 @@ def serve(port: int) -> None:
 
     gc.freeze()
     gc.enable()
-    lay_tables(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    try:
+        lay_tables(PREFECT_API_DATABASE_CONNECTION_URL.value())
+    except OSError as error:
+        sys.exit(f"Prefect's database cannot be made: {as_ours(error) or error}")
     uvicorn.run(server.create_app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")
 
 

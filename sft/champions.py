@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sft import records
+from sft.errors import IntegrityError
 
 FOLDER = "champions"
 POINTER = "champion.json"
@@ -34,6 +35,22 @@ class Champion(BaseModel):
     evaluation: str = ""  # folder on the outputs volume
 
 
+def known(said: object, where: str) -> Champion | None:
+    """The champion that a file says; None where there is none.
+
+    Raises:
+        IntegrityError: it says something else. Taken for none, a worse model could go into service.
+    """
+    if not isinstance(said, dict):
+        return None
+    try:
+        return Champion.model_validate(said)
+    except ValidationError as error:
+        keys = ", ".join(".".join(map(str, entry["loc"])) for entry in error.errors())
+        remedy = "put the newest of history/ beside it in its place; or remove it: then sft promote names the champion"
+        raise IntegrityError("the champion's file cannot be read", where=where, value=keys, remedy=remedy) from None
+
+
 def place(name: str) -> str:
     """The folder of the line ``name``, relative to the outputs volume."""
     return f"{FOLDER}/{name}"
@@ -52,14 +69,13 @@ def lines(outputs: Path) -> list[Path]:
 
 def read(folder: Path) -> Champion | None:
     """The champion by the pointer in ``folder``, or None."""
-    said = records.read_json(folder / POINTER)
-    return Champion.model_validate(said) if isinstance(said, dict) else None
+    return known(records.read_json(folder / POINTER), str(folder / POINTER))
 
 
 def history(folder: Path) -> list[Champion]:
     """Every promotion, the oldest first."""
-    found = (records.read_json(path) for path in sorted((folder / "history").glob("*.json")))
-    return [Champion.model_validate(said) for said in found if isinstance(said, dict)]
+    found = (known(records.read_json(path), str(path)) for path in sorted((folder / "history").glob("*.json")))
+    return [champion for champion in found if champion is not None]
 
 
 def swap(

@@ -38,9 +38,13 @@ def promote(args: PromoteArgs, compute: Compute) -> dict[str, Any]:
 
 
 def champion(compute: Compute, name: str) -> Champion | None:
-    """The line's champion, or None."""
-    said = read_json(compute, "outputs", champions.pointer(name))
-    return Champion.model_validate(said) if said else None
+    """The line's champion, or None.
+
+    Raises:
+        IntegrityError: its file says something else.
+    """
+    place = champions.pointer(name)
+    return champions.known(read_json(compute, "outputs", place), f"outputs/{place}")
 
 
 def to_beat(compute: Compute, name: str, identity: str) -> str:

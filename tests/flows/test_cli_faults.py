@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Dataset
+from tests.support.web_server import serving
 
 SFT = str(Path(sys.executable).with_name("sft"))
 SMALL = "ulimit -f 8; "  # the disk takes no more than 4 KiB (dash) or 8 KiB (bash) of a file
@@ -47,6 +48,7 @@ FAULTS: tuple[tuple[str, dict[str, str], int, str, str], ...] = (
     ("doctor full", {}, 1, "there is no token for Modal", "modal token new"),
     ("doctor full", AWAY, 1, "127.0.0.1:9: Modal cannot be reached", "MODAL_SERVER_URL"),
     ("deploy", PROXY, 1, "proxy in the environment needs a package", "api-proxy-support"),
+    (SMOKE, {"SFT_HOME": "good.jsonl"}, 2, "a file is in its place", "choose another folder"),
     (SMOKE, {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, 1, "Prefect's API does not answer", "prefect server start"),
 )
 
@@ -93,6 +95,26 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing_behind(tmp_path: P
     assert ".jsonl: the file may not become so large. Next: " in process.stderr
     assert "Traceback" not in process.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_a_stream_that_is_closed_stops_nothing(tmp_path: Path, closed: str) -> None:
+    process = sft(tmp_path, f"{SFT} status smok {closed}", {})
+    assert process.returncode == 2, process.stderr
+    assert "Traceback" not in process.stderr
+    assert sft(tmp_path, f"{SFT} status {closed}", {}).returncode == 0
+
+
+def test_a_page_in_place_of_prefects_api_is_said_with_the_right_address(tmp_path: Path) -> None:
+    """Prefect's server answers every path outside /api with its UI's page."""
+    with serving() as site:
+        site.files = {"/health": b"<!doctype html>"}
+        site.kind = "text/html; charset=utf-8"
+        process = sft(tmp_path, f"{SFT} {SMOKE}", {"PREFECT_API_URL": site.url})
+    assert process.returncode == 1
+    assert f"PREFECT_API_URL={site.url}: it is the address of pages, not of Prefect's API" in process.stderr
+    assert "ends in /api" in process.stderr
+    assert not (tmp_path / "prefect").exists()
 
 
 def test_a_fault_of_the_program_keeps_its_traceback_in_a_file(tmp_path: Path) -> None:

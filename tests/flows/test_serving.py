@@ -133,6 +133,18 @@ def test_what_is_not_there_is_refused_with_what_to_do(home: Path, command: tuple
     assert (code, said in out, "Next: " in out) == (2, True, True), out
 
 
+@pytest.mark.parametrize("command", ["status", "infer page.png", "rollback smoke", "publish smoke team/receipts"])
+def test_a_champion_that_cannot_be_read_is_named_with_the_way_out(home: Path, command: str) -> None:
+    Image.new("L", (84, 28), 255).save(home / "page.png")
+    pointer = home / "state" / "volumes" / "outputs" / "champions" / "smoke" / "champion.json"
+    records.write_json(pointer, {"name": "smoke"})
+    code, out = sft(*command.split())
+    assert code == 1
+    assert "champions/smoke/champion.json: the champion's file cannot be read (found number, identity," in out
+    assert "history/" in out.partition("Next: ")[2]
+    assert not (home / "state" / "faults").exists()
+
+
 def test_cleaning_up_an_empty_volume_says_so(home: Path) -> None:
     code, out = sft("cleanup")
     assert code == 0

@@ -51,6 +51,17 @@ def test_without_tables_the_server_makes_them_itself(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_database_that_cannot_be_made_is_said_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "PREFECT_API_DATABASE_CONNECTION_URL": url(tmp_path / "file" / "prefect.db")}
+    command = [sys.executable, "-W", "ignore", "-m", "flows.temporary_server", "1"]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert "Prefect's database cannot be made: " in process.stderr
+    assert "a part of the path is a file" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def test_a_real_server_offers_all_blocks_after_a_temporary_one(home: Path) -> None:
     """The temporary server writes no kinds of blocks down, and must not note that it has: notifications need them."""
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
