@@ -58,7 +58,7 @@ def test_a_database_that_cannot_be_made_is_said_without_a_traceback(tmp_path: Pa
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert process.returncode == 1
     assert "Prefect's database cannot be made: " in process.stderr
-    assert "a part of the path is a file" in process.stderr
+    assert "is there already. Next: " in process.stderr
     assert "Traceback" not in process.stderr
 
 
