@@ -57,7 +57,7 @@ def guarded(body: Callable[[Console], None]) -> None:
     try:
         body(out)
     except KeyboardInterrupt:
-        err.print("interrupted: the job was stopped; run the same command again to resume from its newest checkpoint")
+        err.print("interrupted: what it had started is stopped; the same command again goes on from what was saved")
         raise typer.Exit(130) from None
     except BrokenPipeError:  # whoever read the output has seen enough; typer ends quietly
         raise

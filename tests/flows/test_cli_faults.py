@@ -105,6 +105,24 @@ def test_a_stream_that_is_closed_stops_nothing(tmp_path: Path, closed: str) -> N
     assert sft(tmp_path, f"{SFT} status {closed}", {}).returncode == 0
 
 
+@pytest.mark.parametrize("module", ["flows.cli", "sft.config"])
+def test_ctrl_c_while_it_is_imported_is_no_traceback(tmp_path: Path, module: str) -> None:
+    """The signal comes in the middle of the import of a module: before the command's body, and in it."""
+    body = (
+        "import importlib.abc, os, signal, sys\n"
+        "class Pressed(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *rest):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        "sys.argv = ['sft', 'plan', 'smoke']\n"
+        "from flows.entry import main\n"
+        "main()"
+    )
+    process = sft(tmp_path, f'{sys.executable} -c "{body}"', {})
+    assert process.returncode == 130, process.stderr
+    assert "Traceback" not in process.stderr
+
+
 def test_a_page_in_place_of_prefects_api_is_said_with_the_right_address(tmp_path: Path) -> None:
     """Prefect's server answers every path outside /api with its UI's page."""
     with serving() as site:
