@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sft.errors import SftError
 from sft.foreign import PREFECT, as_ours
@@ -47,7 +48,7 @@ def prefect_api() -> Callable[[], None]:
         SftError: the one that is configured does not answer, or is none.
     """
     if address := os.environ.get("PREFECT_API_URL"):
-        _make_sure(address)  # Prefect itself takes seconds to import, and then to give up
+        api_answers(address)  # Prefect itself takes seconds to import, and then to give up
     port = free_port()
     # Prefect's settings take two seconds to import, in which the server could be on its way.
     early = None if may_be_configured() else _start(port)
@@ -57,7 +58,7 @@ def prefect_api() -> Callable[[], None]:
         if early is not None:
             _stop(early)
         if configured != address:
-            _make_sure(configured)
+            api_answers(configured)
         return lambda: None
     process = early or _start(port)
     _go_directly("127.0.0.1")
@@ -67,8 +68,12 @@ def prefect_api() -> Callable[[], None]:
     return lambda: _wait(process, port)
 
 
-def _make_sure(address: str) -> None:
-    """Does anybody answer at the API's address? What he answers is for Prefect to judge."""
+def api_answers(address: str) -> None:
+    """Make sure that somebody answers at the API's address; what he answers is for Prefect to judge.
+
+    Raises:
+        SftError: nobody does, or there is nothing at an address without /api.
+    """
     import httpx
 
     try:
@@ -79,11 +84,9 @@ def _make_sure(address: str) -> None:
         raise SftError(
             f"Prefect's API does not answer: {error}", where=f"PREFECT_API_URL={address}", remedy=PREFECT
         ) from error
-    if "text/html" in answer.headers.get("content-type", ""):
+    if answer.status_code == httpx.codes.NOT_FOUND and "/api" not in urlsplit(address).path:
         remedy = "the API's address ends in /api, such as http://127.0.0.1:4200/api"
-        raise SftError(
-            "it is the address of pages, not of Prefect's API", where=f"PREFECT_API_URL={address}", remedy=remedy
-        )
+        raise SftError("Prefect's API is not at this address", where=f"PREFECT_API_URL={address}", remedy=remedy)
 
 
 def _go_directly(host: str) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Dataset
-from tests.support.web_server import serving
 
 SFT = str(Path(sys.executable).with_name("sft"))
 SMALL = "ulimit -f 8; "  # the disk takes no more than 4 KiB (dash) or 8 KiB (bash) of a file
@@ -121,18 +120,6 @@ def test_ctrl_c_while_it_is_imported_is_no_traceback(tmp_path: Path, module: str
     process = sft(tmp_path, f'{sys.executable} -c "{body}"', {})
     assert process.returncode == 130, process.stderr
     assert "Traceback" not in process.stderr
-
-
-def test_a_page_in_place_of_prefects_api_is_said_with_the_right_address(tmp_path: Path) -> None:
-    """Prefect's server answers every path outside /api with its UI's page."""
-    with serving() as site:
-        site.files = {"/health": b"<!doctype html>"}
-        site.kind = "text/html; charset=utf-8"
-        process = sft(tmp_path, f"{SFT} {SMOKE}", {"PREFECT_API_URL": site.url})
-    assert process.returncode == 1
-    assert f"PREFECT_API_URL={site.url}: it is the address of pages, not of Prefect's API" in process.stderr
-    assert "ends in /api" in process.stderr
-    assert not (tmp_path / "prefect").exists()
 
 
 def test_a_fault_of_the_program_keeps_its_traceback_in_a_file(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.temporary_server import TABLES, lay_tables
+from flows.temporary_server import TABLES, api_answers, lay_tables
+from sft.errors import SftError
 from tests.support.prefect_server import EMPTY_FLOW, Server
 
 
@@ -71,5 +72,8 @@ def test_a_real_server_offers_all_blocks_after_a_temporary_one(home: Path) -> No
     with Server(home) as server:
         server.wait()
         assert server.ask("POST", "/flow_runs/count") == 1
+        with pytest.raises(SftError, match=r"not at this address\. Next: .* ends in /api"):
+            api_answers(server.root)
+        api_answers(f"{server.root}/api")
         offered = {kind["slug"] for kind in server.ask("POST", "/block_types/filter")}
     assert {"slack-webhook", "ms-teams-webhook", "secret"} <= offered

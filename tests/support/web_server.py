@@ -27,7 +27,6 @@ class Site:
         self.changes: list[tuple[str, bytes]] = []  # path and new content, one entry taken after each answer
         self.seconds_per_megabyte = 0.0
         self.extra_length = 0  # bytes that Content-Length claims too much
-        self.kind = ""  # Content-Type of the files
         self.redirects: dict[str, str] = {}
         self.requests: Counter[str] = Counter()
         self.sent = 0
@@ -85,8 +84,6 @@ def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             for name, value in version.items():
                 self.send_header(name, value)
-            if site.kind:
-                self.send_header("Content-Type", site.kind)
             self.send_header("Content-Length", str(len(content) - start + site.extra_length))
             self.end_headers()
             body = content[start:]
