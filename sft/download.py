@@ -26,6 +26,8 @@ ATTEMPTS = 8  # in a row without a byte gained
 ROUNDS = 1000  # of attempts: each has gained something, or began anew
 TIMEOUT = httpx.Timeout(30, read=60)  # seconds
 MAX_REDIRECTS = 5
+ADDRESS = "correct the address: https://HOST/PATH"
+LARGE = "look whether it is the right file"
 WAIT = wait_exponential_jitter(multiplier=0.5, max=30)  # seconds between two attempts
 
 # What copies files from other addresses than http's.
@@ -93,11 +95,17 @@ def download(
 
 
 def check_scheme(url: str) -> None:
-    """Raises InputError with what fetches it, if the address is none of http and https."""
-    scheme = urlsplit(url).scheme.lower()
+    """Raises InputError with what fetches it, if the address is none of http and https, or names no host."""
+    try:
+        address = urlsplit(url)
+        scheme, host = address.scheme.lower(), address.hostname
+    except ValueError as error:
+        raise InputError(f"it is no address: {error}", where=url, remedy=ADDRESS) from error
     if scheme not in ("http", "https"):
         remedy = f"copy it here first ({TOOLS.get(scheme, 'with a tool that knows it')}), or give an https address"
         raise InputError("only http and https addresses are fetched", where=url, value=f"{scheme}://", remedy=remedy)
+    if not host:
+        raise InputError("the address names no host", where=url, remedy=ADDRESS)
 
 
 def _size(path: Path) -> int:
@@ -176,12 +184,15 @@ def _fetch(url: str, part: Path, max_bytes: int, size: int, sha256: str, said: P
                 here = 0
             total = here + int(answer.headers.get("content-length", 0))
             if max(total, size) > max_bytes:
-                raise IntegrityError("the file is larger than allowed", where=url, value=f"{total} bytes")
+                raise IntegrityError("the file is larger than allowed", where=url, value=f"{total} bytes", remedy=LARGE)
             if not here:
                 records.write_json(_note(part), asdict(_Kept.of(url, answer, total)))
             _write(answer, part, here, total, max_bytes, said)
     except httpx.TransportError as error:
-        raise TransientError(f"the download was cut: {error or type(error).__name__}", where=url) from error
+        remedy = "check the address and the connection, then run again"
+        raise TransientError(
+            f"the download was cut: {error or type(error).__name__}", where=url, remedy=remedy
+        ) from error
     return True
 
 
@@ -222,7 +233,7 @@ def _open(client: httpx.Client, url: str, headers: dict[str, str]) -> httpx.Resp
         url = str(answer.url.join(answer.headers["location"]))
         if is_private(url) and not start_private:
             raise InputError("the address leads into a private network", where=url, remedy="use another address")
-    raise InputError("too many redirects", where=url)
+    raise InputError("too many redirects", where=url, remedy="open the address in a browser, and give where it leads")
 
 
 def _came_from_inside(answer: httpx.Response) -> bool:
@@ -262,7 +273,7 @@ def _write(answer: httpx.Response, part: Path, here: int, total: int, max_bytes:
             here += len(chunk)
             if here > max_bytes:
                 raise IntegrityError(
-                    "the file is larger than allowed", where=str(answer.url), value=f"> {max_bytes} bytes"
+                    "the file is larger than allowed", where=str(answer.url), value=f"> {max_bytes} bytes", remedy=LARGE
                 )
             file.write(chunk)
             tell()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flows.checking import check_folder
+from flows.checking import check_folder, check_reading
 from flows.inference import found_in
 from sft.errors import InputError, SftError, TransientError
 from sft.pages import Page, write
@@ -35,14 +35,22 @@ def test_what_one_address_does_not_give_stops_no_other(tmp_path: Path) -> None:
         site.files = {"/a%20b.png?sig=planted": png(0), "/get.php?id=7": pdf(), "/scan": png(9), "/login.png": LOGIN}
         site.redirects = {"/moved.png": "/scan"}
         good = [f"{site.url}{path}" for path in (*list(site.files)[:3], "/moved.png", "/scan")]
-        broken = [f"{site.url}/login.png", f"{site.url}/none.png?sig=planted", "http://127.0.0.1:9/away.png"]
+        site.redirects["/round.png"] = "/round.png"
+        broken = [
+            f"{site.url}/round.png",
+            f"{site.url}/login.png",
+            f"{site.url}/none.png?sig=planted",
+            "http://127.0.0.1:9/away.png",
+        ]
         found = found_in([*broken, *good], tmp_path)
     assert [page.name for page in found] == ["a b", "get.php-p0001", "scan", "moved"], "each once"
     told = [str(error) for error in found.broken]
-    assert [text.partition(": ")[0] for text in told] == [broken[0], f"{site.url}/none.png?…", broken[2]]
-    assert "it is a web page" in told[0]
-    assert "404" in told[1]
-    assert isinstance(found.broken[2], TransientError)
+    assert [text.partition(": ")[0] for text in told] == [*broken[:2], f"{site.url}/none.png?…", broken[3]]
+    assert all(error.remedy for error in found.broken)
+    assert "redirects" in told[0]
+    assert "it is a web page" in told[1]
+    assert "404" in told[2]
+    assert isinstance(found.broken[3], TransientError)
     assert "planted" not in str(told) + str(list(found))
 
 
@@ -52,6 +60,14 @@ def test_an_address_that_refuses_says_what_else_can_be_done(tmp_path: Path, stat
         site.refuse = [status]
         with pytest.raises(SftError, match=said):
             found_in([f"{site.url}/a.png"], tmp_path)
+
+
+@pytest.mark.parametrize("address", ["http://[bad/a.png", "http:///a.png", "s3://bucket/a.png", "://a.png"])
+def test_what_is_no_address_is_wrong_input_at_once(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_reading([address], "ocr", tmp_path)
+    assert address in str(caught.value)
+    assert caught.value.remedy
 
 
 def test_results_of_another_file_and_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
