@@ -102,8 +102,12 @@ def _claimed(work: Path, name: str) -> Path:
 
 def _of_file(path: Path, name: str, work: Path) -> Iterator[Page]:
     place = _claimed(work, name)
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        remedy = "look who may read it (ls -l), and whether its disk is whole"
+        raise InputError(f"it cannot be read: {error.strerror}", where=str(path), remedy=remedy) from error
     if path.suffix.lower() == ".pdf" or b"%PDF-" in head:
         yield from _of_pdf(path, place, work)
         return
