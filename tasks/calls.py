@@ -29,6 +29,13 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
     return call_id, True
 
 
+def attached(compute: Compute, key: str, call_id: str) -> None:
+    """Keep that ``call_id`` works on ``key``: of two that started at once, the one that lost may have come last."""
+    newest = read_json(compute, "outputs", _pointer(key)) or {}
+    if newest.get("call_id") != call_id:
+        put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id})
+
+
 def started(compute: Compute, key: str) -> float:
     """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
     return float((read_json(compute, "outputs", _pointer(key)) or {}).get("started", 0))

@@ -63,6 +63,7 @@ def run_job(
                 if not held.value or held.value == call_id or compute.poll(held.value).state != "running":
                     raise
                 call_id = held.value
+                calls.attached(compute, key, call_id)  # sft status and sft cancel look it up there
                 tell(f"{job}: call {call_id} works on the same; attached to it")
     except _SIGNALS as signal:
         # Between the start and the following, or between two callers: the call is known by its key alone.

@@ -185,6 +185,9 @@ def test_two_triggers_at_the_same_moment_train_once(
     (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 13)), "each step was trained once"
+    (pointer,) = (run.parents[1] / "calls").glob("train-*.json")
+    trained_by = json.loads((run / "record.json").read_text())["call_id"]
+    assert json.loads(pointer.read_text())["call_id"] == trained_by, "sft cancel would not have found the training"
     share_out_by_map(deployed, home)
 
 

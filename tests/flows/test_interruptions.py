@@ -143,6 +143,30 @@ def test_two_triggers_at_the_same_moment_train_once_and_report_the_same(
     steps = [line.split('"step": ')[1].split(",")[0] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == [str(step) for step in range(1, 31)], "each step was trained once"
     assert len(billed(home)) == 1, "it was counted twice"
+    (pointer,) = (home / "state" / "volumes" / "outputs" / "calls").glob("train-*.json")
+    trained_by = json.loads((run / "record.json").read_text())["call_id"]
+    assert json.loads(pointer.read_text())["call_id"] == trained_by, "sft cancel would not have found the training"
+
+
+def test_who_lost_the_race_for_a_training_leaves_its_call_where_cancel_looks(
+    home: Path, start: Callable[..., Orchestrator]
+) -> None:
+    """Of two that started at once, the loser may have written last: the pointer names a call that has ended."""
+    first = start()
+    first.wait_for("checkpoint-5 is complete")
+    (pointer,) = (home / "state" / "volumes" / "outputs" / "calls").glob("train-*.json")
+    kept = json.loads(pointer.read_text())
+    (ended,) = (home / "state" / "calls").glob("download_model-*")
+    pointer.write_text(json.dumps({**kept, "call_id": ended.name}))
+    second = start()
+    second.wait_for("works on the same; attached to it")
+    deadline = time.monotonic() + 10
+    while json.loads(pointer.read_text())["call_id"] != kept["call_id"]:
+        assert time.monotonic() < deadline, "sft cancel does not find the training"
+        time.sleep(0.1)
+    first.process.terminate()
+    for orchestrator in (first, second):
+        orchestrator.process.wait(60)
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "Prefect"])
