@@ -84,7 +84,9 @@ NEW = os.urandom(2_500_000)
 
 
 @pytest.mark.parametrize("heeds", [True, False], ids=["heeds If-Range", "ignores If-Range"])
-@pytest.mark.parametrize("validators", [{"etag"}, {"date"}, {"weak"}, {"weak", "date"}, set()], ids=str)
+@pytest.mark.parametrize(
+    "validators", [{"etag"}, {"date"}, {"weak"}, {"weak", "date"}, set()], ids=["etag", "date", "weak", "both", "none"]
+)
 def test_two_halves_of_two_files_are_never_joined(
     site: Site, context: Context, validators: set[str], heeds: bool
 ) -> None:
