@@ -18,6 +18,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from sft import records
+from sft.dataset.addresses import TOOLS
 from sft.errors import InputError, IntegrityError, TransientError
 from sft.sparing import Sparingly
 
@@ -29,18 +30,6 @@ MAX_REDIRECTS = 5
 ADDRESS = "correct the address: https://HOST/PATH"
 LARGE = "look whether it is the right file"
 WAIT = wait_exponential_jitter(multiplier=0.5, max=30)  # seconds between two attempts
-
-# What copies files from other addresses than http's.
-TOOLS = {
-    "s3": "aws s3 cp --recursive",
-    "gs": "gcloud storage cp -r",
-    "az": "azcopy copy",
-    "abfs": "azcopy copy",
-    "hf": "hf download",
-    "oss": "ossutil cp -r",
-    "ftp": "wget -r",
-    "file": "give the path itself",
-}
 
 Progress = Callable[[int, int], None]  # bytes here, bytes in all (0: unknown)
 

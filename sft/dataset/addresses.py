@@ -5,13 +5,23 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 FETCHED = ("http", "https")
-OTHERS = {
-    "s3": "aws s3 cp --recursive s3://BUCKET/FOLDER .",
-    "gs": "gcloud storage cp -r gs://BUCKET/FOLDER .",
+# What copies from addresses that are none of those.
+TOOLS = {
+    "s3": "aws s3 cp --recursive",
+    "gs": "gcloud storage cp -r",
     "az": "azcopy copy",
-    "hf": "hf download --repo-type dataset OWNER/NAME --local-dir .",
+    "abfs": "azcopy copy",
+    "hf": "hf download",
     "oss": "ossutil cp -r",
     "ftp": "wget -r",
+    "file": "give the path itself",
+}
+# The same for the images of a dataset.
+OTHERS = {
+    **{scheme: TOOLS[scheme] for scheme in ("az", "oss", "ftp")},
+    "s3": f"{TOOLS['s3']} s3://BUCKET/FOLDER .",
+    "gs": f"{TOOLS['gs']} gs://BUCKET/FOLDER .",
+    "hf": f"{TOOLS['hf']} --repo-type dataset OWNER/NAME --local-dir .",
     "file": "write the path itself, relative to the dataset file",
 }
 

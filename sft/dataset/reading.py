@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sft.dataset import rows
-from sft.dataset.addresses import shown
+from sft.dataset.addresses import TOOLS, shown
 from sft.dataset.encodings import UnknownEncoding, decoded
 from sft.dataset.lines import LFS, numbered
 from sft.errors import DatasetError
@@ -50,8 +50,6 @@ def refuse_address(path: Path) -> None:
     """Raises DatasetError if a path is an address (of whose slashes paths keep one)."""
     scheme, address, _ = str(path).partition(":/")
     if address and scheme.isalnum() and not path.exists():
-        from sft.download import TOOLS  # late: it takes an HTTP client along
-
         remedy = f"copy it here first ({TOOLS.get(scheme, 'curl -LO')}), with its images"
         where = shown(str(path).replace(":/", "://", 1))
         raise DatasetError("it is an address, not a file", where=where, remedy=remedy)

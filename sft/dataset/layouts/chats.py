@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Problem, Source, Unusable
+from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Source, Unusable
 from sft.dataset.layouts.pairs import picture_of
-from sft.dataset.layouts.records import records
+from sft.dataset.layouts.records import each
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant"}
 ROLES |= {"bot": "assistant", "system": "system", "developer": "system"}
@@ -182,15 +182,12 @@ def _erniekit(record: dict[str, Any]) -> tuple[tuple[Picture, ...], tuple[Turn, 
 
 def read(source: Source) -> Iterator[Entry]:
     """One row for each chat."""
-    for where, record in records(source):
-        if isinstance(record, Problem):
-            yield record
-            continue
-        try:
-            images, turns, quiet = turns_of(record)
-            yield Found(where, images, turns, (QUIET,) if quiet else ())
-        except Unusable as error:
-            yield Problem(where, str(error))
+    return each(source, _row)
+
+
+def _row(where: str, record: Any) -> Found:
+    images, turns, quiet = turns_of(record)
+    return Found(where, images, turns, (QUIET,) if quiet else ())
 
 
 OURS = Layout(

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Picture, Problem, Source, Unusable
-from sft.dataset.layouts.records import records
+from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Picture, Source, Unusable
+from sft.dataset.layouts.records import each
 
 MIN_KEYS = frozenset({"annotation_id", "annotator", "lead_time", "updated_at", "created_at"})
 MIN_TEXTS = ("transcription", "text", "textarea", "answer", "transcript")
@@ -74,19 +74,16 @@ def _cell(text: str) -> Any:
 
 def read(source: Source) -> Iterator[Entry]:
     """One row for each task: the texts of its regions, one below the other."""
-    for where, record in records(source):
-        if isinstance(record, Problem):
-            yield record
-            continue
-        try:
-            full = isinstance(record.get("data"), dict)
-            answer = _annotated(record) if full else _minimal(record, source.options.text_column)
-            if isinstance(answer, list) and all(isinstance(text, str) for text in answer):
-                answer = "\n".join(answer)
-            image = _image(record["data"] if full else record)
-            yield Found(where, (Picture(image),), (("", answer),))
-        except Unusable as error:
-            yield Problem(where, str(error))
+
+    def row(where: str, record: Any) -> Found:
+        full = isinstance(record.get("data"), dict)
+        answer = _annotated(record) if full else _minimal(record, source.options.text_column)
+        if isinstance(answer, list) and all(isinstance(text, str) for text in answer):
+            answer = "\n".join(answer)
+        image = _image(record["data"] if full else record)
+        return Found(where, (Picture(image),), (("", answer),))
+
+    return each(source, row)
 
 
 LAYOUT = Layout(

@@ -14,7 +14,7 @@ from typing import Any
 
 from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Note, Picture, Problem, Source, Unusable
 from sft.dataset.layouts.pairs import IMAGES as COLUMNS
-from sft.dataset.layouts.records import records, text_of
+from sft.dataset.layouts.records import each, text_of
 from sft.errors import DatasetError
 
 IGNORED = ("###", "*", "待识别", "TEMPORARY", "")
@@ -186,14 +186,11 @@ def table_html(record: dict[str, Any]) -> str:
 
 def read_tables(source: Source) -> Iterator[Entry]:
     """One row for each table, its HTML as OTSL."""
-    for where, record in records(source):
-        if isinstance(record, Problem):
-            yield record
-            continue
-        try:
-            yield Found(where, (Picture(str(record["filename"])),), ((TABLE, table_html(record)),))
-        except Unusable as error:
-            yield Problem(where, str(error))
+
+    def row(where: str, record: Any) -> Found:
+        return Found(where, (Picture(str(record["filename"])),), ((TABLE, table_html(record)),))
+
+    return each(source, row)
 
 
 TABLES = Layout(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Problem, Source, Unusable
-from sft.dataset.layouts.records import KINDS, records
+from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Source, Unusable
+from sft.dataset.layouts.records import KINDS, each
 from sft.dataset.rules import TASKS
 
 # Usual names of columns. What may be another thing than the text as it is written (ground_truth of Donut: JSON;
@@ -104,16 +104,13 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """One row for each record."""
     options = source.options
-    for where, record in records(source):
-        if isinstance(record, Problem):
-            yield record
-            continue
-        try:
-            image, text = columns(record, options.image_column, options.text_column)
-            prompt, notes = prompt_of(record)
-            yield Found(where, (picture_of(record[image]),), ((prompt, record[text]),), notes)
-        except Unusable as error:
-            yield Problem(where, str(error))
+
+    def row(where: str, record: Any) -> Found:
+        image, text = columns(record, options.image_column, options.text_column)
+        prompt, notes = prompt_of(record)
+        return Found(where, (picture_of(record[image]),), ((prompt, record[text]),), notes)
+
+    return each(source, row)
 
 
 LAYOUT = Layout(

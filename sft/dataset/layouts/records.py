@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from sft.dataset.encodings import UnknownEncoding, decoded
-from sft.dataset.layouts.base import MAX_FILE, SUFFIXES, Problem, Source
+from sft.dataset.layouts.base import MAX_FILE, SUFFIXES, Entry, Found, Problem, Source, Unusable
 from sft.dataset.lines import LFS, MARK, numbered, open_file
 from sft.dataset.rules import MAX_LINE
 from sft.errors import DatasetError
@@ -33,6 +33,18 @@ def first(source: Source) -> dict[str, Any]:
         return next((record for _, record in records(source) if isinstance(record, dict)), {})
     except (DatasetError, OSError):
         return {}
+
+
+def each(source: Source, row: Callable[[str, Any], Found]) -> Iterator[Entry]:
+    """``row`` of each record and of where it stands; what it finds unusable is a problem of that place."""
+    for where, record in records(source):
+        if isinstance(record, Problem):
+            yield record
+            continue
+        try:
+            yield row(where, record)
+        except Unusable as error:
+            yield Problem(where, str(error))
 
 
 def records(source: Source) -> Iterator[Record]:
