@@ -2,7 +2,7 @@
 .PHONY: demo test images torch chaos lint format bench bench-quick lock browser
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON312 ?= $(shell for p in python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && echo $$p && break; done)
-ROOMS := sft compute tasks flows modal_infra scripts benchmarks tests
+ROOMS := sft compute runs tasks flows cli modal_infra scripts benchmarks tests
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 # Each step of a run is a process; without compiled bytecode each of them compiles Paddle anew (5 s against 2 s).
 unexport PYTHONDONTWRITEBYTECODE

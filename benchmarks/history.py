@@ -12,8 +12,8 @@ from pathlib import Path
 
 from benchmarks.harness import Figure, seconds
 from compute.local import LocalCompute
-from sft import usage
-from tasks.ledger import FOLDER, Entry
+from runs.ledger import FOLDER, Entry
+from sft.store import usage
 
 RUNS = 10_000
 

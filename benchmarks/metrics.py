@@ -61,7 +61,7 @@ def _plain(a: str, b: str) -> int:
 _READING = """
 import json, sys, time
 from pathlib import Path
-from sft.recognition import Recogniser
+from sft.models.recognition import Recogniser
 recogniser = Recogniser(Path(sys.argv[1]), "cpu")
 rows = [(Path(image), "OCR:") for image in sys.argv[3:]]
 def read(size):

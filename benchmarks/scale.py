@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.harness import Figure, once
 from benchmarks.sizes import size
 from benchmarks.validation import CORES, peak_memory, write_rows
-from sft.config.model import DatasetConfig
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate_file
 
 ROWS, LARGE = size(1_000_000, 100_000), size(10_000_000, 1_000_000)

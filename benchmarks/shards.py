@@ -22,9 +22,9 @@ START = 3.0  # seconds until a container reads its first row
 
 BODY = """
 import json, sys, time
-from flows.cli import prefect_defaults
+from cli.run import prefect_defaults
 prefect_defaults()
-from flows.temporary_server import prefect_api
+from cli.temporary_server import prefect_api
 wait = prefect_api()
 from prefect import flow
 from compute.modal import ModalCompute

@@ -66,7 +66,7 @@ def _by_hand(folder: Path) -> Ran:
     config = yaml.safe_load((place / "work" / "train.yaml").read_text())
     config |= {"output_dir": str(folder / "by-hand"), "logging_dir": str(folder / "logs")}
     (folder / "by-hand.yaml").write_text(yaml.safe_dump(config))
-    trainer = [sys.executable, "-m", "sft.engines.cpu_launcher", "train", str(folder / "by-hand.yaml")]
+    trainer = [sys.executable, "-m", "sft.environments.cpu_launcher", "train", str(folder / "by-hand.yaml")]
     threads = {"OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.getcwd()}
     return run(trainer, {**smoke_run(folder, [])[1], **threads}, folder)
 

@@ -21,11 +21,11 @@ from PIL import Image
 
 from benchmarks.harness import Figure, turns
 from benchmarks.sizes import size
-from sft.config.model import DatasetConfig
 from sft.dataset.columns import erniekit_row
 from sft.dataset.convert import convert
 from sft.dataset.images import Bounds, Folder
 from sft.dataset.schema import erniekit, schema
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate_file
 
 ROWS = int(os.environ.get("SFT_BENCH_ROWS", size(1_000_000, 100_000)))

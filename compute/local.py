@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from compute.base import RemoteFile, Status
-from sft import records
 from sft.errors import ComputeError, JobCancelled, JobDied, from_wire
-from sft.volumes import NAMES, Volumes
+from sft.store import records
+from sft.store.volumes import NAMES, Volumes
 
 GRACE = 6.5  # seconds between SIGTERM and SIGKILL: a job that obeys has time to end its trainer
 GONE = 3.0  # seconds that the kernel may take to end the processes after SIGKILL

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sft import jobs, records
+from sft.context import Context
+
+from sft import jobs
 from sft.errors import JobCancelled, SftError, to_wire
 from sft.foreign import as_ours
-from sft.jobs.base import Context
 from sft.processes import repeating
-from sft.volumes import Volumes
+from sft.store import records
+from sft.store.volumes import Volumes
 
 BEAT = 1.0  # seconds
 

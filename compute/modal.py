@@ -24,9 +24,9 @@ from compute.reach import translated
 from modal_infra.names import APP, SECRET, SETUP, SETUP_JOBS, function_name
 from modal_infra.outcomes import AGAIN, as_outcome, is_the_calls
 from modal_infra.volumes import volume
-from sft import records
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobCancelled, JobDied, JobError, SftError, from_wire
+from sft.store import records
 
 HOURS = 3600  # seconds
 # What says nothing about a call: in doubt it runs, and none is started beside it.

@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema
 from sft.config import Resolved, RunConfig, load, load_parameter
 from sft.config.model import is_whole
 from sft.errors import ComputeError, ConfigError, SftError
-from sft.records import fingerprint
+from sft.store.records import fingerprint
 from tasks.telling import tell
 
 REMEDY = "prefect deploy --all"

@@ -14,32 +14,33 @@ from pydantic import BaseModel
 from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
-from flows.checking import check_folder
 from flows.deployments import NOTHING, Given, configuration
-from flows.presence import present, sweep
+from runs.budget import Budget
+from runs.calls import running_call, training_key
+from runs.checking import check_folder
+from runs.ledger import Entry, keep, read_ledger, recorded
+from runs.usage import month_so_far, read_usage
 from sft import plan
 from sft.config import RunConfig
 from sft.config.model import Event
+from sft.dataset.dropped import describe
 from sft.dataset.packing import Amount
-from sft.dropped import describe
 from sft.engines import ENGINES
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
 from sft.jobs.train import DatasetPlace, TrainArgs
-from sft.volumes import run_place
-from tasks.budget import Budget
-from tasks.calls import running_call, training_key
+from sft.store.volumes import run_place
 from tasks.check_export import check_export
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.evaluate import evaluate
-from tasks.ledger import Entry, keep, read_ledger, recorded
 from tasks.notify import heard, notify
+from tasks.presence import present, sweep
 from tasks.promote import champion, point_locally, promote, summary, to_beat
 from tasks.stored_dataset import stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
+from tasks.telling import tell
 from tasks.train import finished_training, train
 from tasks.upload_data import upload_data
-from tasks.usage import month_so_far, read_usage
 from tasks.validate_dataset import validate_dataset
 
 LOOKED = 200  # newest runs among which the last one of a name is looked for
@@ -126,7 +127,7 @@ def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
     check_folder(Path(config.output.folder))
     compute = compute_for(config)
-    with recorded(config, compute) as entry:
+    with recorded(config, compute, tell) as entry:
         place, amount = _dataset(config, compute)
         entry.dataset, entry.settings = place.fingerprint, plan.settings(config)
         if config.skip_unchanged:

@@ -22,6 +22,7 @@ from typing import Any
 
 import modal
 from modal.exception import InputCancellation, InvalidError, NotFoundError, OutputExpiredError
+from sft.context import Context
 
 from modal_infra.image import engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
@@ -29,11 +30,10 @@ from modal_infra.outcomes import is_the_calls
 from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
 from sft.errors import TransientError, to_wire
-from sft.events import TENSORBOARD
 from sft.foreign import as_ours
-from sft.jobs.base import Context
-from sft.lease import Shared
-from sft.volumes import NAMES, RUNS
+from sft.store.lease import Shared
+from sft.store.volumes import NAMES, RUNS
+from sft.training.events import TENSORBOARD
 
 MINUTES = 60  # seconds
 HOURS = 60 * MINUTES

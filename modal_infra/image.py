@@ -18,9 +18,9 @@ import modal
 from modal_infra.recipes import INTERPRETER, RECIPES, UV, Step
 from modal_infra.volumes import volume
 from sft.environments import FOLDER
-from sft.second_reader import PACKAGES as BESIDE
-from sft.second_reader import VARIABLE
-from sft.wheels import WHEELS, wheel
+from sft.models.second_reader import PACKAGES as BESIDE
+from sft.models.second_reader import VARIABLE
+from sft.training.wheels import WHEELS, wheel
 
 # Debian 12, as where ``make images`` was seen to work; the tag is pinned, because a moving one would build new images
 # one night. Modal's own debian_slim is Debian 13 from builder 2026.10 on, whose loader refuses libraries with an
@@ -29,7 +29,7 @@ BASE = "python:3.12.10-slim-bookworm"
 PACKAGES = ("git", "gcc", "libc6-dev", "libgl1", "libglib2.0-0")  # git for ERNIE, the last two for OpenCV
 LOCKS = "/environments"
 SECOND = "/second-reader"
-BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy runs; see sft/wheels.py
+BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy runs; see sft/training/wheels.py
 IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weights and templates are no .py files
 
 
@@ -43,7 +43,7 @@ def engine_image(engine: str, *, second_reader: bool = False) -> modal.Image:
 
     Args:
         engine: erniekit or paddleformers.
-        second_reader: with the environment of transformers beside the engine's (see :mod:`sft.second_reader`).
+        second_reader: with the environment of transformers beside the engine's (see :mod:`sft.models.second_reader`).
     """
     return environment_image(engine, second_reader=second_reader)
 

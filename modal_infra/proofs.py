@@ -15,13 +15,13 @@ from typing import Any
 import sft
 from sft import jobs
 from sft.config import load
-from sft.config.model import DatasetConfig
+from sft.context import Context
 from sft.dataset.packing import Amount
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
-from sft.jobs.base import Context
 from sft.plan import DatasetFiles, dataset_place, download_args, train_args
 from sft.smoke import digits
-from sft.volumes import Volumes
+from sft.store.volumes import Volumes
 
 STEPS = 4
 ROWS = 32

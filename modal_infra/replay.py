@@ -17,7 +17,7 @@ from pathlib import Path
 
 from modal_infra.recipes import RECIPES
 from sft.environments import COMPLAINTS, FOLDER
-from sft.wheels import WHEELS
+from sft.training.wheels import WHEELS
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / ".images"

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import modal
 
-from sft.volumes import NAMES, Volumes
+from sft.store.volumes import NAMES, Volumes
 
 PREFIX = "paddleocr-vl-"
 MOUNTED = Volumes.below(Path("/"))

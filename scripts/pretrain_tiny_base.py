@@ -119,7 +119,7 @@ def train(work: Path, phase: Phase, start: Path | None) -> Path:
     config = work / f"{phase.name}.yaml"
     config.write_text(yaml.safe_dump(train_config(work, phase, start)))
     with (work / f"{phase.name}.txt").open("w") as log:
-        command = [sys.executable, "-m", "sft.engines.cpu_launcher", "train", str(config)]
+        command = [sys.executable, "-m", "sft.environments.cpu_launcher", "train", str(config)]
         subprocess.run(command, check=True, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "2"})
     return output
 

@@ -17,10 +17,10 @@ from urllib.request import getproxies
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from sft import records
-from sft.dataset.addresses import TOOLS
+from sft.addresses import TOOLS
 from sft.errors import InputError, IntegrityError, TransientError
-from sft.sparing import Sparingly
+from sft.store import records
+from sft.store.sparing import Sparingly
 
 CHUNK = 1 << 20  # bytes
 ATTEMPTS = 8  # in a row without a byte gained

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft import memory, metrics, pictures, records
-from sft.champions import Champion
+from sft import metrics
 from sft.config import RunConfig
-from sft.config.model import DatasetConfig
+from sft.dataset import pictures
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.packing import Amount, packs
 from sft.dataset.reading import image_folder
+from sft.dataset.settings import DatasetConfig
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError
@@ -23,7 +23,10 @@ from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.predict import PredictArgs
 from sft.jobs.promote import PromoteArgs
 from sft.jobs.train import DatasetPlace, TrainArgs
-from sft.wheels import wheel
+from sft.store import records
+from sft.store.champions import Champion
+from sft.training import memory
+from sft.training.wheels import wheel
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sft import guard, records
+from sft import guard
 
 END_NOW = signal.SIGUSR1  # what a guard kills everything at
 _PR_SET_PDEATHSIG = 1
@@ -59,27 +57,6 @@ def repeating(seconds: float, body: Callable[[], None]) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def here() -> dict[str, Any]:
-    """What a note says of the process that leaves it, for :func:`left_behind`."""
-    return {"pid": os.getpid(), "born": _born(os.getpid()), "host": socket.gethostname()}
-
-
-def left_behind(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Notes (JSON files with what :func:`here` said) of processes of this machine that do not live any more."""
-    for note in sorted(folder.glob("*.json")):
-        said = records.read_json(note) or {}
-        if said.get("host") == socket.gethostname() and (not said.get("born") or _born(said["pid"]) != said["born"]):
-            yield note, said
-
-
-def _born(pid: int) -> str:
-    """When the process started (clock ticks since boot), so that a number used again is no sign of life."""
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
 
 
 @contextmanager

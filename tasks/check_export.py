@@ -7,9 +7,9 @@ from typing import Any
 
 from compute.base import Compute
 from compute.records import read_json
-from sft.gate import reproduced
 from sft.jobs.check_export import CheckExportArgs, settled
-from sft.volumes import run_place
+from sft.metrics.gate import reproduced
+from sft.store.volumes import run_place
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import tell

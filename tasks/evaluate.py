@@ -12,7 +12,7 @@ from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
 from sft.plan import predict_args
 from sft.report import remarks
-from sft.volumes import run_place
+from sft.store.volumes import run_place
 from tasks.following import run_job, run_side_by_side
 from tasks.step import step
 from tasks.telling import tell

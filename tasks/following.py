@@ -15,12 +15,12 @@ from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
+from sft.context import read_event
 
 from compute.base import Compute
+from runs import calls
+from runs.signals import held_back
 from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
-from sft.jobs.base import read_event
-from tasks import calls
-from tasks.signals import held_back
 from tasks.telling import pass_on, tell
 
 SOON, SHARE = 0.1, 0.02  # the wait between two looks at a job: seconds at least, and of the time that it has worked

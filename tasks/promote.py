@@ -10,9 +10,9 @@ from prefect.artifacts import create_markdown_artifact
 
 from compute.base import Compute
 from compute.records import read_json
-from sft import champions
-from sft.champions import Champion
 from sft.jobs.promote import PromoteArgs
+from sft.store import champions
+from sft.store.champions import Champion
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import tell

@@ -12,12 +12,12 @@ from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json, read_json
-from sft import records
-from sft.checkpoints import MANIFEST
 from sft.errors import TransientError
 from sft.processes import alone_at
-from sft.volumes import SYNCED as ON_VOLUME
-from sft.volumes import run_place
+from sft.store import records
+from sft.store.checkpoints import MANIFEST
+from sft.store.volumes import SYNCED as ON_VOLUME
+from sft.store.volumes import run_place
 from tasks.step import step
 from tasks.telling import tell
 

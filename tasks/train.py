@@ -14,14 +14,14 @@ from prefect.artifacts import create_image_artifact, create_progress_artifact, u
 
 from compute.base import Compute
 from compute.records import read_json
-from sft.dropped import describe
+from runs.budget import Budget
+from runs.calls import started, training_key
+from sft.dataset.dropped import describe
+from sft.dataset.pictures import told
 from sft.errors import Detached, JobDied
 from sft.jobs.train import TrainArgs
-from sft.pictures import told
 from sft.report import loss_curve
-from sft.volumes import run_place
-from tasks.budget import Budget
-from tasks.calls import started, training_key
+from sft.store.volumes import run_place
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import pass_on, tell

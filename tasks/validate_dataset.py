@@ -10,19 +10,19 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from compute.base import Compute
 from compute.select import state_folder
-from sft import records
+from runs.base_tokenizer import base_tokenizer
 from sft.config import RunConfig
-from sft.config.model import DigitsConfig
+from sft.dataset.dropped import check_enlarged
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.room import check_room
+from sft.dataset.settings import DigitsConfig
 from sft.dataset.tokens import Limits
 from sft.dataset.validate import validate
-from sft.dropped import check_enlarged
 from sft.engines import ENGINES
 from sft.plan import DatasetFiles, memory_warning, passes, train_spec
 from sft.processes import alone_at
 from sft.report.dataset import write_dataset_report
-from tasks.base_tokenizer import base_tokenizer
+from sft.store import records
 from tasks.step import step
 from tasks.telling import tell
 

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("flows", "tasks", "compute", "modal_infra", "sft")  # the arrows point to the right
+ROOMS = ("cli", "flows", "tasks", "runs", "compute", "modal_infra", "sft")  # the arrows point to the right
+# Inside sft/, in the same order. What lies at its root is for every room, but for the plan, which names every job.
+DOMAIN = (
+    *("plan", "jobs", "config", "training", "report", "engines", "models", "smoke", "dataset", "metrics"),
+    *("notation", "environments", "store"),
+)
+ROOT_OF_SFT = {"addresses", "context", "download", "errors", "foreign", "guard", "plan", "processes", "settings"}
 FOREIGN = {
     "sft": {"prefect", "modal", "paddle"},
     "modal_infra": {"prefect", "paddle"},
     "compute": {"prefect", "paddle"},
+    "runs": {"prefect", "paddle"},
 }
 
 
@@ -39,6 +46,41 @@ def test_the_arrows_never_point_backwards(room: str) -> None:
         assert not imports(path) & left, path
 
 
+def domain_imports(path: Path) -> set[str]:
+    """Names below ``sft`` of all imports of a file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "sft":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sft."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("sft.")}
+    return found
+
+
+@pytest.mark.parametrize("room", DOMAIN)
+def test_the_arrows_inside_the_domain_never_point_backwards(room: str) -> None:
+    left = set(DOMAIN[: DOMAIN.index(room)])
+    paths = [ROOT / "sft" / f"{room}.py"] if room in ROOT_OF_SFT else sorted((ROOT / "sft" / room).rglob("*.py"))
+    assert paths
+    for path in paths:
+        assert not domain_imports(path) & left, path
+
+
+def test_every_room_of_the_domain_has_its_place_and_holds_more_than_one_file() -> None:
+    folders = {path.parent for path in (ROOT / "sft").glob("*/*.py")}
+    assert {folder.name for folder in folders} | {"plan"} == set(DOMAIN)
+    for folder in folders:
+        assert len(list(folder.rglob("*.py"))) > 1, folder
+    assert {path.stem for path in (ROOT / "sft").glob("*.py")} - {"__init__"} == ROOT_OF_SFT
+
+
+def test_what_lies_at_the_root_of_the_domain_needs_at_most_the_store() -> None:
+    for name in ROOT_OF_SFT - {"plan"}:
+        assert domain_imports(ROOT / "sft" / f"{name}.py") <= ROOT_OF_SFT - {"plan"} | {"store"}, name
+
+
 @pytest.mark.parametrize("room", FOREIGN)
 def test_importing_every_module_of_a_room_pulls_in_nothing_foreign(room: str) -> None:
     names = [name for name in modules(room) if not name.endswith("modal")]
@@ -60,7 +102,7 @@ def test_only_recognition_and_the_launcher_name_paddle() -> None:
         for path in (ROOT / "sft").rglob("*.py")
         if imports(path) & {"paddle", "paddleformers"}
     }
-    assert users == {"sft/recognition.py", "sft/engines/cpu_launcher.py"}
+    assert users == {"sft/models/recognition.py", "sft/environments/cpu_launcher.py"}
 
 
 def test_modules_stay_readable() -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("sft", "compute", "modal_infra", "tasks", "flows", "configs")
+ROOMS = ("sft", "compute", "modal_infra", "runs", "tasks", "flows", "configs")
 BLOCK = re.compile(
     r"^`(?P<file>[\w./]+)` \((?:new file|behind the line `(?P<line>[^`\n]+)`)\)\n\n```\w+\n(?P<text>.*?)^```",
     re.M | re.S,
@@ -22,7 +22,7 @@ from PIL import Image
 from compute.local import LocalCompute
 from sft import metrics
 from sft.config import load
-from sft.config.model import DatasetConfig
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate_file
 from sft.engines import ENGINES
 from sft.jobs.examples import SPEC

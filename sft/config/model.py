@@ -6,98 +6,29 @@ examples/configs/PaddleOCR-VL) for one A100-80GB. Field descriptions are what Pr
 
 from __future__ import annotations
 
-import difflib
 import math
-import os
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import reduce
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sft.config.profiles import layers, merge
-from sft.dataset.rules import RULES
+from sft.dataset.settings import DatasetConfig
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import ConfigError
-from sft.gate import Rule
-from sft.memory import check, plain, unusable
+from sft.metrics.gate import Rule
 from sft.metrics.text import Normalisation
+from sft.settings import Section, of_the_user
+from sft.training.memory import check, plain, unusable
 
 MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
 Auto = Literal["auto"]
 Event = Literal["failed", "cancelled", "promoted", "refused", "skipped", "finished"]
-Severity = Literal["error", "warning", "off"]
 MINUTES = 60  # seconds
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, values cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-
-def of_the_user(path: str) -> str:
-    """``~`` is the home folder: no shell has seen the value."""
-    return os.path.expanduser(path)
-
-
-class DigitsConfig(Section):
-    """The smoke dataset: lines of real handwritten digits, composed at first use."""
-
-    train_rows: int = Field(4000, ge=16, le=100_000, description="Lines in the training set (rows)")
-    held_out_rows: int = Field(300, ge=1, le=10_000, description="Lines in the held-out set (rows), by other writers")
-    seed: int = Field(1, ge=0, description="Seed of the composition")
-
-
-class DatasetConfig(Section):
-    """Where the rows are, and what is allowed in them."""
-
-    volume: str = Field(
-        "",
-        pattern=r"^([\w.-]+/)*[\w.-]*$",
-        description="A dataset on the data volume (samples/bengali); it is taken instead of train and held_out",
-    )
-    train: str = Field("", description="Training set: path of a JSONL file; images lie in its folder")
-    held_out: str = Field(
-        "", description="Held-out set: path of a JSONL file in the same folder tree, never trained on"
-    )
-    digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
-    format: Literal["auto", "erniekit", "messages"] = Field(
-        "auto", description="Row format; auto looks at the first row"
-    )
-    max_image_pixels: int = Field(100_000_000, ge=1024, le=10**9, description="Largest image (px, width × height)")
-    max_image_bytes: int = Field(50_000_000, ge=1024, le=2 * 10**9, description="Largest image file (bytes)")
-    rules: dict[str, Severity] = Field(
-        default_factory=dict,
-        description="Rules whose breaches count otherwise than by default: near-empty: error, duplicate: off, …",
-    )
-    images: Literal["content", "headers", "decode"] = Field(
-        "content",
-        description="content: read headers and hash the files; headers: sizes only; decode: every pixel as well",
-    )
-    workers: int = Field(
-        0, ge=0, le=256, description="Processes that validate; 0: as the work is worth, up to one a core"
-    )
-    shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
-
-    _home = field_validator("train", "held_out")(of_the_user)
-
-    @field_validator("rules")
-    @classmethod
-    def _known(cls, given: dict[str, Severity]) -> dict[str, Severity]:
-        problems = []
-        for name, severity in given.items():
-            if name not in RULES:
-                near = difflib.get_close_matches(name, RULES, n=1)
-                problems.append(f"no rule {name!r}" + (f", perhaps {near[0]!r}" if near else ""))
-            elif RULES[name].fixed and severity != "error":
-                problems.append(f"rule {name!r} is always an error: a trainer fails on such a row")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return given
 
 
 class BaseModelConfig(Section):
@@ -228,7 +159,7 @@ class PromoteConfig(Rule):
 
 
 class WheelConfig(Section):
-    """The wheel of paddlepaddle-gpu. Empty values: the known wheel of the engine (sft/wheels.py)."""
+    """The wheel of paddlepaddle-gpu. Empty values: the known wheel of the engine (sft/training/wheels.py)."""
 
     build: Literal["stable", "cudnn95"] = Field(
         "stable", description="cudnn95: the build with cuDNN 9.5 (erniekit only); deploy with SFT_WHEEL_BUILD=cudnn95"

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from sft import otsl, tables
 from sft.dataset import rows
 from sft.dataset.columns import erniekit_row, messages_row, plain_rows
 from sft.dataset.lines import blocks, numbered
@@ -19,6 +18,7 @@ from sft.dataset.rows import IMAGE_MARK, Format, Sample
 from sft.dataset.rules import RULES
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, listed
+from sft.notation import otsl, tables
 
 TABLE = "Table Recognition:"
 KNOWN = {"erniekit": ("image_info", "text_info"), "messages": ("messages", "images")}

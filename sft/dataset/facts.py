@@ -15,7 +15,7 @@ class Facts:
     ``text_tokens`` are estimated from the bytes, ``image_tokens`` follow from the sizes; ``tokens`` are both.
     ``enlarged`` are rows (in parts, of which a row has 10,000) that the trainer leaves out in a pass, having enlarged
     their images.
-    ``odd`` images are those that trainers may see otherwise than a person (see :mod:`sft.pictures`).
+    ``odd`` images are those that trainers may see otherwise than a person (see :mod:`sft.dataset.pictures`).
     """
 
     rows: int = 0

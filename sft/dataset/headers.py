@@ -59,7 +59,7 @@ class Header(NamedTuple):
 
     @property
     def odd(self) -> bool:
-        """May a trainer see it otherwise than a person? Then :mod:`sft.pictures` looks at its pixels."""
+        """May a trainer see it otherwise than a person? Then :mod:`sft.dataset.pictures` looks at its pixels."""
         return bool(self.mode) or self.orientation != 1 or self.alpha
 
 

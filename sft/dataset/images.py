@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from sft.addresses import shown
 from sft.dataset import headers
-from sft.dataset.addresses import shown
 from sft.dataset.finding_files import MISSING, Finder
 from sft.dataset.lines import LFS
 from sft.dataset.reading import link_text
@@ -34,7 +34,7 @@ INLINE = 40  # the same of an image that stands in the row
 class ImageFacts(NamedTuple):
     """``width`` and ``height`` in px, upright; ``sha256`` of the file's bytes, empty where nobody asked for it.
 
-    ``odd``: trainers may see it otherwise than a person, so that :mod:`sft.pictures` has to look at it.
+    ``odd``: trainers may see it otherwise than a person, so that :mod:`sft.dataset.pictures` has to look at it.
     """
 
     width: int

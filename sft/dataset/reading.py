@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sft.addresses import TOOLS, shown
 from sft.dataset import rows
-from sft.dataset.addresses import TOOLS, shown
 from sft.dataset.encodings import UnknownEncoding, decoded
 from sft.dataset.lines import LFS, numbered
 from sft.errors import DatasetError

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from sft.addresses import FETCHED, OTHERS, scheme, shown
 from sft.dataset import rows
-from sft.dataset.addresses import FETCHED, OTHERS, scheme, shown
 from sft.dataset.convert import as_row, elsewhere, leaves
 from sft.dataset.images import Bounds, Folder, ImageFacts
 from sft.dataset.layouts.base import Unusable

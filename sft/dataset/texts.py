@@ -6,9 +6,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence, Set
 
-from sft import latex, otsl, pipes, tables
 from sft.dataset.rows import Breach, Sample
 from sft.dataset.rules import SHORT
+from sft.notation import latex, otsl, pipes, tables
 
 # Controls but \t \n \r; soft hyphen, zero-width and direction marks, separators, byte order mark, non-characters.
 # ZWNJ and ZWJ (U+200C, U+200D) are letters' joiners in Bengali, Persian and others: they stay.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sft.config.model import DatasetConfig
 from sft.dataset import repeats, rows, scan
 from sft.dataset.documents import document_of
 from sft.dataset.findings import Finding, Report, SplitStats
@@ -18,6 +17,7 @@ from sft.dataset.lines import numbered, ranges
 from sft.dataset.packing import text_bytes
 from sft.dataset.reading import detect_file
 from sft.dataset.rules import RULES
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.tokens import Limits
 from sft.dataset.workers import scan_all
 

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from sft.dataset.rows import Format
-from sft.paths import told
-from sft.weights import torn
+from sft.engines.paths import told
+from sft.models.weights import torn
 
 
 class TrainSpec(BaseModel):
@@ -74,7 +74,7 @@ class Folders:
     config: Path  # the file that the engine's command reads
 
     def told(self, work: Path) -> Folders:
-        """The same as a trainer whose working folder is ``work`` is told them (see :func:`sft.paths.told`)."""
+        """The same as a trainer whose working folder is ``work`` is told them (see :func:`sft.engines.paths.told`)."""
         given = (self.base_model, self.train_file, self.output, self.logs, self.config)
         return Folders(*(told(path, work) for path in given))
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sft import dropped
+from sft.dataset import dropped
 from sft.dataset.rows import Format
 from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sft import dropped
+from sft.dataset import dropped
 from sft.dataset.rows import Format
 from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
-from sft.lora import merge
+from sft.models.lora import merge
 
 # Without trainer_state the trainer silently starts again at step 0 with a decayed learning rate (tried).
 _NEEDED = ("config.json", "trainer_state.*", "scheduler.pdparams", "optimizer*", "*.safetensors")
@@ -50,7 +50,7 @@ class PaddleFormers:
         return Command((*_launcher(spec), "train", str(folders.config)), _environment(spec), config)
 
     def export(self, spec: TrainSpec, folders: Folders) -> None:
-        """LoRA: merge the adapter into the base model (see :mod:`sft.lora` for why we do it ourselves)."""
+        """LoRA: merge the adapter into the base model (see :mod:`sft.models.lora` for why we do it ourselves)."""
         if spec.lora_rank is not None:
             merge(folders.base_model, folders.output, self.model_folder(spec, folders))
 
@@ -68,7 +68,7 @@ class PaddleFormers:
 
 
 def _launcher(spec: TrainSpec) -> tuple[str, ...]:
-    return (sys.executable, "-m", "sft.engines.cpu_launcher") if spec.device == "cpu" else ("paddleformers-cli",)
+    return (sys.executable, "-m", "sft.environments.cpu_launcher") if spec.device == "cpu" else ("paddleformers-cli",)
 
 
 def _environment(spec: TrainSpec) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sft.jobs.base import Context, Job
+from sft.context import Context
+from sft.jobs.base import Job
 
 
 def find(name: str) -> Job[Any]:

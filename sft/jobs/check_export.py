@@ -1,6 +1,6 @@
 """Job ``check_export``: a new process loads the saved model and must give the answers that were evaluated.
 
-So must a reader that nobody here wrote, where there is one: transformers (see :mod:`sft.second_reader`).
+So must a reader that nobody here wrote, where there is one: transformers (see :mod:`sft.models.second_reader`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from typing import Any
 
 from pydantic import Field
 
-from sft import export, lora, metrics, records, second_reader
+from sft import metrics
+from sft.context import Context
 from sft.errors import IntegrityError
-from sft.jobs.base import Context, Job
+from sft.jobs.base import Job
 from sft.jobs.evaluate import EvaluateArgs
-from sft.jobs.held_out import HeldOutRow
 from sft.jobs.predict import finished, held_out_rows
+from sft.models import export, lora, second_reader
+from sft.models.held_out import HeldOutRow
 from sft.report import put_export
-from sft.volumes import run_place
+from sft.store import records
+from sft.store.volumes import run_place
 
 # On a GPU sums in bfloat16 depend on how rows are batched, so that a rare answer differs; on the CPU none does.
 REPRODUCED = {"cpu": 1.0, "gpu": 0.9}
@@ -151,7 +154,7 @@ def _against_adapter(
 
 
 def _read(args: CheckExportArgs, model: Path, rows: Sequence[HeldOutRow], adapter: Path | None = None) -> list[str]:
-    from sft.recognition import Recogniser
+    from sft.models.recognition import Recogniser
 
     recogniser = Recogniser(model, args.device, adapter=adapter)
     turns = [row.turns for row in rows]

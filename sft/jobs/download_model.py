@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import records
+from sft.context import Context
 from sft.errors import IntegrityError
-from sft.jobs.base import Context, Job
+from sft.jobs.base import Job
 from sft.smoke import tiny
+from sft.store import records
 
 
 class DownloadModelArgs(BaseModel):
@@ -44,7 +45,7 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
     Raises:
         IntegrityError: the folder exists with a record, but files are missing or of another size.
         LeaseHeld: another call fetches the same model.
-        InputError, TransientError: see :func:`sft.hub.fetch_snapshot`.
+        InputError, TransientError: see :func:`sft.models.hub.fetch_snapshot`.
     """
     final = context.volumes.models / args.folder
     record = records.read_record(final)
@@ -76,7 +77,7 @@ def _fetch(args: DownloadModelArgs, folder: Path, context: Context) -> str:
         shutil.rmtree(folder, ignore_errors=True)
         tiny.materialise(folder)
         return tiny.version()
-    from sft.hub import fetch_snapshot
+    from sft.models.hub import fetch_snapshot
 
     return fetch_snapshot(args.repo, args.revision, folder, say=lambda text: context.event("note", text=text))
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import records
+from sft.context import Context
 from sft.download import download
 from sft.errors import IntegrityError, without_secrets
-from sft.jobs.base import Context, Job
-from sft.sparing import Sparingly
+from sft.jobs.base import Job
+from sft.store import records
+from sft.store.sparing import Sparingly
 
 MAX_BYTES = 4 * 10**9
 

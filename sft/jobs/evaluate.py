@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sft import metrics, records
+from sft import metrics
+from sft.context import Context
 from sft.errors import IntegrityError
-from sft.events import EVENTS, Board
-from sft.jobs.base import Context, Job
-from sft.jobs.held_out import SAMPLING, HeldOutRow
+from sft.jobs.base import Job
 from sft.jobs.predict import DECODING, Comparison, answers, rows_of_all
 from sft.metrics import Judged, Normalisation
+from sft.models.held_out import SAMPLING, HeldOutRow
 from sft.report import write_report
+from sft.store import records
+from sft.training.events import EVENTS, Board
 
 
 class EvaluateArgs(Comparison):

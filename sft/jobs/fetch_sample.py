@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import records
-from sft.config.model import DatasetConfig
+from sft.context import Context
 from sft.dataset.remote import localise
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.download import download, is_private
-from sft.jobs.base import Context, Job
+from sft.jobs.base import Job
+from sft.store import records
 
 MAX_ROWS_FILE = 2 * 10**9  # bytes
 

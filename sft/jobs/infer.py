@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import export, lora, records
+from sft.context import Context
 from sft.errors import InputError, IntegrityError
-from sft.jobs.base import Context, Job
+from sft.jobs.base import Job
 from sft.jobs.train import ORIGIN
+from sft.models import export, lora
+from sft.store import records
 
 
 class InferArgs(BaseModel):
@@ -41,7 +43,7 @@ def infer(args: InferArgs, context: Context) -> dict[str, Any]:
         InputError: the model or an image is not there.
         IntegrityError: the model does not load.
     """
-    from sft.recognition import Recogniser
+    from sft.models.recognition import Recogniser
 
     images = found_images(args.images, context)
     with found_model(args.model, context) as model:

@@ -16,11 +16,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from sft.context import Context
 from sft.engines.erniekit import ERNIE_COMMIT
 from sft.environments import IMPORTS, PYTHON, decisive, statement
 from sft.errors import InputError
-from sft.jobs.base import Context, Job
-from sft.wheels import wheel
+from sft.jobs.base import Job
+from sft.training.wheels import wheel
 
 ERNIE = Path("/paddle/ERNIE")
 GUIDE = "examples/configs/PaddleOCR-VL/sft/run_ocr_vl_sft_16k.yaml"
@@ -79,7 +80,7 @@ def _imports(args: InspectArgs, check: str) -> tuple[bool, str]:
     """What an image ends with too (see :mod:`sft.environments`)."""
     modules = IMPORTS[args.engine][check]
     # triton's own module looks for a GPU
-    stub = "from sft.engines.cpu_launcher import stub_triton; stub_triton(); " if args.device == "cpu" else ""
+    stub = "from sft.environments.cpu_launcher import stub_triton; stub_triton(); " if args.device == "cpu" else ""
     ok, found = _python_says(f"{stub}{statement(modules)}")
     return ok, ", ".join(modules) if ok else found
 

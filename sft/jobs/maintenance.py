@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sft import champions, records
-from sft.checkpoints import QUARANTINE
+from sft.context import Context
 from sft.errors import InputError, LeaseHeld
-from sft.jobs.base import Context, Job
-from sft.lease import FILE, LOCK, holder, is_held
-from sft.volumes import RUNS, SYNCED, run_place
+from sft.jobs.base import Job
+from sft.store import champions, records
+from sft.store.checkpoints import QUARANTINE
+from sft.store.lease import FILE, LOCK, holder, is_held
+from sft.store.volumes import RUNS, SYNCED, run_place
 
 DAY = 86400  # seconds
 HELD = "its lease is held"
@@ -34,7 +35,7 @@ class HashArgs(BaseModel):
 
 
 def hash_files(args: HashArgs, context: Context) -> dict[str, Any]:
-    """The manifest of a folder (see :func:`sft.records.manifest`): hashed where it lies, not after a download.
+    """The manifest of a folder (see :func:`sft.store.records.manifest`): hashed where it lies, not after a download.
 
     Raises:
         InputError: the folder is not there, or outside the volume.

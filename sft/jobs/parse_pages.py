@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from sft.context import Context
 from sft.errors import InputError, IntegrityError
-from sft.jobs.base import Context, Job
+from sft.jobs.base import Job
 from sft.jobs.infer import found_images, found_model
 
 NAME = "PaddleOCR-VL-0.9B"  # what inference.yml calls the model

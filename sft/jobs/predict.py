@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import records
+from sft.context import Context
 from sft.errors import IntegrityError
-from sft.jobs.base import Context, Job
-from sft.jobs.held_out import HeldOutRow, drawn
+from sft.jobs.base import Job
 from sft.jobs.train import DatasetPlace
-from sft.recognition import Answer
-from sft.volumes import run_place
+from sft.models.held_out import HeldOutRow, drawn
+from sft.models.recognition import Answer
+from sft.store import records
+from sft.store.volumes import run_place
 
 Which = Literal["base", "champion", "tuned"]
 DECODING = 3  # how answers are decoded; another version reads again
@@ -73,7 +74,7 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
 
 
 def held_out_rows(args: Comparison, context: Context) -> list[HeldOutRow]:
-    """The rows that are read, ``max_rows`` at most; see :func:`sft.jobs.held_out.drawn`."""
+    """The rows that are read, ``max_rows`` at most; see :func:`sft.models.held_out.drawn`."""
     return rows_of_all(args, context)[0]
 
 
@@ -144,7 +145,7 @@ def _read(
     total: int,
 ) -> dict[str, Answer]:
     """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
-    from sft.recognition import Recogniser
+    from sft.models.recognition import Recogniser
 
     recogniser = Recogniser(model, args.device)
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sft import champions, records
+from sft.context import Context
 from sft.errors import InputError, IntegrityError, LeaseHeld, TransientError
-from sft.gate import Rule, decide
-from sft.jobs.base import Context, Job
+from sft.jobs.base import Job
+from sft.metrics.gate import Rule, decide
+from sft.store import champions, records
 
 
 class PromoteArgs(BaseModel):

@@ -13,18 +13,20 @@ import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from sft import checkpoints, export, lora, paths, records
+from sft.context import Context
+from sft.dataset.dropped import LeftOut
+from sft.dataset.pictures import Converter
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
-from sft.dropped import LeftOut
-from sft.effective import Effective
-from sft.engines import ENGINES
+from sft.engines import ENGINES, paths
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
-from sft.jobs.base import Context, Job
-from sft.pictures import Converter
-from sft.trainer import Trainer
-from sft.weights import torn
+from sft.jobs.base import Job
+from sft.models import export, lora
+from sft.models.weights import torn
+from sft.store import checkpoints, records
+from sft.training.effective import Effective
+from sft.training.trainer import Trainer
 
 MINUTES = 60  # seconds
 TOGETHER = 1000  # rows whose images are looked at together
@@ -36,7 +38,7 @@ ORIGIN = "origin.json"  # in a training's folder: the models that it was made fr
 class DatasetPlace(BaseModel):
     """``root`` is a folder: absolute on one machine, or a name on the data volume. ``train`` lies in it.
 
-    ``odd`` are the training images that :mod:`sft.pictures` has to look at; None where nobody has counted them.
+    ``odd`` are the training images that :mod:`sft.dataset.pictures` has to look at; None where nobody has counted them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

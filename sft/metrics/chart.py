@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from sft import pipes
+from sft.notation import pipes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ def points(table: list[list[str]]) -> Points:
 
 
 def parse(text: str) -> list[list[str]]:
-    """The table of a text (see :func:`sft.pipes.parse`); case does not count."""
+    """The table of a text (see :func:`sft.notation.pipes.parse`); case does not count."""
     return pipes.parse(text.lower())
 
 

@@ -1,15 +1,16 @@
 """Formulas: the edit distance of LaTeX tokens, after what does not change the formula has been made equal. Version 2.
 
-What is made equal, and the sources: :mod:`sft.latex`. A truth that does not parse, or has no token, cannot be compared
-with: the distance is 1, whatever was recognised. An answer that does not parse is wrong by one token at least.
+What is made equal, and the sources: :mod:`sft.notation.latex`. A truth that does not parse, or has no token, cannot
+be compared with: the distance is 1, whatever was recognised. An answer that does not parse is wrong by one token at
+least.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sft import latex
 from sft.metrics.text import distance
+from sft.notation import latex
 
 
 def formula_distance(truth: str, recognised: str) -> float:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from sft import latex, otsl, pipes
 from sft.metrics.chart import rms_f1
 from sft.metrics.formula import formula_distance
 from sft.metrics.table import teds
 from sft.metrics.text import PLAIN, Normalisation, distance, distances, normalise_all
+from sft.notation import latex, otsl, pipes
 
 if TYPE_CHECKING:
     import numpy as np

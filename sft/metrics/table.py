@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sft import otsl
 from sft.metrics.text import normalise
+from sft.notation import otsl
 
 if TYPE_CHECKING:
     import numpy as np

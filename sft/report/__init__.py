@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from sft import metrics, records
-from sft.dropped import describe
-from sft.gate import reproduced
-from sft.pictures import open_as_seen
+from sft import metrics
+from sft.dataset.dropped import describe
+from sft.dataset.pictures import open_as_seen
+from sft.metrics.gate import reproduced
 from sft.report.curve import loss_curve
+from sft.store import records
 
 if TYPE_CHECKING:
-    from sft.jobs.held_out import HeldOutRow
+    from sft.models.held_out import HeldOutRow
 
 EXPORT = "<!-- export -->"  # twice in the page: what lies between tells of the export's check
 THUMBNAIL = 480  # px: longest side of an example's picture

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sft import records
 from sft.dataset import rows
 from sft.dataset.facts import spread
 from sft.dataset.findings import Report, SplitStats
@@ -16,6 +15,7 @@ from sft.dataset.lines import numbered
 from sft.dataset.reading import image_folder
 from sft.dataset.rules import RULES
 from sft.report import picture, render
+from sft.store import records
 
 BARS = 24
 LOOKED = 1000  # rows among which examples are looked for

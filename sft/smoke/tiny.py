@@ -14,8 +14,8 @@ import string
 from pathlib import Path
 from typing import Any
 
-from sft import records
 from sft.errors import IntegrityError
+from sft.store import records
 
 WEIGHTS_SHA256 = "e4ff12c8020969054b5d024414b42858224b8cee34c7fd3b2d53ffd85227140f"
 WEIGHTS = Path(__file__).with_name("tiny_base.safetensors")

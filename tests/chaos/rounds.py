@@ -25,8 +25,8 @@ from typing import Any
 
 import psutil
 
-from sft import records, usage
-from sft.checkpoints import listed
+from sft.store import records, usage
+from sft.store.checkpoints import listed
 from tests.support.modal_server import RPCS, ModalServer
 
 STEPS, SAVE = 14, 3
@@ -97,7 +97,7 @@ def trainers(home: str) -> list[psutil.Process]:
     found: dict[int, psutil.Process] = {}
     for process in below(home):
         with suppress(psutil.Error, OSError):
-            if "sft.engines.cpu_launcher" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            if "sft.environments.cpu_launcher" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 found[process.pid] = process
     alone = []
     for process in found.values():

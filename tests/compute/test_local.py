@@ -10,10 +10,10 @@ from typing import Any
 
 import psutil
 import pytest
+from sft.context import read_event
 
 from compute.local import LocalCompute
 from sft.errors import ComputeError, IntegrityError, JobCancelled, JobDied, JobError
-from sft.jobs.base import read_event
 from tests.support.runs import short_training
 
 TINY = {"source": "tiny", "repo": "a/b", "revision": "main"}

@@ -19,8 +19,8 @@ from PIL import Image
 from prefect.settings import get_current_settings
 
 from modal_infra.recipes import INTERPRETER, RECIPES
-from sft.second_reader import VARIABLE
-from sft.wheels import WHEELS
+from sft.models.second_reader import VARIABLE
+from sft.training.wheels import WHEELS
 from tests.compute.test_local import processes
 from tests.support import modal_runs
 from tests.support.modal_runs import SFT, environment, sft
@@ -54,7 +54,7 @@ def server(tmp_path: Path) -> Iterator[ModalServer]:
 DEPLOY = """
 import sys
 from pathlib import Path
-from flows.deploying import deploy_all, put_wheel
+from cli.deploying import deploy_all, put_wheel
 for wheel in sys.argv[1:]: put_wheel(Path(wheel))
 deploy_all(print)
 """

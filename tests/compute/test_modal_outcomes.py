@@ -49,7 +49,7 @@ from compute.select import compute_for
 from modal_infra.app import is_running
 from sft.config import load
 from sft.errors import SftError
-from tasks.calls import attach_or_start, ended_with, running_calls
+from runs.calls import attach_or_start, ended_with, running_calls
 compute = compute_for(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
 keys = [f"train-{number:016d}" for number in range(int(sys.argv[1]))]
 calls = [attach_or_start(compute, key, "hash_files", {"volume": "outputs", "path": "calls"}) for key in keys]
@@ -140,7 +140,7 @@ START = """
 import sys
 from compute.select import compute_for
 from sft.config import load
-from tasks.calls import attach_or_start
+from runs.calls import attach_or_start
 compute = compute_for(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
 attach_or_start(compute, sys.argv[1], "hash_files", {"volume": "outputs", "path": "calls"})
 """

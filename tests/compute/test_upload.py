@@ -9,7 +9,7 @@ import pytest
 from grpclib import Status
 from modal_proto import api_pb2
 
-from sft.config.model import DatasetConfig
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.errors import DatasetError
 from sft.jobs.train import engine_rows

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cli.planning import plan_table
 from flows.deployments import REMEDY, carried, resolve
-from flows.planning import plan_table
 from sft.config import RunConfig, load
 from tests.support.browser import CHROMIUM, MISSING, Form, Looker, looking
 from tests.support.prefect_server import ROOT, Server

@@ -16,16 +16,17 @@ from prefect_email import EmailServerCredentials
 from rich.table import Table
 from safetensors.numpy import load_file
 
+from cli.status import status_table
 from compute.local import LocalCompute
 from flows.fine_tune import RunResult, fine_tune
-from flows.status import status_table
-from sft import checkpoints, plan, records
+from runs.calls import running_calls
+from runs.ledger import read_ledger
+from runs.usage import read_usage
+from sft import plan
 from sft.config import RunConfig, load
 from sft.errors import BudgetExceeded, DatasetError, JobDied
-from tasks.calls import running_calls
-from tasks.ledger import read_ledger
+from sft.store import checkpoints, records
 from tasks.promote import champion
-from tasks.usage import read_usage
 from tests.conftest import Dataset
 from tests.support.inbox import inbox, mailbox
 from tests.support.killer import kill_training_after

@@ -18,9 +18,9 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from compute.local import LocalCompute
-from sft import checkpoints
-from sft.usage import Usage
-from tasks.usage import read_usage
+from runs.usage import read_usage
+from sft.store import checkpoints
+from sft.store.usage import Usage
 from tests.compute.test_local import processes
 
 SFT = str(Path(sys.executable).with_name("sft"))
@@ -264,7 +264,9 @@ def test_a_detached_training_runs_on_until_it_is_cancelled(home: Path, start: Ca
 def test_the_second_ctrl_c_stops_at_once(home: Path, start: Callable[..., Orchestrator]) -> None:
     orchestrator = start()
     orchestrator.wait_for("checkpoint-5 is complete")
-    (trainer,) = [found for found in processes(str(home / "state")) if "sft.engines.cpu_launcher" in found.cmdline()]
+    (trainer,) = [
+        found for found in processes(str(home / "state")) if "sft.environments.cpu_launcher" in found.cmdline()
+    ]
     trainer.suspend()  # it will not obey: the graceful way takes all its time
     orchestrator.process.send_signal(signal.SIGINT)
     orchestrator.wait_for("Ctrl-C again stops it at once")

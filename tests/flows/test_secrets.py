@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.flows.test_cli import SFT
+from tests.cli.test_cli import SFT
 from tests.support.modal_server import ModalServer
 
 SECRETS = {

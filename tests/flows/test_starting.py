@@ -10,14 +10,14 @@ import yaml
 
 from compute.local import LocalCompute
 from flows.fine_tune import starting_from
-from sft import champions, records
 from sft.config import RunConfig, load
 from sft.dataset.packing import Amount
 from sft.errors import IntegrityError
 from sft.jobs.train import DatasetPlace
 from sft.plan import train_args
-from tests.flows.test_serving import as_trained
-from tests.sft.test_lora import result_of
+from sft.store import champions, records
+from tests.cli.test_serving import as_trained
+from tests.sft.models.test_lora import result_of
 
 BASE = {"name": "base", "identity": "b" * 64}
 

@@ -10,7 +10,7 @@ import pytest
 from modal_infra import replay
 from modal_infra.recipes import HEADLESS, INTERPRETER, RECIPES
 from sft.environments import FOLDER, IMPORTS, decisive, pins
-from sft.wheels import WHEELS
+from sft.training.wheels import WHEELS
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(path.stem for path in FOLDER.glob("*.txt"))

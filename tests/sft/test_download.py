@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sft.context import Context
 from tenacity import wait_none
 
 from sft import download
 from sft.errors import InputError, IntegrityError, TransientError
-from sft.jobs.base import Context
 from sft.jobs.download_wheel import DownloadWheelArgs, download_wheel
-from sft.volumes import Volumes
+from sft.store.volumes import Volumes
 from tests.support.web_server import Site, serving
 
 CONTENT = os.urandom(3_000_000)

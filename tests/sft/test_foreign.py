@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from compute import reach
-from sft import hub
 from sft.errors import InputError, SftError, TransientError, to_wire, without_secrets
 from sft.foreign import as_ours
+from sft.models import hub
 
 SIGNED = "https://me:pa55word@127.0.0.1:9/pages/a.png?X-Amz-Signature=c0ffee&x=1#part"
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from sft.config.model import DatasetConfig
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.errors import IntegrityError
 from sft.smoke import digits, tiny

@@ -14,7 +14,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from flows.temporary_server import free_port
+from cli.temporary_server import free_port
 from tests.support.web_server import listening
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import httpx
 
-from flows.temporary_server import free_port, lay_tables
+from cli.temporary_server import free_port, lay_tables
 
 ROOT = Path(__file__).parents[2]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 # A program: an empty flow with the temporary server, as ``sft run`` starts them.
 EMPTY_FLOW = """
-from flows.cli import prefect_defaults
+from cli.run import prefect_defaults
 prefect_defaults()
-from flows.temporary_server import prefect_api
+from cli.temporary_server import prefect_api
 wait = prefect_api()
 from prefect import flow
 @flow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compute.local import LocalCompute
 from sft.config import load
-from sft.config.model import DatasetConfig
+from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.jobs.train import TrainArgs
 from sft.plan import DatasetFiles, dataset_place, download_args, train_args

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from compute.local import LocalCompute
-from sft import records
 from sft.errors import TransientError
+from sft.store import records
 from tasks.sync_checkpoint import mirror
 
 

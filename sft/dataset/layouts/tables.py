@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sft import tables
 from sft.dataset.layouts.base import Unusable
+from sft.notation import tables
 
 CONVERTED = "tables in HTML or Markdown, written as OTSL"
 

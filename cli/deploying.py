@@ -1,0 +1,159 @@
+"""What is done at Modal before a run: deployment, wheels, data."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import modal
+
+from cli.waiting import Heard, run_job
+from compute.modal import ModalCompute
+from compute.reach import ready, translated
+from compute.records import put_json
+from compute.select import compute_for
+from modal_infra.app import app, setup
+from modal_infra.names import SETUP
+from sft.config import RunConfig
+from sft.dataset.validate import validate
+from sft.errors import ComputeError, InputError
+from sft.jobs.fetch_sample import SAMPLES, sample_args
+from sft.plan import DatasetFiles, wheel_args
+from sft.store import records
+from sft.training.wheels import CUDNN95, WHEELS
+from tasks.ensure_wheel import known_wheel
+from tasks.upload_data import upload as send
+from tasks.validate_dataset import limits_for
+
+Say = Callable[[str], None]
+
+
+def _config(engine: str) -> RunConfig:
+    """A configuration that is good for questions about an engine; its dataset is never read."""
+    dataset = {"train": "train.jsonl", "held_out": "held_out.jsonl"}
+    wheel = {"build": os.environ.get("SFT_WHEEL_BUILD", "stable")}
+    return RunConfig.model_validate({"engine": engine, "dataset": dataset, "wheel": wheel})
+
+
+def deploy_all(say: Say, given: RunConfig | None = None) -> None:
+    """Deploy the set-up functions, fetch the wheels that are missing, then deploy the GPU functions.
+
+    Args:
+        given: a configuration whose wheel is that of its engine.
+    Raises:
+        ComputeError: no token, or an image could not be built.
+        IntegrityError, InputError, TransientError: a wheel could not be fetched.
+    """
+    _deploy(setup, say)
+    for engine in WHEELS:
+        config = given if given is not None and given.engine == engine else _config(engine)
+        compute, args = ModalCompute(config), wheel_args(config)
+        if known_wheel(compute, args.path):
+            say(f"wheel {args.path}: on the models volume already")
+            continue
+        say(f"wheel {args.path}: fetching it to the models volume, once")
+        try:
+            record = run_job(compute, "download_wheel", args.model_dump(), _tells(say))
+        except InputError as error:
+            profile, name = ("full" if engine == "erniekit" else "lora"), args.path.rsplit("/", 1)[-1]
+            remedy = f"sft deploy {profile} --set wheel.url=https://…/{name}, or sft upload-wheel PATH"
+            raise InputError(error.message, where=error.where, value=error.value, remedy=remedy) from error
+        say(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256']}")
+    _deploy(app, say)
+    say("deployed: sft run full starts a training")
+
+
+def _deploy(deployed: modal.App, say: Say) -> None:
+    say(f"deploying {deployed.name}")
+    try:
+        with translated(f"app {deployed.name}"):
+            deployed.deploy()
+    except modal.exception.RemoteError as error:
+        raise ComputeError(
+            f"an image could not be built: {error}",
+            where=f"app {deployed.name}",
+            remedy="read the build's log in Modal's dashboard, then sft deploy again: finished layers are kept",
+        ) from error
+
+
+def _tells(say: Say) -> Heard:
+    """Says how far a download is every ten seconds."""
+    spoken = [time.monotonic()]
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "download" and time.monotonic() - spoken[0] > 10:
+            spoken[0] = time.monotonic()
+            say(f"  {event['file']}: {event['bytes']:,} of {event['total']:,}")
+
+    return hear
+
+
+def put_wheel(path: Path) -> str:
+    """Upload a wheel with its record; returns what was done.
+
+    Raises:
+        InputError: no such file, or not one of the wheels that the engines need.
+    """
+    known = {source.name: source for source in (*WHEELS.values(), CUDNN95)}
+    if not path.is_file():
+        raise InputError("no such file", where=str(path), remedy="give the path of the wheel")
+    if path.name not in known:
+        raise InputError(
+            "not a wheel that an engine needs", where="file name", value=path.name, remedy=f"use {' or '.join(known)}"
+        )
+    target = known[path.name].path
+    compute = compute_for(_config("erniekit"))
+    record = {"path": target, "url": "uploaded", "size": path.stat().st_size, "sha256": records.hash_file(path)}
+    compute.put("models", path, target)
+    # last: without it the wheel does not count
+    put_json(compute, "models", f"{target}.json", {**record, "finished": time.time()})
+    return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
+
+
+def put_dataset(train: Path, held_out: Path, say: Say) -> str:
+    """Validate both files and upload them; returns what was done.
+
+    Raises:
+        DatasetError: the dataset is broken; nothing was sent.
+    """
+    config = _config("erniekit")
+    compute, files = compute_for(config), DatasetFiles.of(train, held_out)
+    report = validate(train, held_out, config.dataset, limits_for(config, compute, say))
+    report.check()
+    count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
+    place = compute.dataset_root(files.root, report.fingerprint)
+    return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
+
+
+def get_sample(config: RunConfig, name: str, say: Say) -> None:
+    """Fetch a sample set to the data volume of the configuration's compute; says how to train on it.
+
+    Raises:
+        InputError: no sample set of that name.
+        DatasetError, TransientError: an image or a file could not be fetched; what has arrived is kept.
+    """
+    if name not in SAMPLES:
+        raise InputError("no such sample set", value=name, remedy=f"use {', '.join(SAMPLES)}")
+    compute = compute_for(config)
+
+    def started(call_id: str) -> None:
+        say(f"sample {name}: call {call_id} ({compute.link(call_id)})")
+
+    record = run_job(compute, "fetch_sample", sample_args(name).model_dump(), _tells(say), started)
+    say(f"{record['volume']}: {record['train']['rows']} training and {record['held_out']['rows']} held-out rows, valid")
+    say(f"train on it: sft run full --set dataset.volume={record['volume']}")
+
+
+def board_address() -> str:
+    """Where Modal serves TensorBoard.
+
+    Raises:
+        ComputeError: it is not deployed.
+    """
+    ready()
+    with translated("function tensorboard"):
+        function = modal.Function.from_name(SETUP, "tensorboard")
+        return str(function.get_web_url())

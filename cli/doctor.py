@@ -1,0 +1,111 @@
+"""``sft doctor``: the checks on this side, then those inside the environment that would train."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cli.temporary_server import may_be_configured
+from compute.base import Compute
+from compute.select import compute_for
+from sft.config import RunConfig
+from sft.errors import ComputeError, JobDied, JobError, SftError, TransientError
+from sft.jobs.inspect_environment import InspectArgs, code_hash, fitting
+
+PATIENCE = 20 * 60  # seconds: a first container may have to load its image
+Finding = dict[str, Any]
+OPTIONAL = (
+    "none, and none is needed for a public base model; for a gated or private one: "
+    "modal secret create huggingface HF_TOKEN=hf_xxx"
+)
+
+
+def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False) -> list[Finding]:
+    """All findings in order. Where the deployment cannot be reached, the checks inside are left out.
+
+    Args:
+        names: only these checks of the environment; empty for all that fit.
+        quick: only the first few.
+    """
+    device = "cpu" if config.on_cpu else "gpu"
+    chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
+    args = InspectArgs(engine=config.engine, device=device, checks=chosen)
+    deployments = [] if names else _deployments(config)
+    findings = _client_side(config) if config.compute == "modal" else []
+    if not all(finding["ok"] for finding in findings):
+        return deployments + findings
+    try:
+        result = _inside(compute_for(config), args)
+    except (JobError, TransientError) as error:
+        found = error.message.splitlines()[0]
+        return [*deployments, *findings, {"name": "container", "ok": False, "found": found, "remedy": error.remedy}]
+    if config.compute == "modal":
+        same = result["code"] == code_hash()
+        found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
+        findings.append({"name": "up to date", "ok": same, "found": found, "remedy": "" if same else "sft deploy"})
+    return deployments + findings + list(result["findings"])
+
+
+def _deployments(config: RunConfig) -> list[Finding]:
+    """Do Prefect's deployments of the profile carry what it says now? Nothing where no server is configured."""
+    if not may_be_configured():
+        return []
+    from flows.deployments import REMEDY, deployed  # here, as it imports Prefect
+
+    try:
+        found = deployed(config.profile)
+    except ComputeError as error:
+        return [{"name": "prefect", "ok": False, "found": f"{error.message}: {error.value}", "remedy": error.remedy}]
+    return [
+        {"name": name, "ok": not reason, "found": reason or "carries the profile as it is", "remedy": REMEDY}
+        for name, reason in found
+    ]
+
+
+def _inside(compute: Compute, args: InspectArgs) -> dict[str, Any]:
+    call_id, end = compute.start("inspect_environment", args.model_dump(mode="json")), time.monotonic() + PATIENCE
+    while not compute.poll(call_id).ended:
+        if time.monotonic() > end:
+            compute.cancel(call_id)
+            raise JobDied("the checks did not end", where=call_id, value=f"{PATIENCE} s", remedy="look at its log")
+        time.sleep(0.2)
+    return compute.result(call_id)
+
+
+def _client_side(config: RunConfig) -> list[Finding]:
+    """Token, deployments, volumes, secret: what can be asked without a container."""
+    import modal
+
+    from compute.modal import hub_secret
+    from compute.reach import ready, translated
+    from modal_infra.names import APP, SETUP, function_name
+    from modal_infra.volumes import PREFIX
+    from sft.store.volumes import NAMES
+
+    def token() -> None:
+        ready()
+        modal.Client.from_env().hello()
+
+    train = function_name("train", config.engine)
+    questions: list[tuple[str, Callable[[], object]]] = [
+        ("token", token),
+        ("set-up app", lambda: modal.Function.from_name(SETUP, "download_model").hydrate()),
+        ("GPU app", lambda: modal.Function.from_name(APP, train).hydrate()),
+        ("volumes", lambda: [modal.Volume.from_name(PREFIX + name).hydrate() for name in NAMES]),
+        ("secret", lambda: "there" if hub_secret() else OPTIONAL),
+    ]
+    findings: list[Finding] = []
+    for name, ask in questions:
+        try:
+            with translated(name):
+                answer = ask()
+        except SftError as error:
+            place = f"{error.where}: " if error.where not in ("", name) else ""
+            findings.append({"name": name, "ok": False, "found": place + error.message, "remedy": error.remedy})
+            if name == "token":
+                return findings
+        else:
+            found = answer if isinstance(answer, str) else "there"
+            findings.append({"name": name, "ok": True, "found": found, "remedy": ""})
+    return findings

@@ -1,0 +1,180 @@
+"""``sft infer``: a model reads pages where the profile computes; Markdown and JSON for each."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from cli.waiting import Heard, run_job
+from compute.base import Compute
+from compute.select import compute_for
+from runs.checking import PROMPTS, WHOLE, check_reading
+from sft.config import RunConfig
+from sft.download import download
+from sft.errors import InputError, JobError, SftError, listed, without_secrets
+from sft.jobs.infer import InferArgs
+from sft.jobs.parse_pages import ParsePagesArgs
+from sft.models import pages
+from sft.models.pages import Found, Page
+from sft.plan import download_args
+from sft.store import records
+from sft.store.volumes import run_place
+from tasks.ensure_base_model import known_base_model
+from tasks.promote import champion
+from tasks.train import finished_training
+
+MAX_DOWNLOAD = 500_000_000  # bytes
+TRIES = 3  # of one address: somebody waits
+SHOWN = 20  # files that a message names
+Said = Callable[[int, int], None]
+
+
+def read_sources(
+    config: RunConfig, sources: Sequence[str], model: str, task: str, out: Path, said: Said = lambda done, total: None
+) -> Iterator[tuple[Page, str]]:
+    """(page, Markdown) in order, each written to ``out`` as NAME.md and NAME.json; the page has the name it got there.
+
+    Args:
+        sources: images, PDF files, folders of them, or http(s) addresses.
+        model: base, champion, the identity of a finished training (its first 16 digits suffice), or
+            IDENTITY/checkpoint-N.
+        task: ocr, table, formula or chart for single elements; page for whole pages through PaddleOCR's parser.
+        said: hears how many of how many pages are read.
+    Raises:
+        InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
+        JobError: the rest is read, but these files cannot.
+    """
+    check_reading(sources, task, out)
+    compute = compute_for(config)
+    place = model_place(config, compute, model)
+    with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
+        found = found_in(sources, Path(folder))
+        if model == "base":
+            _ensure_base(config, compute)
+        images = tuple(_on_volume(compute, page.image) for page in found)
+        facts = {"task": task, "model": model, "place": place}
+        for page, (content, more) in zip(found, _read(config, compute, place, images, task, said)):
+            md, _ = pages.write(out, page, content, {**facts, **more})
+            yield replace(page, name=md.stem), content
+    if found.broken:
+        text = listed([str(error) for error in found.broken], SHOWN)
+        count = f"{len(found.broken)} file{'s' if len(found.broken) > 1 else ''}"
+        read = f"{len(found)} page{'s are' if len(found) > 1 else ' is'} read"
+        raise JobError(f"{read}, but {count} could not be:{text}", remedy="see each line's advice")
+
+
+def _ensure_base(config: RunConfig, compute: Compute) -> None:
+    """Fetch the base model, if it is not on the volume yet."""
+    args = download_args(config)
+    if known_base_model(compute, args.folder) is None:
+        run_job(compute, "download_model", args.model_dump())
+
+
+def found_in(sources: Sequence[str], work: Path) -> Found:
+    """The pages of all sources. What one source cannot give is among the broken, if another can.
+
+    Raises:
+        InputError: nothing can be read at all.
+        SftError: the only source cannot be fetched.
+    """
+    found = Found()
+    for source in dict.fromkeys(sources):
+        try:
+            more = _pages(source, work)
+        except SftError as error:
+            found.broken.append(error)
+        else:
+            found += more
+            found.broken += more.broken
+    if not found:
+        if len(found.broken) == 1:
+            raise found.broken[0]
+        text = listed([str(error) for error in found.broken], SHOWN)
+        raise InputError(f"none of the files can be read:{text}", remedy="see each line's advice")
+    return found
+
+
+def _read(
+    config: RunConfig, compute: Compute, place: str, images: tuple[str, ...], task: str, said: Said
+) -> list[tuple[str, dict[str, Any]]]:
+    """(Markdown, further facts) of each image."""
+    where = {"device": "cpu" if config.on_cpu else "gpu", "gpu": config.billed_as}
+    if task == WHOLE:
+        whole = ParsePagesArgs(model=place, images=images, layout=_layout(config, compute), **where)
+        read = run_job(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
+        return [(page["markdown"], {"layout": page["layout"]}) for page in read]
+    args = InferArgs(
+        model=place,
+        images=images,
+        prompt=PROMPTS[task],
+        batch_size=config.evaluate.batch_size,
+        max_new_tokens=config.evaluate.max_new_tokens,
+        **where,
+    )
+    texts = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
+    return [(pages.markdown(task, text), {"text": text}) for text in texts]
+
+
+def _layout(config: RunConfig, compute: Compute) -> str:
+    """The layout model that lies in the base model's repository, or an empty text."""
+    place = f"{download_args(config).folder}/PP-DocLayoutV2"
+    return place if compute.list("models", place) else ""
+
+
+def _hears(said: Said) -> Heard:
+    """Passes on how many pages are read."""
+    return lambda event: said(event["done"], event["rows"]) if event["event"] == "evaluate" else None
+
+
+def model_place(config: RunConfig, compute: Compute, model: str) -> str:
+    """Where a model lies: models/NAME, or a folder on the outputs volume.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if model == "base":
+        return f"models/{download_args(config).folder}"
+    if model == "champion":
+        now = champion(compute, config.name)
+        if now is None:
+            remedy = "sft run promotes a model that is better than its base; sft promote does it by hand"
+            raise InputError("there is no champion yet", value=config.name, remedy=remedy)
+        return f"outputs/{run_place(now.identity)}/model"
+    identity, _, checkpoint = model.partition("/")
+    if checkpoint:
+        for kept in ("trainer", "best"):  # the trainer keeps its newest, we the best beside them
+            if compute.list("outputs", f"{run_place(identity)}/{kept}/{checkpoint}"):
+                return f"outputs/{run_place(identity)}/{kept}/{checkpoint}"
+        raise InputError("no such checkpoint", value=model, remedy="sft status lists the trainings")
+    if finished_training(compute, identity) is None:
+        raise InputError("no finished training of that identity", value=model, remedy="sft status lists them")
+    return f"outputs/{run_place(identity)}/model"
+
+
+def _pages(source: str, work: Path) -> Found:
+    if "://" not in source:
+        return pages.pages(Path(source), work)
+    name = PurePosixPath(unquote(urlsplit(source).path)).name or "page"
+    place = work / ".fetched" / records.fingerprint(source)[:12]
+    place.mkdir(parents=True)
+    path = place / name
+    download(source, path, max_bytes=MAX_DOWNLOAD, attempts=TRIES)
+    if path.suffix.lower() not in (*pages.IMAGES, ".pdf"):  # the content says what it is
+        path = path.rename(path.with_name(f"{path.name}{'.pdf' if path.read_bytes()[:5] == b'%PDF-' else '.png'}"))
+    try:
+        return Found(replace(page, source=without_secrets(source)) for page in pages.pages(path, work))
+    except InputError as error:  # it names the copy
+        raise InputError(error.message, where=source, value=error.value, remedy=error.remedy) from error
+
+
+def _on_volume(compute: Compute, image: Path) -> str:
+    """Where the job finds the image: here on one machine, or a copy on the data volume, named by its content."""
+    if compute.name == "local":
+        return str(image.resolve())
+    name = f"inference/{records.hash_file(image)[:24]}{image.suffix.lower()}"
+    compute.put("data", image, name)
+    return name

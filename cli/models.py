@@ -1,0 +1,152 @@
+"""Commands around models: read pages, promote and roll back, publish, clean up, look at curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.base import Settings, guarded, say
+
+PANEL = "Models"
+Where = Annotated[
+    str, typer.Option("--profile", envvar="SFT_PROFILE", help="A profile with compute local or modal, or a .yaml file")
+]
+OneProfile = Annotated[str, typer.Argument(help="smoke, full, lora, nightly, or the path of a .yaml file")]
+SMOKE = "smoke"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for body in (infer, promote, rollback, publish, cleanup, tensorboard):
+        app.command(body.__name__, rich_help_panel=PANEL)(body)
+
+
+def infer(
+    sources: Annotated[list[str], typer.Argument(help="Images, PDF files, folders of them, or http(s) addresses")],
+    model: Annotated[
+        str, typer.Option(help="base, champion, a training's identity from sft status, or IDENTITY/checkpoint-N")
+    ] = "champion",
+    task: Annotated[
+        str, typer.Option(help="ocr, table, formula, chart: the image as one element; page: with its layout")
+    ] = "ocr",
+    out: Annotated[Path, typer.Option(help="Folder for NAME.md and NAME.json of each page")] = Path("read"),
+    profile: Where = SMOKE,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Read pages with the base model, the champion or a training: Markdown and JSON for each page."""
+
+    def body(console: Console) -> None:
+        from rich.progress import Progress
+
+        from runs.checking import check_reading
+        from sft.config import load
+
+        config = load(profile, settings).config
+        check_reading(sources, task, out)
+        from cli.inference import read_sources
+
+        with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("read", total=None)
+            said = lambda done, total: progress.update(bar, completed=done, total=total)  # noqa: E731
+            for page, text in read_sources(config, sources, model, task, out, said):
+                done = f" ({', '.join(page.done)})" if page.done else ""
+                say(console, f"{out / page.name}.md: {text.splitlines()[0][:100] if text.strip() else '(empty)'}{done}")
+
+    guarded(body)
+
+
+def promote(
+    profile: OneProfile,
+    training: Annotated[str, typer.Argument(help="Its identity, from sft status (16 digits suffice)")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a model whose export was not checked or is broken")
+    ] = False,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Put a training into service by hand. The gate is not asked; the export is checked all the same."""
+
+    def body(console: Console) -> None:
+        from cli.serving import promote_by_hand
+        from sft.config import load
+
+        now = promote_by_hand(load(profile, settings).config, training, lambda t: say(console, t), force=force)
+        say(console, f"{now.name}: champion {now.identity[:16]}; sft rollback {profile} goes back")
+
+    guarded(body)
+
+
+def rollback(profile: OneProfile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
+    """Put the champion before the present one into service again."""
+
+    def body(console: Console) -> None:
+        from cli.serving import roll_back
+        from sft.config import load
+
+        now = roll_back(load(profile, settings).config)
+        say(console, f"{now.name}: champion {now.identity[:16]} again")
+
+    guarded(body)
+
+
+def publish(
+    profile: OneProfile,
+    repo: Annotated[str, typer.Argument(help="Repository on the Hugging Face Hub (owner/name); made if missing")],
+    model: Annotated[str, typer.Option(help="champion, or a training's identity")] = "champion",
+    public: Annotated[bool, typer.Option("--public", help="Visible to everybody; private otherwise")] = False,
+    licence: Annotated[str, typer.Option(help="The model's licence, as the Hub names it")] = "apache-2.0",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Upload a model with a card made from its records to the Hugging Face Hub. HF_TOKEN must allow writing."""
+
+    def body(console: Console) -> None:
+        from cli.serving import publish_model
+        from sft.config import load
+
+        config = load(profile, settings).config
+        tell = lambda text: say(console, text)  # noqa: E731
+        address = publish_model(config, repo, model, public=public, licence=licence, say=tell)
+        say(console, f"published: {address}" + ("" if public else " (private)"))
+
+    guarded(body)
+
+
+def cleanup(
+    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = SMOKE,
+    older_than: Annotated[float, typer.Option(min=0, help="Only trainings that finished so long ago (days)")] = 14,
+    keep: Annotated[int, typer.Option(min=0, help="The newest trainings of each name stay")] = 3,
+    models: Annotated[
+        bool, typer.Option("--models", help="Remove whole trainings, not just their checkpoints")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only show what would go")] = False,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Show what lies on the outputs volume, and remove what nobody needs: never what is promoted, held or unsynced."""
+
+    def body(console: Console) -> None:
+        from cli.serving import cleanup_table
+        from sft.config import load
+        from sft.jobs.maintenance import CleanupArgs
+
+        args = CleanupArgs(older_than=older_than, keep=keep, models=models, dry_run=not yes)
+        console.print(cleanup_table(load(profile, settings).config, args))
+
+    guarded(body)
+
+
+def tensorboard(
+    profile: Annotated[str, typer.Argument(help="Whose trainings: a profile with compute local or modal")] = SMOKE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine")] = 6006,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Serve TensorBoard over the trainings on this machine, or say where Modal serves it."""
+
+    def body(console: Console) -> None:
+        from cli.serving import tensorboard as serve
+        from sft.config import load
+
+        serve(load(profile, settings).config, port, lambda text: say(console, text))
+
+    guarded(body)

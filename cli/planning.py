@@ -1,0 +1,170 @@
+"""What a run would do: the table of ``sft plan``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from compute.base import Compute
+from compute.select import compute_for
+from runs.calls import running_call, training_key
+from runs.ledger import read_ledger
+from runs.usage import month_so_far
+from sft.config import RunConfig
+from sft.dataset.dropped import check_enlarged
+from sft.dataset.packing import Amount
+from sft.dataset.room import check_room
+from sft.dataset.validate import validate
+from sft.engines import ENGINES
+from sft.engines.base import TrainSpec
+from sft.jobs.train import DatasetPlace
+from sft.plan import (
+    DatasetFiles,
+    dataset_place,
+    download_args,
+    evaluate_args,
+    memory_warning,
+    passes,
+    train_args,
+    train_spec,
+    wheel_args,
+)
+from sft.store import records
+from sft.store.volumes import run_place
+from tasks.ensure_base_model import known_base_model
+from tasks.ensure_wheel import known_wheel
+from tasks.stored_dataset import read_stored
+from tasks.train import finished_training
+from tasks.validate_dataset import limits_for
+
+LOOKED = 200  # newest runs among which one like the planned one is looked for
+LATER = "known once the step before has run"
+
+
+def plan_table(config: RunConfig) -> Table:
+    """Each step with what it would do. The dataset is validated for it.
+
+    Raises:
+        DatasetError: the dataset is broken.
+    """
+    compute = compute_for(config)
+    table = Table("step", "what it does", "identity", "state", title=f"sft run {config.profile or config.name}")
+    if config.dataset.volume:
+        place, amount = read_stored(config.dataset.volume, compute)
+        told = f"{amount.rows} training rows on the data volume"
+        table.add_row("validate-dataset", told, place.fingerprint[:16], "done")
+        _add_rest(table, config, compute, place, amount)
+        return table
+    files = _planned_files(config)
+    if files is None:
+        table.add_row("validate-dataset", "composes the smoke dataset, then validates it", LATER, "to do")
+        rows = config.dataset.digits.train_rows if config.dataset.digits else 0
+        steps = train_spec(config, Amount(rows)).max_steps
+        for name in ("ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"):
+            table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
+        return table
+    limits = limits_for(config, compute)
+    report = validate(files.train, files.held_out, config.dataset, limits)
+    report.check()
+    check_enlarged(report.train, config.train.dropped_rows)
+    check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens)
+    told = f"{report.train.rows} + {report.held_out.rows} rows, {report.train.images + report.held_out.images} images"
+    table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")
+    place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
+    uploaded = compute.name == "local" or compute.read("data", f"{place.root}/record.json") is not None
+    table.add_row("upload-data", place.root, report.fingerprint[:16], "done" if uploaded else "to do")
+    if warning := memory_warning(config, report.train):
+        table.caption = f"warning {warning}"
+    _add_rest(table, config, compute, place, report.train.amount)
+    return table
+
+
+def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetPlace, amount: Amount) -> None:
+    """The steps behind the dataset's."""
+    if config.on_cpu:
+        table.add_row("ensure-wheel", "the training runs on a CPU", "", "skipped")
+    else:
+        path = wheel_args(config).path
+        table.add_row("ensure-wheel", path, "", "done" if known_wheel(compute, path) else "to do")
+    name = download_args(config).folder
+    base = known_base_model(compute, name)
+    size = f"{sum(f['size'] for f in base['files'].values()) / 1e6:.0f} MB" if base else "size unknown"
+    table.add_row("ensure-base-model", f"{name} ({size})", base["identity"][:16] if base else LATER, _state(base))
+    _add_training(table, config, compute, base, place, amount)
+
+
+def _planned_files(config: RunConfig) -> DatasetFiles | None:
+    """The dataset's files, without composing the smoke dataset."""
+    from tasks.validate_dataset import dataset_files, digits_folder
+
+    digits = config.dataset.digits
+    if digits is not None and records.read_record(digits_folder(digits)) is None:
+        return None
+    return dataset_files(config)
+
+
+def _add_training(
+    table: Table, config: RunConfig, compute: Compute, base: dict[str, Any] | None, place: DatasetPlace, amount: Amount
+) -> None:
+    spec = train_spec(config, amount)
+    told = (
+        f"{spec.max_steps} steps of {_step(config, spec, amount)} with {config.engine}, "
+        f"warm-up {spec.warmup_steps}, on {config.modal.gpu if config.compute == 'modal' else 'the CPU'}"
+    )
+    if base is None:
+        table.add_row("train", told, LATER, "to do")
+        table.add_row("sync-checkpoint", f"to {config.output.folder}", "", "to do")
+        table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", LATER, "to do")
+        return
+    args = train_args(config, place, amount, base)
+    told += f"; {cost_estimate(config, compute, spec.max_steps)}"
+    training = finished_training(compute, args.identity)
+    running = running_call(compute, training_key(args.identity))
+    table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training))
+    folder = Path(config.output.folder) / f"{config.name}-{args.identity[:8]}"
+    table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")
+    evaluation = evaluate_args(config, args)
+    key = evaluation.key(training["model_identity"]) if training else ""
+    done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if training else None
+    table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))
+
+
+def _step(config: RunConfig, spec: TrainSpec, amount: Amount) -> str:
+    """What a step holds: rows, or packs where the engine packs them."""
+    if not ENGINES[config.engine].packs:
+        return f"{spec.batch_size} × {spec.gradient_accumulation_steps} rows"
+    rows = amount.rows / max(passes(config, amount), 1e-9)
+    return f"{spec.gradient_accumulation_steps} packs of about {rows:.1f} rows (at most {spec.batch_size})"
+
+
+def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
+    """Hours and cost of ``steps`` steps, by the newest training of the ledger with this engine on this GPU; and how
+    much of the month's bound is used.
+    """
+    return _estimate(config, compute, steps) + _month(config, compute)
+
+
+def _month(config: RunConfig, compute: Compute) -> str:
+    bound = config.budget.max_cost_per_month
+    if bound is None:
+        return ""
+    return f"; this month {month_so_far(config, compute)[1]:.2f} of {bound:g} {config.budget.currency}"
+
+
+def _estimate(config: RunConfig, compute: Compute, steps: int) -> str:
+    entries = read_ledger(compute, last=LOOKED)
+    like = [e for e in entries if e.trained and e.steps and (e.engine, e.gpu) == (config.engine, config.billed_as)]
+    if not like:
+        return "hours unknown until a training like it is in the ledger"
+    hours = steps * like[-1].training_seconds / like[-1].steps / 3600
+    price = config.budget.hourly(config.billed_as)
+    dated = f", prices of {config.budget.prices_as_of}" if config.budget.prices_as_of else ""
+    cost = f", {hours * price:.2f} {config.budget.currency}{dated}" if price is not None else ""
+    return f"about {hours:.2g} h{cost}, as the run of {time.strftime('%Y-%m-%d', time.localtime(like[-1].started))}"
+
+
+def _state(record: Any) -> str:
+    return "done" if record else "to do"

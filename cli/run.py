@@ -1,0 +1,291 @@
+"""The command ``sft``: thin, on top of the flows. Exit codes: 0 done, 1 failed, 2 wrong input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cli import dataset as cli_dataset
+from cli import models as cli_models
+from cli.base import Profile, Settings, app, guarded, say
+from sft.errors import JobCancelled, SftError
+
+if TYPE_CHECKING:
+    from flows.fine_tune import RunResult
+    from sft.config import RunConfig
+
+
+def prefect_defaults() -> None:
+    """Prefect's settings for a run from the terminal, where the environment does not say otherwise."""
+    defaults = {
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",  # no server is needed
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the terminal has a view of its own, errors included
+        "PREFECT_CLI_WRAP_LINES": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detach: bool = False) -> RunResult | str:
+    """Run the flow with the terminal's view.
+
+    Args:
+        wait: returns when Prefect's API answers.
+        detach: do not wait for the training once it runs.
+    Returns: the result; where there is none (the run was detached or skipped), why.
+    Raises:
+        JobCancelled: the run was cancelled, and its job stopped.
+        SftError: the first step that failed.
+    """
+    from cli.console import Terminal
+    from flows.fine_tune import RunResult, fine_tune
+    from tasks.following import detached
+    from tasks.telling import listening
+
+    wait()
+    with Terminal(out) as terminal, listening(terminal), detached() if detach else nullcontext():
+        state = fine_tune(config, return_state=True)
+    if state.is_cancelled():
+        raise JobCancelled(state.message or "the run was cancelled")
+    if state.name in ("Detached", "Skipped"):
+        return f"{state.name.lower()}: {state.message}"
+    result = state.result()
+    assert isinstance(result, RunResult)
+    return result
+
+
+@app.command()
+def run(
+    profile: Profile,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the training to itself once it runs")] = False,
+) -> None:
+    """Run the whole pipeline: validate, prepare, train, sync, evaluate."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_first
+        from sft.config import load
+
+        resolved = load(profile, settings)
+        check_first(resolved.config)
+        prefect_defaults()
+        from cli.console import show_resolved
+        from cli.temporary_server import prefect_api
+
+        wait = prefect_api()  # it starts while the flow is imported
+        show_resolved(out, resolved)
+        result = run_flow(resolved.config, out, wait, detach=detach)
+        if isinstance(result, str):
+            say(out, result)
+            return
+        base, tuned = result.base, result.tuned
+        say(out, f"model:   {result.model}")
+        say(out, f"report:  {result.report}")
+        say(out, "runs:    prefect server start, then http://127.0.0.1:4200/runs")
+        say(
+            out,
+            f"CER on {result.rows} held-out rows: base {base['cer']:.3f}, tuned {tuned['cer']:.3f}  "
+            f"(exactly right: base {100 * base['exact']:.1f} %, tuned {100 * tuned['exact']:.1f} %)",
+        )
+        if result.decision:
+            say(out, result.decision)
+
+    guarded(body)
+
+
+@app.command()
+def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
+    """Show what a run would do: steps, sizes, identities, and what is done already. Nothing is changed."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_first
+        from sft.config import load
+
+        resolved = load(profile, settings)
+        check_first(resolved.config)
+        prefect_defaults()
+        from cli.planning import plan_table
+
+        out.print(plan_table(resolved.config))
+
+    guarded(body)
+
+
+@app.command()
+def status(
+    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = "smoke",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Show the trainings on the outputs volume: which run, which have finished, and their error rates."""
+
+    def body(out: Console) -> None:
+        from cli.status import status_table
+        from sft.config import load
+
+        out.print(status_table(load(profile, settings).config))
+
+    guarded(body)
+
+
+@app.command()
+def history(
+    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = "smoke",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    last: Annotated[int, typer.Option(min=0, help="Runs shown, the newest last; 0: all")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print whole records, a line each")] = False,
+) -> None:
+    """Show every run of the ledger: when, what, on which GPU, how long, at what cost, with which result."""
+
+    def body(out: Console) -> None:
+        from cli.history import history_table, json_lines
+        from sft.config import load
+
+        config = load(profile, settings).config
+        if as_json:
+            for line in json_lines(config, last):
+                print(line)
+        else:
+            out.print(history_table(config, last))
+
+    guarded(body)
+
+
+@app.command()
+def cancel(
+    training: Annotated[
+        str, typer.Argument(help="Its identity, or the start of it; empty: the only one that runs")
+    ] = "",
+    profile: Annotated[str, typer.Option(help="Where: a profile with compute local or modal")] = "smoke",
+    now: Annotated[bool, typer.Option("--now", help="At once, without time to save a checkpoint")] = False,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Stop a training that runs, also one that nobody waits for; it saves a checkpoint if it can."""
+
+    def body(out: Console) -> None:
+        from cli.history import cancel_training
+        from sft.config import load
+
+        text = cancel_training(load(profile, settings).config, training, now=now)
+        say(out, text)
+
+    guarded(body)
+
+
+@app.command()
+def sample(
+    profile: Profile = "full",
+    name: Annotated[str, typer.Option(help="Which sample set: bengali")] = "bengali",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Fetch a public sample set to the data volume, images included; nothing goes through this machine."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_modal
+        from sft.config import load
+
+        config = load(profile, settings).config
+        if config.compute == "modal":
+            check_modal()
+        from cli.deploying import get_sample
+
+        get_sample(config, name, lambda text: say(out, text))
+
+    guarded(body)
+
+
+@app.command()
+def doctor(
+    profile: Profile,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+    quick: Annotated[bool, typer.Option("--quick", help="Only the first few checks")] = False,
+    check: Annotated[list[str], typer.Option(help="Only the checks of these names")] = [],  # noqa: B006
+) -> None:
+    """Check that everything is there that a run of this profile needs, where it would run. Exit code 1 if not."""
+
+    def body(out: Console) -> None:
+        from cli.doctor import examine
+        from sft.config import load
+
+        findings = examine(load(profile, settings).config, check, quick=quick)
+        for finding in findings:
+            mark, remedy = ("ok", "") if finding["ok"] else ("FAILED", f"   Next: {finding['remedy']}")
+            text = f"{mark:6}  {finding['name']:16} {finding['found']}{remedy}"
+            say(out, text)
+        failed = [finding["name"] for finding in findings if not finding["ok"]]
+        if failed:
+            raise SftError(f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
+
+    guarded(body)
+
+
+@app.command()
+def deploy(
+    profile: Annotated[str, typer.Argument(help="A profile whose wheel.… is that of its engine; may be left out")] = "",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_modal
+
+        check_modal()
+        from cli.deploying import deploy_all
+        from sft.config import load
+        from sft.errors import InputError
+
+        if settings and not profile:
+            raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
+        deploy_all(lambda text: say(out, text), load(profile, settings).config if profile else None)
+
+    guarded(body)
+
+
+@app.command()
+def upload_wheel(
+    path: Annotated[Path, typer.Argument(help="A paddlepaddle_gpu wheel, under its original name")],
+) -> None:
+    """Put a wheel from this machine on the models volume, where Modal cannot download it."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_modal
+
+        check_modal()
+        from cli.deploying import put_wheel
+
+        say(out, put_wheel(path))
+
+    guarded(body)
+
+
+@app.command()
+def upload(
+    train: Annotated[Path, typer.Argument(help="Training set (JSONL)")],
+    held_out: Annotated[Path, typer.Argument(help="Held-out set (JSONL), below the same folder")],
+) -> None:
+    """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_modal
+
+        check_modal()
+        from cli.deploying import put_dataset
+
+        say(out, put_dataset(train, held_out, lambda text: say(out, text)))
+
+    guarded(body)
+
+
+cli_dataset.register(app)
+cli_models.register(app)
+
+
+def main() -> Any:
+    """The console script."""
+    return app()

@@ -1,0 +1,77 @@
+"""Every training on the outputs volume that a configuration uses: the table of ``sft status``. Needs no Prefect."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.table import Table
+
+from compute.base import Compute
+from compute.records import read_json
+from compute.select import compute_for
+from runs.calls import ended_with, running_call, training_key
+from sft.config import RunConfig
+from sft.store import champions
+from sft.store.volumes import RUNS, run_place
+
+
+def status_table(config: RunConfig) -> Table:
+    """A line for each training: is it running, finished or stopped, is it a champion, and its error rates."""
+    compute = compute_for(config)
+    table = Table("training", "name", "state", "steps", "base CER", "tuned CER", "finished", title="sft status")
+    live = {run_place(c.identity).rpartition("/")[2]: c.name for c in _champions(compute)}
+    files: dict[str, list[str]] = {}
+    for file in compute.list("outputs", RUNS):
+        files.setdefault(file.path.split("/")[1], []).append(file.path)
+    for run in sorted(files):
+        table.add_row(run, *_row(compute, run, files[run], live.get(run, "")))
+    return table
+
+
+def _champions(compute: Compute) -> Iterator[champions.Champion]:
+    for file in compute.list("outputs", champions.FOLDER):
+        said = read_json(compute, "outputs", file.path) if file.path.endswith("/" + champions.POINTER) else None
+        if (champion := champions.known(said, f"outputs/{file.path}")) is not None:
+            yield champion
+
+
+def _row(compute: Compute, run: str, files: list[str], champion_of: str) -> tuple[str, ...]:
+    record = read_json(compute, "outputs", f"{RUNS}/{run}/record.json")
+    running = running_call(compute, training_key(run))
+    state = f"running ({running})" if running else "finished" if record else _stopped(compute, run)
+    if champion_of:
+        state += f", champion of {champion_of}"
+    name, steps = (str(record["name"]), str(record["steps"])) if record else ("", _last_step(compute, run))
+    finished = time.strftime("%Y-%m-%d %H:%M", time.localtime(record["finished"])) if record else ""
+    return (name, state, steps, *_scores(compute, run, files), finished)
+
+
+def _stopped(compute: Compute, run: str) -> str:
+    error = ended_with(compute, training_key(run))
+    why = f" ({error.message.splitlines()[0][:120]})" if error is not None and error.message else ""
+    return f"stopped{why}: run again to resume"
+
+
+def _scores(compute: Compute, run: str, files: list[str]) -> list[str]:
+    """CER of the base and the tuned model by the newest evaluation; empty texts where there is none."""
+    newest = newest_evaluation(compute, files, run)
+    return [f"{newest[which]['all']['cer']:.3f}" if newest else "" for which in ("base", "tuned")]
+
+
+def newest_evaluation(compute: Compute, files: Iterable[str], identity: str) -> dict[str, Any] | None:
+    """The record of the training's newest evaluation, or None; ``files`` are paths on the outputs volume."""
+    folder = f"{run_place(identity)}/evaluation/"
+    places = [path for path in files if path.startswith(folder) and path.endswith("/record.json")]
+    found = [record for place in places if (record := read_json(compute, "outputs", place)) and "args" in record]
+    return max(found, key=lambda record: float(record.get("finished", 0)), default=None)
+
+
+def _last_step(compute: Compute, run: str) -> str:
+    lines = (compute.read("outputs", f"{RUNS}/{run}/metrics.jsonl") or b"").splitlines()
+    try:
+        return str(json.loads(lines[-1])["step"]) if lines else ""
+    except (ValueError, KeyError):
+        return ""

@@ -1,0 +1,81 @@
+"""Which call works on what: the outputs volume keeps the newest call's id under its key. Nothing here needs Prefect."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from compute.base import Compute
+from compute.records import put_json, read_json
+from runs.signals import held_back
+from sft.errors import SftError
+
+FOLDER = "calls"
+TRAINING = "train-"
+
+
+def training_key(identity: str) -> str:
+    """Under what key the call of a training is kept; ``identity`` is its fingerprint, or the start of it."""
+    return f"{TRAINING}{identity[:16]}"
+
+
+def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> tuple[str, bool]:
+    """(id of the call that works on ``key``, was it started now?)."""
+    if known := running_call(compute, key):
+        return known, False
+    with held_back():
+        call_id = compute.start(job, args)
+        put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
+    return call_id, True
+
+
+def attached(compute: Compute, key: str, call_id: str) -> None:
+    """Keep that ``call_id`` works on ``key``: of two that started at once, the one that lost may have come last."""
+    newest = read_json(compute, "outputs", _pointer(key)) or {}
+    if newest.get("call_id") != call_id:
+        put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id})
+
+
+def started(compute: Compute, key: str) -> float:
+    """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
+    return float((read_json(compute, "outputs", _pointer(key)) or {}).get("started", 0))
+
+
+def running_calls(compute: Compute) -> dict[str, str]:
+    """Key → call id of all calls that work now; also those of which nothing is heard: they may, and can be stopped."""
+    keys = [file.path.rpartition("/")[2].removesuffix(".json") for file in compute.list("outputs", FOLDER)]
+    calls = {key: _call(compute, key) for key in keys}
+    return {key: call_id for key, call_id in calls.items() if call_id and _may_run(compute, call_id)}
+
+
+def _may_run(compute: Compute, call_id: str) -> bool:
+    try:
+        return compute.poll(call_id).state == "running"
+    except SftError:
+        return True
+
+
+def ended_with(compute: Compute, key: str) -> SftError | None:
+    """The error that the newest call for ``key`` ended with; None if it ended well, still runs, or there is none."""
+    call_id = _call(compute, key)
+    if not call_id or compute.poll(call_id).state not in ("failed", "cancelled"):
+        return None
+    try:
+        compute.result(call_id)
+    except SftError as error:
+        return error
+    return None
+
+
+def running_call(compute: Compute, key: str) -> str:
+    """The call that works on ``key`` now, or an empty text."""
+    call_id = _call(compute, key)
+    return call_id if call_id and compute.poll(call_id).state == "running" else ""
+
+
+def _call(compute: Compute, key: str) -> str:
+    return str((read_json(compute, "outputs", _pointer(key)) or {}).get("call_id", ""))
+
+
+def _pointer(key: str) -> str:
+    return f"{FOLDER}/{key}.json"

@@ -1,0 +1,69 @@
+"""What a run's configuration says of its dataset."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from sft.dataset.rules import RULES
+from sft.settings import Section, of_the_user
+
+Severity = Literal["error", "warning", "off"]
+
+
+class DigitsConfig(Section):
+    """The smoke dataset: lines of real handwritten digits, composed at first use."""
+
+    train_rows: int = Field(4000, ge=16, le=100_000, description="Lines in the training set (rows)")
+    held_out_rows: int = Field(300, ge=1, le=10_000, description="Lines in the held-out set (rows), by other writers")
+    seed: int = Field(1, ge=0, description="Seed of the composition")
+
+
+class DatasetConfig(Section):
+    """Where the rows are, and what is allowed in them."""
+
+    volume: str = Field(
+        "",
+        pattern=r"^([\w.-]+/)*[\w.-]*$",
+        description="A dataset on the data volume (samples/bengali); it is taken instead of train and held_out",
+    )
+    train: str = Field("", description="Training set: path of a JSONL file; images lie in its folder")
+    held_out: str = Field(
+        "", description="Held-out set: path of a JSONL file in the same folder tree, never trained on"
+    )
+    digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
+    format: Literal["auto", "erniekit", "messages"] = Field(
+        "auto", description="Row format; auto looks at the first row"
+    )
+    max_image_pixels: int = Field(100_000_000, ge=1024, le=10**9, description="Largest image (px, width × height)")
+    max_image_bytes: int = Field(50_000_000, ge=1024, le=2 * 10**9, description="Largest image file (bytes)")
+    rules: dict[str, Severity] = Field(
+        default_factory=dict,
+        description="Rules whose breaches count otherwise than by default: near-empty: error, duplicate: off, …",
+    )
+    images: Literal["content", "headers", "decode"] = Field(
+        "content",
+        description="content: read headers and hash the files; headers: sizes only; decode: every pixel as well",
+    )
+    workers: int = Field(
+        0, ge=0, le=256, description="Processes that validate; 0: as the work is worth, up to one a core"
+    )
+    shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
+
+    _home = field_validator("train", "held_out")(of_the_user)
+
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, given: dict[str, Severity]) -> dict[str, Severity]:
+        problems = []
+        for name, severity in given.items():
+            if name not in RULES:
+                near = difflib.get_close_matches(name, RULES, n=1)
+                problems.append(f"no rule {name!r}" + (f", perhaps {near[0]!r}" if near else ""))
+            elif RULES[name].fixed and severity != "error":
+                problems.append(f"rule {name!r} is always an error: a trainer fails on such a row")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return given

@@ -1,0 +1,1 @@
+"""A saved model: weights, export, LoRA, the Hub, reading with it."""

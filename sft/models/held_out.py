@@ -1,0 +1,125 @@
+"""The held-out rows that are read: each turn with all that stood before it in training; of many, a fair sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from sft import metrics
+from sft.dataset.reading import image_folder, read_samples
+from sft.dataset.rows import Format, Sample
+from sft.dataset.rules import TASKS
+from sft.models.recognition import Question, Turn
+from sft.store import records
+
+SAMPLING = 1  # how a sample is drawn; another version evaluates again
+
+
+@dataclass(frozen=True)
+class HeldOutRow:
+    """One question to a model and its truth: a row of the file, or one turn of it.
+
+    Attributes:
+        number: the row's place in the file, from 0.
+        images: of this turn; those of the turns before are in ``earlier``.
+        earlier: the row's turns before this one, with their true answers, as the trainers show them.
+    """
+
+    number: int
+    images: tuple[Path, ...]
+    prompt: str
+    truth: str
+    task: str
+    earlier: Question = ()
+
+    @property
+    def turns(self) -> Question:
+        """What a model is shown, in the order of the training."""
+        return (*self.earlier, Turn(self.images, self.prompt))
+
+    @property
+    def shown(self) -> tuple[Path, ...]:
+        """All images that a model is shown."""
+        return tuple(path for turn in self.turns for path in turn.images)
+
+    @property
+    def image(self) -> str:
+        """The names of all images that a model is shown, for people."""
+        return ", ".join(map(str, self.shown))
+
+    def key(self) -> str:
+        """Names what a model is shown: images, prompt, and the turns before. The truth is no part of it: it may be
+        corrected.
+        """
+        seen = [records.hash_file(path) for path in self.images]
+        parts = [
+            [records.hash_file(path) for path in turn.images] + [turn.prompt, turn.answer] for turn in self.earlier
+        ]
+        return records.fingerprint([*seen, self.prompt, *([parts] if parts else [])])[:32]
+
+
+def questions(path: Path, form: Format) -> Iterator[HeldOutRow]:
+    """Every turn of every row, in the file's order."""
+    for number, sample in enumerate(read_samples(path, form)):
+        yield from _turns(number, sample, image_folder(path))
+
+
+def _turns(number: int, sample: Sample, folder: Path) -> Iterator[HeldOutRow]:
+    earlier: Question = ()
+    for at, (prompt, truth) in enumerate(sample.turns):
+        images = tuple(folder / name for name, turn in sample.images if turn == at)
+        yield HeldOutRow(number, images, prompt, truth, TASKS.get(prompt.strip(), "other"), earlier)
+        earlier = (*earlier, Turn(images, prompt, truth))
+
+
+def drawn(path: Path, form: Format, most: int) -> tuple[list[HeldOutRow], int]:
+    """(the rows that are read, in the file's order; how many there are): all, or a sample of ``most``.
+
+    The sample is stratified by task, script and length of the truth: each of these has its share, and one row where
+    there is room. Which rows stand for a class is decided by a hash of their content, so that the same rows are drawn
+    again, in whatever order they stand, and a file that grows keeps most of them.
+    """
+    first: list[HeldOutRow] = []
+    count = 0
+    for count, row in enumerate(questions(path, form), 1):
+        if count <= most:
+            first.append(row)
+    if count <= most:
+        return first, count
+    classes = [_class(row) for row in questions(path, form)]
+    chosen = set(_interleaved(range(count), classes)[:most])
+    return [row for at, row in enumerate(questions(path, form)) if at in chosen], count
+
+
+class _Class(NamedTuple):
+    task: str
+    script: str
+    length: str
+    hash: bytes
+
+
+def _class(row: HeldOutRow) -> _Class:
+    content = repr(([path.name for path in row.shown], row.prompt, row.truth))
+    digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return _Class(row.task, metrics.script(row.truth), metrics.length(row.truth), digest)
+
+
+_LEVELS: tuple[Callable[[_Class], Hashable], ...] = (lambda c: c.task, lambda c: c.script, lambda c: c.length)
+
+
+def _interleaved(rows: Sequence[int], classes: Sequence[_Class], level: int = 0) -> list[int]:
+    """The rows in such an order that every beginning of it has each class by its share, and each class early."""
+    if level == len(_LEVELS):
+        return sorted(rows, key=lambda row: classes[row].hash)
+    groups: dict[Hashable, list[int]] = {}
+    for row in rows:
+        groups.setdefault(_LEVELS[level](classes[row]), []).append(row)
+    placed = [
+        (rank / len(group), classes[row].hash, row)
+        for group in groups.values()
+        for rank, row in enumerate(_interleaved(group, classes, level + 1))
+    ]
+    return [row for _, _, row in sorted(placed)]

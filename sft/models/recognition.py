@@ -1,0 +1,219 @@
+"""A PaddleOCR-VL model that reads images: greedy decoding in batches. The only module that imports paddle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from sft.dataset.pictures import open_as_seen
+from sft.dataset.tokens import Limits
+from sft.environments.cpu_launcher import stub_triton
+from sft.errors import IntegrityError
+
+BEGIN, END = "<|begin_of_sentence|>", "<|end_of_sentence|>"  # the training template's: of a row, behind an answer
+
+
+class Turn(NamedTuple):
+    """What is shown and asked, and what was answered; nothing in the last turn, which the model answers."""
+
+    images: tuple[Path, ...]
+    prompt: str
+    answer: str = ""
+
+
+class Answer(NamedTuple):
+    """What a model said; ``cut``: it had said no end when it reached the longest answer allowed."""
+
+    text: str
+    cut: bool
+
+
+Question = tuple[Turn, ...]
+
+
+def question(row: tuple[Path, str] | Question) -> Question:
+    """The turns of a row that may be one image and its prompt."""
+    first = row[0]
+    return (Turn((first,), str(row[1])),) if isinstance(first, Path) else tuple(t for t in row if isinstance(t, Turn))
+
+
+class Recogniser:
+    """A loaded model.
+
+    Args:
+        folder: a model folder, as the Hub or a training has it.
+        device: "cpu" or "gpu".
+        adapter: a folder with a LoRA adapter that is put on the model, unmerged.
+    Raises:
+        IntegrityError: the folder cannot be loaded.
+    """
+
+    def __init__(self, folder: Path, device: str, *, adapter: Path | None = None) -> None:
+        if device == "cpu":
+            stub_triton()
+        import paddle
+        from paddleformers.transformers import AutoConfig, AutoModelForConditionalGeneration, AutoProcessor
+
+        self._paddle = paddle
+        paddle.set_device(device)
+        try:
+            config = AutoConfig.from_pretrained(str(folder))
+            dtype, vision = ("float32", "eager") if device == "cpu" else _of_card(paddle)
+            config._attn_implementation = "eager"  # flashmask pays no heed to the mask of a batch with padding
+            config.vision_config._attn_implementation = vision
+            self._model = AutoModelForConditionalGeneration.from_pretrained(
+                str(folder),
+                config=config,
+                convert_from_hf=True,
+                load_checkpoint_format="unified_checkpoint",
+                dtype=dtype,
+            )
+            _keep_keys_and_values(self._model)
+            if adapter is not None:
+                self._model = _with_adapter(self._model, adapter)
+            self._processor = AutoProcessor.from_pretrained(str(folder))
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            remedy = "train again, or restore the folder"
+            raise IntegrityError(f"the model does not load: {error}", where=str(folder), remedy=remedy) from error
+        self._model.eval()
+        tokenizer = self._processor.tokenizer
+        # Padding to the left keeps the distances to the answer, so that a batch decodes like its rows one by one.
+        tokenizer.padding_side = "left"
+        ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(END), *_generation_ends(folder)}
+        self._ends = sorted(end for end in ends if isinstance(end, int) and end != tokenizer.unk_token_id)
+        self._pad = tokenizer.pad_token_id
+        self._limits = Limits.of_model(folder, max_seq_len=0)
+
+    def prompt(self, turns: Question) -> str:
+        """The turns as the trainers' template writes them (tests compare): each as the model's chat template has it,
+        the images before the prompt; the row begins once, and earlier answers stand behind their turns.
+        """
+        written = ""
+        for number, turn in enumerate(turns):
+            content = [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.prompt}]
+            messages = [{"role": "user", "content": content}]
+            one: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            written += one.removeprefix(BEGIN) if number else one
+            written += turn.answer + END if number < len(turns) - 1 else ""
+        return written
+
+    def read(
+        self,
+        rows: Sequence[tuple[Path, str] | Question],
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+        lengths: Sequence[int] = (),
+    ) -> Iterator[tuple[int, str]]:
+        """(row number, recognised text), batch by batch; see :meth:`answers`."""
+        found = self.answers(rows, batch_size=batch_size, max_new_tokens=max_new_tokens, lengths=lengths)
+        yield from ((number, answer.text) for number, answer in found)
+
+    def answers(
+        self,
+        rows: Sequence[tuple[Path, str] | Question],
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+        lengths: Sequence[int] = (),
+    ) -> Iterator[tuple[int, Answer]]:
+        """(row number, answer), batch by batch.
+
+        Images that become equally many tokens are decoded together, and among them rows of like length: a batch ends
+        with its longest answer. What is read does not depend on it. A row that has not exactly one image is read by
+        itself: PaddleFormers 1.2.0 takes the n-th image's positions for the n-th row of a batch, and of a row the first
+        image's, in training (where it places row by row) as here.
+
+        Args:
+            rows: (image, prompt) pairs, or the turns of rows with more than that.
+            max_new_tokens: longest answer (tokens).
+            lengths: how long the answers may be (in any unit), where it is known.
+        """
+
+        questions = [question(row) for row in rows]
+        images = [[path for turn in turns for path in turn.images] for turns in questions]
+
+        def alike(row: int) -> tuple[int, str, int]:
+            return sum(map(self._tokens, images[row])), questions[row][-1].prompt, lengths[row] if lengths else 0
+
+        order = sorted(range(len(rows)), key=alike)
+        plain = [row for row in order if len(images[row]) == 1]
+        batches = [plain[start : start + batch_size] for start in range(0, len(plain), batch_size)]
+        for batch in (*batches, *([row] for row in order if len(images[row]) != 1)):
+            yield from zip(batch, self._decode([questions[i] for i in batch], max_new_tokens))
+
+    def inputs(self, questions: Sequence[Question]) -> Any:
+        """What the model is given for questions that are read together."""
+        images = [open_as_seen(path) for turns in questions for turn in turns for path in turn.images]
+        texts = [self.prompt(turns) for turns in questions]
+        return self._processor(images=images or None, text=texts, padding=True, return_tensors="pd")
+
+    def _decode(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
+        inputs = self.inputs(questions)
+        with self._paddle.no_grad():
+            tokens, _ = self._model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                decode_strategy="greedy_search",
+                eos_token_id=self._ends,  # without it the model runs on past the end
+                pad_token_id=self._pad,
+                use_cache=True,
+            )
+        return [self._answer(row) for row in tokens.numpy().tolist()]
+
+    def _tokens(self, path: Path) -> int:
+        """How many tokens the image becomes."""
+        with Image.open(path) as image:
+            try:
+                return self._limits.image_tokens(image.width, image.height)
+            except ValueError:  # too long for its width: the processor says so
+                return image.width * image.height
+
+    def _answer(self, tokens: list[int]) -> Answer:
+        end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
+        text: str = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        return Answer(text, cut=end == len(tokens))
+
+
+def _of_card(paddle: Any) -> tuple[str, str]:
+    """(precision, the vision encoder's attention): cards before Ampere have no bfloat16 and no kernel of flashmask."""
+    ampere = paddle.device.cuda.get_device_capability()[0] >= 8
+    return ("bfloat16", "flashmask") if ampere else ("float16", "eager")
+
+
+def _keep_keys_and_values(model: Any) -> None:
+    """Let each step of the decoding go on from the last one.
+
+    PaddleFormers 1.2.0 hands the keys and values on only for outputs of a class that PaddleOCR-VL's is not derived
+    from, so that every token costs the whole image and prompt anew (five times the time on lines of seven digits). And
+    it keeps the distances of positions in a shape that its next step cannot use.
+    """
+    plain = model.update_model_kwargs_for_generation
+
+    def update(outputs: Any, kwargs: dict[str, Any], **rest: Any) -> dict[str, Any]:
+        updated: dict[str, Any] = plain(outputs, kwargs, **rest)
+        updated["past_key_values"] = outputs.past_key_values
+        deltas = model.rope_deltas_var.get()
+        model.rope_deltas_var.set(deltas.reshape([-1, 1]))
+        return updated
+
+    model.update_model_kwargs_for_generation = update
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from paddleformers.peft import LoRAModel
+
+    form = "unified_checkpoint"
+    return LoRAModel.from_pretrained(model=model, lora_path=str(adapter), load_checkpoint_format=form)
+
+
+def _generation_ends(folder: Path) -> list[int]:
+    try:
+        end = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    except (OSError, ValueError, KeyError):
+        return []
+    return end if isinstance(end, list) else [end]

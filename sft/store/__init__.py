@@ -1,0 +1,1 @@
+"""What lies on the volumes: records, checkpoints, lease, champions, use."""

@@ -1,0 +1,67 @@
+"""The real TensorBoard with the arguments that are deployed: no file stays open, and new points appear."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from cli.temporary_server import free_port
+from sft.training.events import TENSORBOARD, Board
+
+Steps = Callable[[], list[int]]
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Iterator[tuple[Steps, psutil.Process]]:
+    """Asks the server which steps it knows of the run's loss."""
+    port = free_port()
+    # The last one counts: looking every second keeps the test short.
+    command = [*TENSORBOARD, "--logdir", str(tmp_path), "--port", str(port), "--reload_interval", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+
+        def known() -> list[int]:
+            address = f"http://127.0.0.1:{port}/data/plugin/scalars/scalars?run=run&tag=loss"
+            try:
+                answer = httpx.get(address)
+                return [point[1] for point in answer.json()] if answer.status_code == 200 else []
+            except (httpx.TransportError, json.JSONDecodeError):
+                return []
+
+        try:
+            yield known, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def wait_for(known: Steps, expected: list[int]) -> None:
+    end = time.monotonic() + 60
+    while (found := known()) != expected:
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+
+
+def test_no_event_file_stays_open_and_new_points_appear(tmp_path: Path, steps: tuple[Steps, psutil.Process]) -> None:
+    """A volume at Modal is not shown anew while a process of the container has one of its files open."""
+    known, process = steps
+    with Board(tmp_path / "run") as board:
+        board.add(1, {"loss": 2.0})
+    wait_for(known, [1])
+    with Board(tmp_path / "run", start=1) as board:  # the training goes on: a second file
+        board.add(2, {"loss": 1.0})
+    wait_for(known, [1, 2])
+    end = time.monotonic() + 3  # a look that is under way may have it open for a moment
+    while open_files(process, tmp_path):
+        assert time.monotonic() < end, open_files(process, tmp_path)
+        time.sleep(0.01)
+
+
+def open_files(process: psutil.Process, folder: Path) -> list[str]:
+    family = [process, *process.children(recursive=True)]
+    return [file.path for one in family for file in one.open_files() if file.path.startswith(str(folder))]
