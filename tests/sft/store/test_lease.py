@@ -12,7 +12,7 @@ from sft.errors import LeaseHeld
 from sft.store import lease, records
 
 HOLD = (
-    "import sys, time, pathlib, subprocess; from sft import lease\n"
+    "import sys, time, pathlib, subprocess; from sft.store import lease\n"
     "with lease.hold(pathlib.Path(sys.argv[1]), 'other') as files:\n"
     "    if len(sys.argv) > 2: subprocess.Popen(['sleep', '30'], pass_fds=files)\n"
     "    print('held', flush=True); time.sleep(30)\n"

@@ -19,7 +19,7 @@ def test_a_torn_record_is_no_record(tmp_path: Path) -> None:
 
 def test_a_writer_killed_at_any_moment_leaves_the_old_record_or_the_new(tmp_path: Path) -> None:
     body = (
-        "import sys, pathlib; from sft import records\n"
+        "import sys, pathlib; from sft.store import records\n"
         "for n in range(10**9): records.write_record(pathlib.Path(sys.argv[1]), {'n': n, 'pad': 'x' * 100_000})"
     )
     for _ in range(5):
