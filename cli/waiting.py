@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sft.context import read_event
-
 from compute.base import Compute
+from sft.context import read_event
 
 LOOK = 0.1  # seconds between two looks at the job
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sft.context import Context
-
 from sft import jobs
+from sft.context import Context
 from sft.errors import JobCancelled, SftError, to_wire
 from sft.foreign import as_ours
 from sft.processes import repeating

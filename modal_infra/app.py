@@ -22,13 +22,13 @@ from typing import Any
 
 import modal
 from modal.exception import InputCancellation, InvalidError, NotFoundError, OutputExpiredError
-from sft.context import Context
 
 from modal_infra.image import engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.outcomes import is_the_calls
 from modal_infra.volumes import MOUNTED, VOLUMES, volume
 from sft import jobs
+from sft.context import Context
 from sft.errors import TransientError, to_wire
 from sft.foreign import as_ours
 from sft.store.lease import Shared

@@ -15,11 +15,11 @@ from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from sft.context import read_event
 
 from compute.base import Compute
 from runs import calls
 from runs.signals import held_back
+from sft.context import read_event
 from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
 from tasks.telling import pass_on, tell
 

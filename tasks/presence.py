@@ -12,10 +12,10 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Crashed
-from sft.store.notes import here, left_behind
 
 from compute.select import state_folder
 from sft.store import records
+from sft.store.notes import here, left_behind
 
 
 def _folder() -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
-from sft.context import read_event
 
 from compute.local import LocalCompute
+from sft.context import read_event
 from sft.errors import ComputeError, IntegrityError, JobCancelled, JobDied, JobError
 from tests.support.runs import short_training
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sft.context import Context
 from tenacity import wait_none
 
 from sft import download
+from sft.context import Context
 from sft.errors import InputError, IntegrityError, TransientError
 from sft.jobs.download_wheel import DownloadWheelArgs, download_wheel
 from sft.store.volumes import Volumes
@@ -171,7 +171,7 @@ def test_a_corrupt_file_is_refused_and_leaves_nothing(site: Site, context: Conte
 def test_a_hash_recorded_once_is_checked_from_then_on(site: Site, context: Context) -> None:
     download_wheel(args(site), context)
     wheel(context).unlink()  # lost, while its record is there
-    site.files[NAME] = CONTENT[:-1] + b"x"
+    site.files[NAME] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])  # another one for certain
     with pytest.raises(IntegrityError, match="not the expected one"):
         download_wheel(args(site), context)
 

@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sft.context import read_event
-
 from compute.local import LocalCompute
+from sft.context import read_event
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sft.context import Context
 
 from compute.local import LocalCompute
+from sft.context import Context
 from sft.dataset.dropped import LeftOut, check_enlarged, describe
 from sft.dataset.facts import PARTS, Facts
 from sft.engines import ENGINES

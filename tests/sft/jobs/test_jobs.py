@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sft.context import Context
 
 from compute.local import LocalCompute
+from sft.context import Context
 from sft.errors import InputError
 from sft.jobs.infer import InferArgs, infer
 from sft.jobs.inspect_environment import InspectArgs, fitting, inspect_environment

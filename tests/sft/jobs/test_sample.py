@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sft.context import Context
 from tenacity import wait_none
 
 from compute.local import LocalCompute
 from sft import download
+from sft.context import Context
 from sft.errors import DatasetError
 from sft.jobs import fetch_sample as job
 from sft.jobs.fetch_sample import SampleArgs, fetch_sample

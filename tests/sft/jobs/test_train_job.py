@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.numpy import save_file
-from sft.context import Context, read_event
 
 from compute.local import LocalCompute
+from sft.context import Context, read_event
 from sft.engines import ENGINES
 from sft.engines.base import Command, Folders, TrainSpec
 from sft.engines.erniekit import ErnieKit

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sft.context import Context
 
+from sft.context import Context
 from sft.errors import InputError, IntegrityError, TransientError
 from sft.jobs.evaluate import compare
 from sft.jobs.promote import PROMOTE

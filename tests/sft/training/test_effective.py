@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sft.context import Context
 
 from compute.local import LocalCompute
 from sft.config import load
+from sft.context import Context
 from sft.engines import ENGINES
 from sft.engines.base import Command, Folders, TrainSpec
 from sft.engines.paddleformers import PaddleFormers

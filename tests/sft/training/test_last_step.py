@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from sft.context import Context
 
 from compute.local import LocalCompute
+from sft.context import Context
 from sft.jobs.train import train
 from sft.models import export, lora
 from sft.store import records

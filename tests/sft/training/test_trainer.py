@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sft.context import Context
 
 from compute.local import LocalCompute
+from sft.context import Context
 from sft.engines import ENGINES
 from sft.engines.base import Command
 from sft.errors import JobDied, TrainingFailed
