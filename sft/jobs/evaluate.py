@@ -82,9 +82,8 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     records.write_text(folder / "predictions.jsonl", "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in said))
     records.write_json(folder / "report.json", {**result, "training": training})
     write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples, cut)
-    with Board(run / EVENTS, training["steps"]) as events:
-        scores = result["tuned"]["all"]
-        events.add(training["steps"], {f"held-out/{metric}": scores[metric] for metric in (*metrics.METRICS, "exact")})
+    scores = {f"held-out/{metric}": result["tuned"]["all"][metric] for metric in (*metrics.METRICS, "exact")}
+    Board(run / EVENTS, training["steps"]).add(training["steps"], scores)
     records.write_record(folder, result)
     context.commit()
     return result

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
+import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 EVENTS = "tensorboard"  # folder below a training's
 # Events that a resumed training repeats are dropped by TensorBoard itself: a session start stands before them.
 # Its data server (load_fast) keeps every file open, and then Modal shows a volume's new files no more.
 TENSORBOARD = [sys.executable, "-m", "tensorboard.main", "--purge_orphaned_data", "true", "--load_fast", "false"]
 TENSORBOARD += ["--reload_interval", "15"]  # seconds
+VERSION = "brain.Event:2"  # what the first event of a file says (tensorboard/summary/writer/event_file_writer.py)
 
 
 class Board:
-    """Writes scalars into ``folder``; ``start`` is the step that a training goes on from, which is not repeated."""
+    """Writes scalars into a file of its own in ``folder``; ``start`` is the step that a training goes on from, which
+    is not repeated. The file is opened for each event: Modal refuses to reload a volume of which one is open.
+    """
 
     def __init__(self, folder: Path, start: int = 0) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer: Any = EventFileWriter(str(folder), flush_secs=10)
+        now = time.time()
+        self._path = folder / f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{uuid.uuid4().hex[:8]}"
         session = SessionLog(status=SessionLog.START)
-        self._writer.add_event(
-            Event(wall_time=time.time(), step=start + 1, session_log=session)
-        )  # drops that step, too
+        self._write(
+            Event(wall_time=now, file_version=VERSION).SerializeToString(),
+            Event(wall_time=now, step=start + 1, session_log=session).SerializeToString(),  # drops that step, too
+        )
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Scalars of one step."""
@@ -35,12 +39,12 @@ class Board:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
-    def __enter__(self) -> Board:
-        return self
+    def _write(self, *events: bytes) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
+        with self._path.open("ab") as file:
+            records = RecordWriter(file)
+            for event in events:
+                records.write(event)

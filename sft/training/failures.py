@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterable
 
+from sft.errors import JobDied, TrainingFailed
+
+TAIL = 15  # lines of the trainer's output that an error shows
+SEARCHED = 60  # lines that are searched for what they mean: a launcher adds its own at the end
 LEARNING_RATE = "lower train.learning_rate or raise train.warmup_steps, then run again"
 GPU = "it ran out of memory: {smaller}"
 HOST = "give the machine more memory (modal.memory_mb), or lower train.batch_size: {smaller}"
@@ -81,3 +86,25 @@ def explain(text: str, code: int, smaller: str) -> tuple[str, str]:
 def crashed(code: int) -> bool:
     """Did its process end by a fault of native code? Another try may go well: seen is a race of getenv and setenv."""
     return (-code if code < 0 else code - 128) in _CRASHES
+
+
+def failure(tail: Iterable[str], code: int, where: str, smaller: str) -> TrainingFailed | JobDied:
+    """What became of a trainer: a crash of native code without a known reason is a death, after which a run resumes.
+
+    Args:
+        tail: its last lines.
+        code: its exit code; negative for a signal.
+        where: how far it came.
+        smaller: the next smaller settings.
+    """
+    told = [line for line in tail if "DEBUG" not in line and line.strip()]
+    found = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    meaning, remedy = explain("\n".join(told[-SEARCHED:]), code, smaller)
+    text = "\n".join(told[-TAIL:])
+    kind = JobDied if meaning == CRASHED else TrainingFailed
+    return kind(
+        f"{meaning or 'the trainer ended with an error'}; its last lines:\n{text}\n",
+        where=where,
+        value=found,
+        remedy=remedy,
+    )

@@ -153,13 +153,13 @@ def test_cleaning_up_an_empty_volume_says_so(home: Path) -> None:
 
 def test_tensorboard_serves_what_trainings_wrote_and_drops_what_a_resumed_one_repeats(home: Path) -> None:
     run = home / "state" / "volumes" / "outputs" / "runs" / "feed" / "tensorboard"
-    with Board(run) as first:
-        for step in range(1, 9):
-            first.add(step, {"loss": 9.0})
+    first = Board(run)
+    for step in range(1, 9):
+        first.add(step, {"loss": 9.0})
     time.sleep(1.1)  # event files are named by the second
-    with Board(run, start=4) as second:
-        for step in range(5, 7):
-            second.add(step, {"loss": 1.0})
+    second = Board(run, start=4)
+    for step in range(5, 7):
+        second.add(step, {"loss": 1.0})
     port = 20_000 + time.monotonic_ns() % 20_000
     command = [str(Path(sys.executable).with_name("sft")), "tensorboard", "--port", str(port)]
     process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -50,11 +50,11 @@ def wait_for(known: Steps, expected: list[int]) -> None:
 def test_no_event_file_stays_open_and_new_points_appear(tmp_path: Path, steps: tuple[Steps, psutil.Process]) -> None:
     """A volume at Modal is not shown anew while a process of the container has one of its files open."""
     known, process = steps
-    with Board(tmp_path / "run") as board:
-        board.add(1, {"loss": 2.0})
+    board = Board(tmp_path / "run")
+    board.add(1, {"loss": 2.0})
+    assert open_files(psutil.Process(), tmp_path) == [], "the writer keeps its file open"
     wait_for(known, [1])
-    with Board(tmp_path / "run", start=1) as board:  # the training goes on: a second file
-        board.add(2, {"loss": 1.0})
+    Board(tmp_path / "run", start=1).add(2, {"loss": 1.0})  # the training goes on: a second file
     wait_for(known, [1, 2])
     end = time.monotonic() + 3  # a look that is under way may have it open for a moment
     while open_files(process, tmp_path):

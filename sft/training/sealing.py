@@ -1,0 +1,89 @@
+"""Seals the checkpoints that a trainer has finished, makes them durable, and looks whether the next one has room."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from sft.context import Context
+from sft.errors import TrainingFailed, TransientError
+from sft.store import checkpoints
+from sft.training.curve import Curve
+
+ROOM = 1.5  # checkpoints that must have room on the volume
+
+
+class Sealer:
+    """Works in a thread of its own: hashing takes seconds, and the trainer's pipe must be read meanwhile.
+
+    Args:
+        run: the training's folder; ``output`` is the trainer's own in it.
+        identity, engine: what the checkpoints' manifests say.
+    """
+
+    def __init__(self, context: Context, run: Path, output: Path, identity: str, engine: str, curve: Curve) -> None:
+        self._context, self._run, self._output, self._curve = context, run, output, curve
+        self._identity, self._engine = identity, engine
+        self._sealed = {path for _, path in checkpoints.listed(output)}
+        self._full: TrainingFailed | None = None
+        self._thread = ThreadPoolExecutor(1)
+
+    def before(self, step: int) -> None:
+        """A trainer saves between two steps: once ``step`` is told, an earlier checkpoint is complete."""
+        self._thread.submit(self._seal, step)
+
+    def rest(self) -> None:
+        """The trainer has ended by itself: all are complete. Returns when they are sealed."""
+        self._thread.submit(self._seal, math.inf).result()
+
+    def check(self) -> None:
+        """Raises TrainingFailed if the volume has no room for the next checkpoint."""
+        if self._full is not None:
+            raise self._full
+
+    def __enter__(self) -> Sealer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+
+    def _seal(self, before: float) -> None:
+        for step, path in checkpoints.listed(self._output):
+            if step >= before or path in self._sealed:
+                continue
+            previous = max((s for s, _ in checkpoints.listed(self._output) if s < step), default=0)
+            try:
+                checkpoints.seal(path, self._identity, self._engine, step, self._curve.mean(previous, step))
+                checkpoints.keep_best(self._run / "best", self._output)
+            except OSError as error:  # the trainer's own limit removed it meanwhile; or it is tried again
+                self._context.say(f"{path.name} was not sealed: {error}")
+                continue
+            self._sealed.add(path)
+            self._commit(path.name, step)
+            self._check_room(path)
+
+    def _commit(self, name: str, step: int) -> None:
+        """A refused commit ends no training: the next one takes all with it, and only the last one has to succeed."""
+        try:
+            self._context.commit()
+        except TransientError as error:
+            self._context.event("note", text=f"{name} is not durable yet; the training goes on. {error}")
+        else:
+            self._context.event("checkpoint", step=step)
+
+    def _check_room(self, checkpoint: Path) -> None:
+        """The next checkpoint must fit: a volume that fills up while one is written tears it."""
+        size = sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
+        free = shutil.disk_usage(checkpoint.parent).free
+        if free < ROOM * size:
+            self._full = TrainingFailed(
+                "the outputs volume is nearly full",
+                where=str(checkpoint.parent),
+                value=f"{free >> 20} MiB free, a checkpoint has {size >> 20} MiB",
+                remedy="free room (old runs), or lower train.save_total_limit; run again to resume",
+            )
