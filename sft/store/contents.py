@@ -94,7 +94,7 @@ class Scored(TypedDict):
     cut: NotRequired[int]
     unreadable: NotRequired[int]
     structure: float | None
-    intervals: dict[str, tuple[float, float]]
+    intervals: dict[str, list[float]]
 
 
 class Change(TypedDict):
