@@ -21,15 +21,16 @@ images: .venv/ready
 	@test -n "$(PYTHON312)" || { echo "Python 3.12 is needed: install it, or run make images PYTHON312=/path/to/python3.12"; exit 2; }
 	.venv/bin/python -m modal_infra.replay --python "$(PYTHON312)" $(NAMES)
 
-# The second reader of a saved model: transformers and torch, in an environment of their own. Without it the check of an
-# export says that transformers has not looked, and the test of that is skipped. pip finds a CPU build of torch where
-# pip's own settings offer one; PyPI's is a build for CUDA (4 GB), which reads on the CPU as well.
+# transformers and torch, in an environment of their own: the engine transformers trains in it, and the second reader of a
+# saved model reads. Without it that engine says so, the check of an export says that transformers has not looked, and
+# the tests of both are skipped. pip finds a CPU build of torch where pip's own settings offer one; PyPI's is a build for
+# CUDA (4 GB), for this machine's GPU; it runs on the CPU as well.
 torch: .venv-torch/ready
 
 .venv-torch/ready: .venv/ready sft/environments/second_reader/torch.txt sft/environments/second_reader/transformers.txt
 	$(PYTHON) -m venv --clear .venv-torch
-	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -r sft/environments/second_reader/torch.txt
-	.venv/bin/uv pip install --quiet --python .venv-torch/bin/python -r sft/environments/second_reader/transformers.txt
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check \
+	    -r sft/environments/second_reader/torch.txt -r sft/environments/second_reader/transformers.txt
 	touch $@
 
 # Chromium, for the test that looks at Prefect's UI; without it that part is skipped. On Debian and Ubuntu, as root.

@@ -204,6 +204,12 @@ def train_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("train", args)
 
 
+@app.function(image=engine_image("transformers"), **TRAINING)
+def train_transformers(args: dict[str, Any]) -> dict[str, Any]:
+    """A container of its own for each training: nothing of an earlier one is left on its GPU."""
+    return run_job("train", args)
+
+
 @app.function(image=engine_image("erniekit"), gpu=list(FALLBACK), **TRAINING)
 def train_erniekit_fallback(args: dict[str, Any]) -> dict[str, Any]:
     """The same on whichever of the cards is free first."""
@@ -216,7 +222,13 @@ def train_paddleformers_fallback(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("train", args)
 
 
-# Evaluation decodes with PaddleFormers' model class for both engines: their saved models have one format.
+@app.function(image=engine_image("transformers"), gpu=list(FALLBACK), **TRAINING)
+def train_transformers_fallback(args: dict[str, Any]) -> dict[str, Any]:
+    """The same on whichever of the cards is free first."""
+    return run_job("train", args)
+
+
+# Evaluation decodes with PaddleFormers' model class for all engines: their saved models have one format.
 @app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=6 * HOURS)
 def evaluate(args: dict[str, Any]) -> dict[str, Any]:
     """Base and tuned model on the held-out rows."""
@@ -231,6 +243,12 @@ def inspect_environment_erniekit(args: dict[str, Any]) -> dict[str, Any]:
 
 @app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=20 * MINUTES)
 def inspect_environment_paddleformers(args: dict[str, Any]) -> dict[str, Any]:
+    """The checks of ``sft doctor``, in the image and on the GPU that a training would have."""
+    return run_job("inspect_environment", args)
+
+
+@app.function(image=engine_image("transformers"), volumes=VOLUMES, timeout=20 * MINUTES)
+def inspect_environment_transformers(args: dict[str, Any]) -> dict[str, Any]:
     """The checks of ``sft doctor``, in the image and on the GPU that a training would have."""
     return run_job("inspect_environment", args)
 

@@ -17,6 +17,7 @@ import modal
 
 from modal_infra.recipes import INTERPRETER, RECIPES, UV, Step
 from modal_infra.volumes import volume
+from sft.engines.transformers import Transformers
 from sft.environments import FOLDER
 from sft.models.second_reader import PACKAGES as BESIDE
 from sft.models.second_reader import VARIABLE
@@ -42,9 +43,12 @@ def engine_image(engine: str, *, second_reader: bool = False) -> modal.Image:
     """For the functions of one engine, on a GPU.
 
     Args:
-        engine: erniekit or paddleformers.
+        engine: one of sft/engines. ``transformers`` trains in the environment of the second reader: beside it the job
+            needs nothing but what every job does.
         second_reader: with the environment of transformers beside the engine's (see :mod:`sft.models.second_reader`).
     """
+    if engine == Transformers.name:
+        return environment_image("light", second_reader=True)
     return environment_image(engine, second_reader=second_reader)
 
 
@@ -79,5 +83,5 @@ def _with_second_reader(image: modal.Image) -> modal.Image:
     return image.run_commands(
         f"{INTERPRETER} -m venv {SECOND}/venv",
         f"{python} -m pip install -r {SECOND}/torch.txt -r {SECOND}/transformers.txt",
-        f"{python} -c 'import torch; from transformers import PaddleOCRVLForConditionalGeneration'",
+        f"{python} -c 'import torch, accelerate, peft; from transformers import PaddleOCRVLForConditionalGeneration'",
     ).env({VARIABLE: python})

@@ -11,6 +11,7 @@ from compute.base import Compute
 from compute.records import read_json
 from sft.config import RunConfig
 from sft.plan import wheel_args
+from sft.training.wheels import WHEELS
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import tell
@@ -26,7 +27,7 @@ class Wheel:
 
 @step("ensure-wheel", "Keep the GPU wheel on the models volume, so that no image build downloads it")
 def ensure_wheel(config: RunConfig, compute: Compute) -> Wheel | State[Wheel]:
-    """Fetch the wheel unless it is there. Skipped where the training runs on a CPU.
+    """Fetch the wheel unless it is there. Skipped where the training runs on a CPU, or needs none.
 
     Raises:
         IntegrityError: the wheel is not the one that the configuration or its record names.
@@ -35,6 +36,10 @@ def ensure_wheel(config: RunConfig, compute: Compute) -> Wheel | State[Wheel]:
     if config.on_cpu:
         where = f"compute {compute.name}" if config.compute == "local" else "modal.gpu none"
         reason = f"{where} needs no GPU wheel: the training runs on a CPU"
+        tell(f"skipped: {reason}")
+        return Completed(name="Skipped", message=reason, data=Wheel("", reason))
+    if config.engine not in WHEELS:
+        reason = f"engine {config.engine} installs no wheel of its own; sft deploy has fetched those for the evaluation"
         tell(f"skipped: {reason}")
         return Completed(name="Skipped", message=reason, data=Wheel("", reason))
     args = wheel_args(config)

@@ -12,7 +12,7 @@ ROOMS = ("cli", "flows", "tasks", "runs", "compute", "modal_infra", "sft")  # th
 # Inside sft/, in the same order. What lies at its root is for every room, but for the plan, which names every job.
 DOMAIN = (
     *("plan", "jobs", "config", "training", "report", "engines", "models", "smoke", "dataset", "metrics"),
-    *("notation", "environments", "store"),
+    *("notation", "environments", "store", "torch_trainer"),
 )
 ROOT_OF_SFT = {"addresses", "context", "download", "errors", "foreign", "guard", "plan", "processes", "settings"}
 FOREIGN = {

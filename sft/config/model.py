@@ -25,6 +25,7 @@ from sft.training.memory import check, plain, unusable
 
 MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
 Auto = Literal["auto"]
+Part = Literal["text", "vision", "projector"]
 Event = Literal["failed", "cancelled", "promoted", "refused", "skipped", "finished"]
 MINUTES = 60  # seconds
 
@@ -45,9 +46,18 @@ class BaseModelConfig(Section):
 
 
 class LoraConfig(Section):
-    """Low-rank adapters instead of full fine-tuning (engine paddleformers only)."""
+    """Low-rank adapters instead of full fine-tuning (engines paddleformers and transformers).
+
+    PaddleFormers takes the rank alone, and what the others are by default.
+    """
 
     rank: int = Field(8, ge=1, le=256, description="Rank of the adapters")
+    alpha: float | None = Field(None, gt=0, le=4096, description="What is added is alpha / rank; empty: twice the rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of an adapter's inputs left out at random in training")
+    targets: tuple[Part, ...] = Field(
+        (), description="Parts whose layers get adapters: text, vision, projector; empty: all"
+    )
+    four_bit: bool = Field(False, description="QLoRA: the text model's frozen weights in 4 bits (bitsandbytes)")
 
 
 class TrainConfig(Section):
@@ -74,6 +84,14 @@ class TrainConfig(Section):
         "bf16", description="float32 is for the CPU, float16 for GPUs without bf16 (T4)"
     )
     lora: LoraConfig | None = Field(None, description="LoRA instead of full fine-tuning")
+    freeze: tuple[Part, ...] = Field(
+        (), description="Parts that stay as they are: text, vision, projector (engine transformers)"
+    )
+    recompute: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Compute activations twice instead of keeping them: less memory, a third slower; auto: on a GPU "
+        "(not part of the identity)",
+    )
     save_steps: int = Field(200, ge=1, description="Steps between checkpoints (not part of the identity)")
     save_total_limit: int = Field(5, ge=1, le=100, description="Checkpoints kept (not part of the identity)")
     logging_steps: int = Field(1, ge=1, description="Steps between progress lines (not part of the identity)")
@@ -121,9 +139,12 @@ class TrainConfig(Section):
 
     def spec(self, steps: int, device: str) -> TrainSpec:
         """The resolved hyperparameters of a training of so many steps on a ``gpu`` or ``cpu``."""
-        same = self.model_dump(exclude={"max_steps", "warmup_steps", "lora", "resume", "restarts"})
-        rank = self.lora.rank if self.lora else None
-        return TrainSpec(**same, device=device, max_steps=steps, warmup_steps=self.warmup(steps), lora_rank=rank)
+        same = self.model_dump(exclude={"max_steps", "warmup_steps", "lora", "freeze", "resume", "restarts"})
+        given = {"device": device, "max_steps": steps, "warmup_steps": self.warmup(steps), "frozen": self.freeze}
+        if self.lora is not None:
+            given |= {f"lora_{name}": getattr(self.lora, name) for name in ("rank", "alpha", "dropout", "targets")}
+            given["four_bit"] = self.lora.four_bit
+        return TrainSpec(**same, **given)
 
 
 class EvaluateConfig(Section):
@@ -322,7 +343,7 @@ class RunConfig(Section):
         """What was asked for, as an error names it."""
         if field == "device":
             return "compute local" if self.compute == "local" else f"modal.gpu {self.modal.gpu}"
-        return "train.lora" if field == "lora" else f"train.{field} {getattr(self.train, field)}"
+        return f"train.{field}" if field.startswith("lora") else f"train.{field} {getattr(self.train, field)}"
 
 
 def is_whole(values: Mapping[str, Any]) -> bool:

@@ -28,6 +28,8 @@ ERNIEKIT = re.compile(
     r"vl_sft_dataset_json\.py\", line \d+, in (?P<frame>example_to_feature_stage3)"
     r"|(?P<cut>truncate data from) \d+ to \d+"
 )
+# The program sft/torch_trainer: rows that are too long once, before the first step; others whenever they come up.
+TRANSFORMERS = re.compile(r"^\[LEFT OUT\] row \d+: (?P<why>longer than max_seq_len|cannot be read: .*)")
 _WORDS = {
     "data is deleted by truncation strategy": "longer than max_seq_len",
     "The data is too long": "longer than max_seq_len",

@@ -15,6 +15,10 @@ from sft.dataset.rows import Format
 from sft.engines.paths import told
 from sft.models.weights import torn
 
+PARTS = ("text", "vision", "projector")  # of the model
+# Settings that came later, and change a result only where they are set: trainings of before keep their identity.
+_LATER = ("lora_alpha", "lora_dropout", "lora_targets", "four_bit", "frozen")
+
 
 class TrainSpec(BaseModel):
     """One training, resolved: what an engine needs and nothing else. Plain data, so that it travels to the job.
@@ -38,6 +42,12 @@ class TrainSpec(BaseModel):
     seed: int
     precision: str
     lora_rank: int | None = None
+    lora_alpha: float | None = None  # None: twice the rank
+    lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = ()  # of PARTS; empty: all
+    four_bit: bool = False
+    frozen: tuple[str, ...] = ()  # of PARTS
+    recompute: str = "auto"  # always, never, or auto: on a GPU
     save_steps: int
     save_total_limit: int
     logging_steps: int
@@ -47,7 +57,24 @@ class TrainSpec(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What changes the result: everything but the device and how often is logged and saved."""
         beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes", "dropped_rows"}
+        beside |= {"recompute", *(name for name in _LATER if self._is_default(name))}
         return {key: value for key, value in self.model_dump().items() if key not in beside}
+
+    def _is_default(self, name: str) -> bool:
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
+
+    def without_parts(self) -> dict[str, str]:
+        """What of this an engine cannot do that trains the whole model in one way; see :meth:`Engine.cannot`."""
+        needs = "needs engine transformers"
+        asked = {
+            "lora.alpha": self.lora_alpha is not None and self.lora_alpha != 2 * (self.lora_rank or 0),
+            "lora.dropout": self.lora_dropout > 0,
+            "lora.targets": bool(self.lora_targets) and set(self.lora_targets) != set(PARTS),
+            "lora.four_bit": self.four_bit,
+            "freeze": bool(self.frozen),
+            "recompute": self.recompute == ("always" if self.device == "cpu" else "never"),
+        }
+        return {field: needs for field, is_asked in asked.items() if is_asked}
 
     def rate_at(self, step: int) -> float:
         """The learning rate that both trainers' schedules give, and log, at optimiser step ``step`` (1 is the first).

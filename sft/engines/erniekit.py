@@ -54,9 +54,9 @@ class ErnieKit:
 
     def cannot(self, spec: TrainSpec) -> dict[str, str]:
         """Its stage OCR-VL-SFT trains in one way; of the schedules it builds two, and without one no optimiser."""
-        found = {}
+        found = spec.without_parts()
         if spec.device == "cpu":
-            found["device"] = "needs engine paddleformers: ERNIEKit has no CPU version of OCR-VL"
+            found["device"] = "needs engine paddleformers or transformers: ERNIEKit has no CPU version of OCR-VL"
         elif spec.precision != "bf16":
             found["precision"] = "needs engine paddleformers: ERNIEKit trains OCR-VL in bf16"
         if spec.lora_rank is not None:

@@ -32,12 +32,13 @@ class PaddleFormers:
     explained: Mapping[str, str] = {}
 
     def cannot(self, spec: TrainSpec) -> dict[str, str]:
-        """What it can do depends on the device alone."""
+        """What it computes in depends on the device alone."""
+        found = spec.without_parts()
         if spec.device == "cpu" and spec.precision != "float32":
-            return {"device": "needs train.precision float32: the CPU kernels have no bf16"}
+            found["device"] = "needs train.precision float32: the CPU kernels have no bf16"
         if spec.device == "gpu" and spec.precision == "float32":
-            return {"precision": "is for the CPU: a GPU's attention kernels take bf16, or float16 on cards without it"}
-        return {}
+            found["precision"] = "is for the CPU: a GPU's attention kernels take bf16, or float16 on cards without it"
+        return found
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """On one CPU process our launcher; on a GPU the package's own."""

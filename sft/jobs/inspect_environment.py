@@ -21,8 +21,11 @@ from sft.engines.erniekit import ERNIE_COMMIT
 from sft.environments import IMPORTS, PYTHON, decisive, statement
 from sft.errors import InputError
 from sft.jobs.base import Job
+from sft.models.second_reader import interpreter
 from sft.training.wheels import wheel
 
+PADDLE = ("erniekit", "paddleformers")  # engines
+ALL = (*PADDLE, "transformers")
 ERNIE = Path("/paddle/ERNIE")
 GUIDE = "examples/configs/PaddleOCR-VL/sft/run_ocr_vl_sft_16k.yaml"
 SECONDS = 300  # for one command: a first import of PaddleOCR from a cold disk takes a minute
@@ -56,7 +59,7 @@ class Check:
     name: str
     body: Callable[[InspectArgs], tuple[bool, str]]
     remedy: str
-    engines: tuple[str, ...] = ("erniekit", "paddleformers")
+    engines: tuple[str, ...] = PADDLE
     devices: tuple[str, ...] = ("gpu", "cpu")
     quick: bool = False
 
@@ -109,6 +112,20 @@ def _paddle_gpu(args: InspectArgs) -> tuple[bool, str]:
         "x = paddle.ones([64, 64]); assert float((x @ x).sum()) == 64**3; print(paddle.device.cuda.get_device_name())"
     )
     return _python_says(body)
+
+
+def _torch(args: InspectArgs) -> tuple[bool, str]:
+    """In the other environment: all that the trainer imports, and on a GPU a product that is computed there."""
+    python = interpreter()
+    if python is None:
+        return False, "no environment with torch"
+    product = "x = torch.ones(64, 64, device='cuda'); assert float((x @ x).sum()) == 64**3; "
+    on_gpu = product if args.device == "gpu" else ""
+    body = (
+        f"import torch, transformers, accelerate, peft, yaml; {on_gpu}"
+        "print(*(f'{m.__name__} {m.__version__}' for m in (torch, transformers, accelerate, peft)), sep=', ')"
+    )
+    return _run(str(python), "-I", "-c", body)
 
 
 def _ernie(args: InspectArgs) -> tuple[bool, str]:
@@ -173,12 +190,20 @@ def _disk(args: InspectArgs) -> tuple[bool, str]:
 
 
 CHECKS = (
-    Check("python", _python, f"the image must have Python {PYTHON}: {REDEPLOY}", quick=True),
+    Check("python", _python, f"the image must have Python {PYTHON}: {REDEPLOY}", engines=ALL, quick=True),
     Check(
         "cuda",
         _cuda,
         "choose a GPU that Modal has (modal.gpu), or look at its status page",
+        engines=ALL,
         devices=("gpu",),
+        quick=True,
+    ),
+    Check(
+        "torch",
+        _torch,
+        f"its environment is not whole: {REDEPLOY}; on one machine make torch",
+        engines=("transformers",),
         quick=True,
     ),
     Check(
@@ -206,7 +231,7 @@ CHECKS = (
         "the trainer's config keys have changed: update sft/engines/erniekit.py",
         engines=("erniekit",),
     ),
-    Check("disk", _disk, "free at least 2 GB", devices=("cpu",)),
+    Check("disk", _disk, "free at least 2 GB", engines=ALL, devices=("cpu",)),
 )
 
 

@@ -31,7 +31,7 @@ from sft.training.trainer import Trainer
 MINUTES = 60  # seconds
 TOGETHER = 1000  # rows whose images are looked at together
 STATE = "trainer_state.json"  # what the trainer says of itself at its end
-_RESULT = (export.WEIGHTS, "peft_model*.safetensors", lora.CONFIG, STATE)  # of what a trainer leaves at its end
+_RESULT = (export.WEIGHTS, "peft_model*", lora.CONFIG, STATE)  # of what a trainer leaves at its end
 ORIGIN = "origin.json"  # in a training's folder: the models that it was made from
 
 
@@ -272,7 +272,7 @@ def _record(
         "name": args.name,
         "engine": engine.name,
         "engine_version": engine.version,
-        "spec": args.spec.model_dump(),
+        "spec": args.spec.model_dump(mode="json"),
         "dataset": args.dataset.fingerprint,
         "base_model": args.base_model,
         "start_from": args.start_from,

@@ -28,7 +28,9 @@ from sft.store import records
 
 ALWAYS = ("config.json", "preprocessor_config.json", "chat_template.jinja", "inference.yml", "tokenizer_config.json")
 BESIDE = (".safetensors", ".md", ".bin", ".pdparams", ".msgpack")  # of the base: not needed beside new weights
-UNTRAINED = ("visual.vision_model.head.",)  # what PaddleFormers' model class leaves out
+# What the trainers' model classes leave out, as no forward pass reads it: the pooling head both, the table of positions
+# in packed images transformers alone.
+UNTRAINED = ("visual.vision_model.head.", "visual.vision_model.embeddings.packing_position_embedding.")
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model*.safetensors"  # beside them checkpoints have optimizer-*.safetensors and master_weights-*.safetensors

@@ -46,7 +46,8 @@ def merge(base: Path, adapter: Path, target: Path) -> int:
             if path.is_file() and path.name != "record.json":
                 shutil.copyfile(path, target / path.name)
             continue
-        tensors: dict[str, dict[str, Any]] = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
+        # Sorted: deserialize gives them in another order each time, and the file's hash is the model's identity.
+        tensors: dict[str, dict[str, Any]] = dict(sorted(deserialize(path.read_bytes())))  # type: ignore[no-untyped-call]
         for name in tensors.keys() & deltas.keys():
             _add(tensors[name], deltas.pop(name), name)
             changed += 1
@@ -73,8 +74,8 @@ def differences(base: Path, adapter: Path, merged: Path) -> list[str]:
                 if bytes(tensor["data"]) != bytes(ours[name]["data"]):
                     found.append(f"{name} has no adapter, yet it differs from the base")
             else:
-                wanted, step = _floats(tensor) + deltas[name], 2.0 ** -(7 if tensor["dtype"] == "BF16" else 10)
-                if not np.allclose(_floats(ours[name]), wanted, rtol=step, atol=1e-6):
+                wanted, step = floats(tensor) + deltas[name], 2.0 ** -(7 if tensor["dtype"] == "BF16" else 10)
+                if not np.allclose(floats(ours[name]), wanted, rtol=step, atol=1e-6):
                     found.append(f"{name} is not base plus adapter")
     return found
 
@@ -91,7 +92,7 @@ def _deltas(adapter: Path, scaling: float) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for path in sorted(adapter.glob("peft_model*.safetensors")):
         tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
-        found.update({name: _floats(tensor) for name, tensor in tensors})
+        found.update({name: floats(tensor) for name, tensor in tensors})
     stems = [name.removesuffix(".lora_A") for name in found if name.endswith(".lora_A")]
     return {f"{s}.weight": (scaling * (found[f"{s}.lora_A"] @ found[f"{s}.lora_B"])).T for s in stems}
 
@@ -100,7 +101,7 @@ def _add(tensor: dict[str, Any], delta: Floats, name: str) -> None:
     if list(delta.shape) != list(tensor["shape"]):
         shapes = f"{list(delta.shape)} on {list(tensor['shape'])}"
         raise IntegrityError("the adapter does not fit the base model", where=name, value=shapes)
-    tensor["data"] = _bytes(_floats(tensor) + delta, tensor["dtype"])
+    tensor["data"] = as_bytes(floats(tensor) + delta, tensor["dtype"])
 
 
 def _write(path: Path, tensors: dict[str, dict[str, Any]]) -> None:
@@ -116,7 +117,12 @@ def _write(path: Path, tensors: dict[str, dict[str, Any]]) -> None:
 _NAMES = {"F32": "float32", "F16": "float16"}
 
 
-def _floats(tensor: dict[str, Any]) -> Floats:
+def floats(tensor: dict[str, Any]) -> Floats:
+    """A tensor of a safetensors file (dtype, shape, data) as numbers.
+
+    Raises:
+        IntegrityError: it is of a type without a numpy form here.
+    """
     import numpy as np
 
     kind, data = tensor["dtype"], bytes(tensor["data"])
@@ -130,7 +136,8 @@ def _floats(tensor: dict[str, Any]) -> Floats:
     return values.reshape(tensor["shape"])
 
 
-def _bytes(values: Floats, kind: str) -> bytes:
+def as_bytes(values: Floats, kind: str) -> bytes:
+    """Numbers as the data of a tensor of type F32, F16 or BF16, rounded to the nearest."""
     import numpy as np
 
     if kind != "BF16":

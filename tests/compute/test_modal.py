@@ -19,6 +19,7 @@ from PIL import Image
 from prefect.settings import get_current_settings
 
 from modal_infra.recipes import INTERPRETER, RECIPES
+from sft.engines import ENGINES
 from sft.models.second_reader import VARIABLE
 from sft.training.wheels import WHEELS
 from tests.compute.test_local import processes
@@ -411,7 +412,7 @@ def test_a_dataset_is_validated_then_uploaded_once(server: ModalServer, home: Pa
     assert len(list((server.volumes_folder / "vo-paddleocr-vl-data" / "datasets").iterdir())) == 1
 
 
-@pytest.mark.parametrize("engine", WHEELS)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_images_are_the_recorded_ones(deployed: ModalServer, engine: str) -> None:
     """Golden: whoever changes an image sees here what that builds anew. SFT_GOLDEN=1 writes the file."""
     golden = Path(__file__).parents[1] / "golden" / f"dockerfile-{engine}.txt"

@@ -44,7 +44,7 @@ def test_all_errors_are_reported_at_once_with_key_value_and_what_is_allowed() ->
     assert "4 problems" in text
     assert "train.learning_rate: Input should be greater than 0 (found -1)" in text
     assert "train.learnin_rate: no such key; did you mean learning_rate?" in text
-    assert "engine: Input should be 'erniekit' or 'paddleformers' (found 'tensorflow')" in text
+    assert "engine: Input should be 'erniekit' or 'paddleformers' or 'transformers' (found 'tensorflow')" in text
     assert "train.max_steps: Input should be greater than or equal to 1 or 'auto' (found 0)" in text
 
 
@@ -88,7 +88,7 @@ def test_an_unknown_profile_gets_the_nearest_name() -> None:
 
 @pytest.mark.parametrize("profile", ["", " ", "none.yaml"])
 def test_a_profile_that_is_none_is_refused_with_those_that_are(profile: str) -> None:
-    assert "nightly, smoke, t4, or the path of a .yaml file" in problems(profile)
+    assert "nightly, smoke, t4, torch-full, torch-lora, or the path of a .yaml file" in problems(profile)
 
 
 def test_a_profile_outside_configs_must_be_a_yaml_path() -> None:

@@ -19,6 +19,7 @@ from sft.jobs.infer import InferArgs, infer
 from sft.jobs.inspect_environment import InspectArgs, fitting, inspect_environment
 from sft.jobs.maintenance import CleanupArgs, HashArgs, cleanup, hash_files
 from sft.jobs.parse_pages import ParsePagesArgs, parse_pages
+from sft.models.second_reader import VARIABLE, interpreter
 from sft.store import champions, lease, records
 
 
@@ -208,6 +209,20 @@ def test_this_environment_passes_its_own_checks(context: Context) -> None:
     assert {f["name"]: f["ok"] for f in result["findings"]} == dict.fromkeys(
         ("python", "paddle", "trainer", "deps", "disk"), True
     )
+
+
+def test_the_environment_with_torch_is_looked_at_where_it_is(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [check.name for check in fitting("transformers", "gpu")] == ["python", "cuda", "torch"]
+    args = InspectArgs(engine="transformers", device="cpu", checks=("torch",))
+    if interpreter() is not None:
+        (finding,) = inspect_environment(args, context)["findings"]
+        assert (finding["ok"], finding["found"].startswith("torch 2.")) == (True, True), finding
+    monkeypatch.setenv(VARIABLE, sys.executable)  # a Python that has none of it
+    (finding,) = inspect_environment(args, context)["findings"]
+    assert (finding["ok"], "No module named 'torch'" in finding["found"]) == (False, True)
+    monkeypatch.setenv(VARIABLE, "")
+    (finding,) = inspect_environment(args, context)["findings"]
+    assert (finding["ok"], "make torch" in finding["remedy"]) == (False, True)
 
 
 def test_what_is_missing_has_a_remedy(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,9 @@ def adapter(tmp_path: Path, shapes: dict[str, tuple[int, int]]) -> Path:
 def test_a_merge_adds_the_scaled_product_to_the_hubs_layout(base: Path, tmp_path: Path) -> None:
     given = adapter(tmp_path, {"a": (5, 3), "b": (4, 4)})
     assert merge(base, given, tmp_path / "merged") == 2
+    merge(base, given, tmp_path / "again")
+    content = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("merged", "again")]
+    assert content[0] == content[1], "a model's identity is that of its files"
     before, after = (
         load_file(str(base / "model.safetensors")),
         load_file(str(tmp_path / "merged" / "model.safetensors")),

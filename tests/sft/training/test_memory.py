@@ -106,7 +106,7 @@ def test_what_depends_on_the_rows_is_not_refused_before_they_are_known(settings:
     load("full", settings)
 
 
-@pytest.mark.parametrize("profile", ["full", "lora", "nightly", "a10g", "t4"])
+@pytest.mark.parametrize("profile", ["full", "lora", "nightly", "a10g", "t4", "torch-full", "torch-lora"])
 def test_every_profile_fits_its_card(profile: str) -> None:
     config = load(profile).config
     lora, bf16 = config.train.lora is not None, config.train.precision == "bf16"
@@ -140,7 +140,7 @@ def test_cards_that_cannot_train_are_refused_with_the_reason(gpu: str, said: str
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("profile", ["full", "lora", "nightly", "a10g", "t4"])
+@pytest.mark.parametrize("profile", ["full", "lora", "nightly", "a10g", "t4", "torch-full", "torch-lora"])
 def test_every_gpu_profile_asks_for_cores_and_memory(profile: str) -> None:
     """Modal's default is 0.125 core and 128 MiB, on which eight processes would decode images."""
     modal = layers(profile, RunConfig)[-1][1]["modal"]
