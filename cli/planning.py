@@ -36,6 +36,7 @@ from sft.plan import (
 from sft.store import records
 from sft.store.contents import Base
 from sft.store.volumes import run_place
+from sft.training.wheels import WHEELS
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
 from tasks.validate_dataset import limits_for
@@ -86,6 +87,8 @@ def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetP
     """The steps behind the dataset's."""
     if config.on_cpu:
         table.add_row("ensure-wheel", "the training runs on a CPU", "", "skipped")
+    elif config.engine not in WHEELS:
+        table.add_row("ensure-wheel", f"engine {config.engine} installs none", "", "skipped")
     else:
         path = wheel_args(config).path
         table.add_row("ensure-wheel", path, "", "done" if known_wheel(compute, path) else "to do")

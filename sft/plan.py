@@ -100,12 +100,12 @@ def train_spec(config: RunConfig, amount: Amount) -> TrainSpec:
     Args:
         amount: what the training set amounts to.
     """
-    return config.train.spec(config.train.steps(passes(config, amount)), "cpu" if config.on_cpu else "gpu")
+    return config.train.spec(config.train.steps(passes(config, amount)), config.device)
 
 
 def memory_warning(config: RunConfig, rows: SplitStats) -> str | None:
     """What to say where the longest rows of a training set are probably too much for the card; None where they fit."""
-    if config.on_cpu:
+    if config.card is None:
         return None
     spec, tokens = config.train, max(1, rows.image_tokens + rows.text_tokens)
     packed_to = spec.max_seq_len if ENGINES[config.engine].packs else None  # PaddleFormers takes whole rows
@@ -114,7 +114,7 @@ def memory_warning(config: RunConfig, rows: SplitStats) -> str | None:
         return memory.Pass.of(rows.tokens, size, image_share=rows.image_tokens / tokens, packed_to=packed_to)
 
     return memory.warning(
-        config.modal.gpu.split(",")[0],
+        config.card,
         spec.batch_size,
         heaviest,
         lora=spec.lora is not None,
@@ -200,7 +200,7 @@ def evaluate_args(config: RunConfig, training: TrainArgs, champion: str = "") ->
         champion=champion,
         base_model=training.base_model,
         dataset=training.dataset,
-        device=training.spec.device,
+        device="cpu" if config.on_cpu else "gpu",
         gpu=training.gpu,
         **config.evaluate.model_dump(exclude={"shards"}),
     )

@@ -21,6 +21,7 @@ from sft.errors import ConfigError
 from sft.metrics.gate import Rule
 from sft.metrics.text import Normalisation
 from sft.settings import Section, of_the_user
+from sft.training.cards import Card, cards
 from sft.training.memory import check, plain, unusable
 
 MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
@@ -212,6 +213,14 @@ class ModalConfig(Section):
         return given
 
 
+class LocalConfig(Section):
+    """On what of this machine a training runs with ``compute: local``; the models are read on the CPU."""
+
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="auto: the first GPU where there is one and the engine has a use for it (transformers)"
+    )
+
+
 class BudgetConfig(Section):
     """Bounds on what is spent: a training that reaches one is stopped with a checkpoint, and resumes when it is raised.
 
@@ -274,7 +283,7 @@ class RunConfig(Section):
         pattern=r"^[a-z0-9][a-z0-9-]{0,39}$",
         description="Names the folder of the results (a-z, 0-9, -; at most 40)",
     )
-    compute: Literal["local", "modal"] = Field("modal", description="modal: a GPU at Modal; local: this machine's CPU")
+    compute: Literal["local", "modal"] = Field("modal", description="modal: a GPU at Modal; local: this machine")
     engine: str = Field("erniekit", description="The trainer", json_schema_extra={"enum": list(ENGINES)})
     dataset: DatasetConfig = Field(default_factory=DatasetConfig, description="The rows")
     base_model: BaseModelConfig = Field(default_factory=BaseModelConfig, description="The model that is fine-tuned")
@@ -283,6 +292,7 @@ class RunConfig(Section):
     promote: PromoteConfig = Field(default_factory=PromoteConfig, description="When the tuned model goes into service")
     wheel: WheelConfig = Field(default_factory=WheelConfig, description="The wheel of paddlepaddle-gpu")
     modal: ModalConfig = Field(default_factory=ModalConfig, description="GPU and limits at Modal")
+    local: LocalConfig = Field(default_factory=LocalConfig, description="The device with compute local")
     budget: BudgetConfig = Field(default_factory=BudgetConfig, description="What a run and a month may cost")
     skip_unchanged: bool = Field(
         False, description="End as Skipped where data and settings are those of this name's last finished run"
@@ -312,10 +322,15 @@ class RunConfig(Section):
         if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
         problems += [f"{self._asked(key)} {why}" for key, why in self._engine_cannot()]
-        if not self.on_cpu:
+        if self.compute == "local" and self.local.device == "gpu":
+            if not ENGINES[self.engine].uses_this_gpu:
+                problems.append("local.device gpu needs engine transformers: Paddle is installed here for the CPU")
+            elif not cards():
+                problems.append("local.device gpu: nvidia-smi finds no GPU on this machine; auto takes the CPU then")
+        if self.device == "gpu" and self.card is not None:
             try:
                 lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"
-                check(self.modal.gpu.split(",")[0], self.train.batch_size, lora=lora, bf16=bf16)
+                check(self.card, self.train.batch_size, lora=lora, bf16=bf16)
             except ConfigError as error:
                 problems.append(str(error))
         bounded = self.budget.max_cost is not None or self.budget.max_cost_per_month is not None
@@ -327,8 +342,23 @@ class RunConfig(Section):
 
     @property
     def on_cpu(self) -> bool:
-        """Does the training run without a GPU?"""
+        """Do the jobs run without a rented GPU, and read models on the CPU?"""
         return self.compute == "local" or self.modal.gpu == "none"
+
+    @property
+    def device(self) -> Literal["cpu", "gpu"]:
+        """What the training runs on."""
+        if self.compute == "modal":
+            return "cpu" if self.modal.gpu == "none" else "gpu"
+        usable = self.local.device != "cpu" and ENGINES[self.engine].uses_this_gpu and cards()
+        return "gpu" if usable else "cpu"
+
+    @property
+    def card(self) -> str | Card | None:
+        """The GPU that the training has to fit on: by Modal's name, or this machine's first."""
+        if self.device == "cpu":
+            return None
+        return self.modal.gpu.split(",")[0] if self.compute == "modal" else cards()[0]
 
     @property
     def billed_as(self) -> str:
@@ -336,7 +366,7 @@ class RunConfig(Section):
         return "cpu" if self.on_cpu else self.modal.gpu
 
     def _engine_cannot(self) -> Iterable[tuple[str, str]]:
-        spec = self.train.spec(steps=1, device="cpu" if self.on_cpu else "gpu")
+        spec = self.train.spec(steps=1, device=self.device)
         return ENGINES[self.engine].cannot(spec).items()
 
     def _asked(self, field: str) -> str:

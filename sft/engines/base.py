@@ -137,6 +137,7 @@ class Engine(Protocol):
     dataset_format: Format
     packs: bool  # a forward pass holds rows up to max_seq_len tokens, batch_size at most; else batch_size whole rows
     enlarges: float  # by how much its augmentation may lengthen an image's sides; 1: not at all
+    uses_this_gpu: bool  # with compute local it trains on this machine's GPU, where there is one
     left_out: re.Pattern[str]  # in its output: a row that it leaves out; the first group that is there says why
     explained: Mapping[str, str]  # keys of its config whose effective value is not printed as written, and why
 

@@ -49,6 +49,7 @@ class ErnieKit:
     dataset_format: Format = "erniekit"
     packs = True
     enlarges = 1.0
+    uses_this_gpu = False  # the wheel of Paddle that is installed here is the CPU's
     left_out = dropped.ERNIEKIT
     explained = _EXPLAINED
 

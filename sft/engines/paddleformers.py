@@ -28,6 +28,7 @@ class PaddleFormers:
     dataset_format: Format = "messages"
     packs = False
     enlarges = 1.5  # the template's, in half of the passes
+    uses_this_gpu = False  # the wheel of Paddle that is installed here is the CPU's
     left_out = dropped.PADDLEFORMERS
     explained: Mapping[str, str] = {}
 

@@ -30,6 +30,7 @@ class Transformers:
     dataset_format: Format = "messages"
     packs = True
     enlarges = 1.0
+    uses_this_gpu = True
     left_out = dropped.TRANSFORMERS
     explained: Mapping[str, str] = {}
 

@@ -31,6 +31,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sft.errors import ConfigError
+from sft.training.cards import Card
 
 GB = 10**9  # bytes
 PARAMETERS = 0.96e9
@@ -141,44 +142,51 @@ def needed(load: Pass, *, lora: bool, flash: bool = True) -> float:
     return fixed + rate * load.rows * load.longest + HEADS * SCORE * max(text, vision) / GB  # rows are padded
 
 
-def check(gpu: str, rows: int, *, lora: bool, bf16: bool) -> Estimate | None:
+def _known(gpu: str | Card) -> tuple[str, float, bool] | None:
+    """(name, memory in GB, does it compute in bf16?) of a card, or None for one that is not known here."""
+    if isinstance(gpu, Card):
+        return f"this machine's {gpu.name}", gpu.memory, gpu.bf16
+    return (gpu, *CARDS[plain(gpu)]) if plain(gpu) in CARDS else None
+
+
+def check(gpu: str | Card, rows: int, *, lora: bool, bf16: bool) -> Estimate | None:
     """The least that a training needs on a card whatever its rows are, or None for a card that is not known here.
 
     Args:
+        gpu: as Modal names it, or a card of this machine.
         rows: rows of a forward pass.
     Raises:
         ConfigError: it cannot fit, with the numbers and what would.
     """
-    if plain(gpu) not in CARDS:
+    if (known := _known(gpu)) is None:
         return None
-    memory, has_bf16 = CARDS[plain(gpu)]
+    (name, memory, has_bf16), where = known, "local.device" if isinstance(gpu, Card) else "modal.gpu"
     if bf16 and not has_bf16:
-        raise ConfigError(
-            "the card does not compute in bf16", where="modal.gpu", value=gpu, remedy="use A10G, L4, A100-80GB or H100"
-        )
+        remedy = "use train.precision=float16" if isinstance(gpu, Card) else "use A10G, L4, A100-80GB or H100"
+        raise ConfigError("the card does not compute in bf16", where=where, value=name, remedy=remedy)
     estimate = Estimate(needed(Pass.least(rows), lora=lora, flash=bf16), memory * (1 - RESERVE))
     if not estimate.fits:
-        fewer = _fewer(gpu, rows, lora=lora, flash=bf16)
-        smaller = f"train.batch_size={fewer}" if fewer else "LoRA (engine paddleformers, train.lora.rank=8)"
+        fewer = _fewer(memory, rows, lora=lora, flash=bf16)
+        smaller = f"train.batch_size={fewer}" if fewer else "LoRA (train.lora.rank=8, not with engine erniekit)"
         raise ConfigError(
             f"the training cannot fit, however small its rows: at least {estimate.needed:.0f} GB are needed, "
             f"{estimate.usable:.0f} GB usable",
-            where="modal.gpu",
-            value=f"{gpu} with {memory:.0f} GB, train.batch_size {rows}",
+            where=where,
+            value=f"{name} with {memory:.0f} GB, train.batch_size {rows}",
             remedy=f"use {smaller}, or a larger card such as A100-80GB",
         )
     return estimate
 
 
-def _fewer(gpu: str, rows: int, *, lora: bool, flash: bool) -> int:
+def _fewer(memory: float, rows: int, *, lora: bool, flash: bool) -> int:
     """The most rows of the smallest kind that fit, halved until they do; 0 where not even one does."""
-    while rows and needed(Pass.least(rows), lora=lora, flash=flash) > CARDS[plain(gpu)][0] * (1 - RESERVE):
+    while rows and needed(Pass.least(rows), lora=lora, flash=flash) > memory * (1 - RESERVE):
         rows //= 2
     return rows
 
 
 def warning(
-    gpu: str, rows: int, passes: Callable[[int], Pass], *, lora: bool, flash: bool, accumulation: int
+    gpu: str | Card, rows: int, passes: Callable[[int], Pass], *, lora: bool, flash: bool, accumulation: int
 ) -> str | None:
     """What to say where a pass of the dataset's longest rows is probably too much for the card; None where it fits.
 
@@ -186,9 +194,9 @@ def warning(
         passes: the heaviest pass of so many rows.
         accumulation: forward passes of a step (train.gradient_accumulation_steps).
     """
-    if plain(gpu) not in CARDS:
+    if (known := _known(gpu)) is None:
         return None
-    usable, load = CARDS[plain(gpu)][0] * (1 - RESERVE), passes(rows)
+    name, usable, load = known[0], known[1] * (1 - RESERVE), passes(rows)
     estimate = Estimate(needed(load, lora=lora, flash=flash), usable)
     if estimate.fits:
         return None
@@ -200,7 +208,7 @@ def warning(
     eager = "" if flash else " (without flash attention: it has no kernel for float16)"
     return (
         f"memory: a batch of the {rows} longest rows ({load.tokens:,} tokens, the longest row {load.longest:,}) needs "
-        f"about {estimate.needed:.0f} GB{eager}; {gpu} has {usable:.0f}. The training may run out of memory when they "
+        f"about {estimate.needed:.0f} GB{eager}; {name} has {usable:.0f}. The training may run out of memory when they "
         f"meet. Next: {f'{smaller} is the same training in {lighter:.0f} GB; or ' if lighter <= usable else ''}"
         "a larger card, smaller images or shorter rows (sft validate names them)"
     )

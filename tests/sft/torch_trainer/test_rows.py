@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -135,35 +136,35 @@ def test_lengths_are_told_without_looking_at_pixels_and_positions_are_the_models
     assert found["positions"]
 
 
-@pytest.mark.parametrize(
-    ("template", "usable"),
-    [
-        (None, True),
-        # The Hub's form: an answer is a list of parts
-        (
-            "{% for m in messages %}{% if m.role == 'user' %}User: {% for p in m.content %}{% if p.type == 'image' %}"
-            "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>{% else %}{{ p.text }}{% endif %}{% endfor %}{{ '\\n' }}"
-            "{% else %}Assistant: {% for p in m.content %}{{ p['text'] }}{% endfor %}</s>{% endif %}{% endfor %}"
-            "{% if add_generation_prompt %}Assistant: {% endif %}",
-            True,
-        ),
-        ("{% for m in messages %}{{ m.role }}{% endfor %}", False),
-    ],
+HUB = (  # the Hub's form: an answer is a list of parts
+    "{% for m in messages %}{% if m.role == 'user' %}User: {% for p in m.content %}{% if p.type == 'image' %}"
+    "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>{% else %}{{ p.text }}{% endif %}{% endfor %}{{ '\\n' }}"
+    "{% else %}Assistant: {% for p in m.content %}{{ p['text'] }}{% endfor %}</s>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant: {% endif %}"
 )
-def test_a_template_that_puts_no_answer_behind_a_prompt_is_refused(
-    base: Path, tmp_path: Path, template: str | None, usable: bool
-) -> None:
-    for path in base.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    if template is not None:
-        (tmp_path / "chat_template.jinja").unlink()
-        (tmp_path / "chat_template.jinja").write_text(template)
-    body = (
-        "import json, sys\nfrom pathlib import Path\nfrom sft.torch_trainer import rows\n"
-        "row = rows.Row(('',), ((1, 'OCR:', '12'),))\n"
-        "try:\n    encoder = rows.Encoder(Path(sys.argv[1]))\n"
-        "    print(json.dumps(encoder._pieces(row, encoder._as_parts)[1]))\n"
-        "except rows.Unusable as error:\n    print(json.dumps(str(error)))\n"
-    )
-    said = says(body, tmp_path)
-    assert said == ["12</s>", True] if usable else "chat template" in said
+NO_ANSWER = "{% for m in messages %}{{ m.role }}{% endfor %}"
+TEMPLATES = """
+import json, sys
+from pathlib import Path
+from sft.torch_trainer import rows
+row = rows.Row(("",), ((1, "OCR:", "12"),))
+found = []
+for folder in sys.argv[1:]:
+    try:
+        encoder = rows.Encoder(Path(folder))
+        found.append(encoder._pieces(row, encoder._as_parts)[1])
+    except rows.Unusable as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
+def test_a_template_that_puts_no_answer_behind_a_prompt_is_refused(base: Path, tmp_path: Path) -> None:
+    folders = []
+    for number, template in enumerate((HUB, NO_ANSWER)):
+        shutil.copytree(base, tmp_path / str(number))
+        (tmp_path / str(number) / "chat_template.jinja").write_text(template)
+        folders.append(tmp_path / str(number))
+    ours, hubs, none = says(TEMPLATES, base, *folders)
+    assert ours == hubs == ["12</s>", True]
+    assert "chat template does not put an answer behind a prompt" in none
