@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from sft.torch_trainer import adapter, modelling, passes
@@ -62,15 +63,21 @@ def trainer(model: Any, arguments: Any, rows: passes.TrainingSet, settings: Mapp
 
         def __init__(self) -> None:
             self.asked: list[int] = []
+            self.process = os.getpid()
             self.step, self.at = 0, time.monotonic()
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            signal.signal(signal.SIGTERM, lambda number, frame: self.asked.append(number))
+            signal.signal(signal.SIGTERM, self._stop)
             self.step, self.at = state.global_step, time.monotonic()
             if state.is_world_process_zero:
                 _tell_arguments(model, args, rows, settings)
                 tell("***** Running training *****")
                 tell(f"  Total optimization steps = {state.max_steps}")
+
+        def _stop(self, number: int, frame: FrameType | None) -> None:
+            if os.getpid() != self.process:  # one that loads data, and has inherited this
+                os._exit(0)
+            self.asked.append(number)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             if self.asked:
