@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +78,18 @@ LORA: dict[str, Any] = {"lora_rank": 4, "lora_dropout": 0.1, "learning_rate": 5e
 
 
 @pytest.fixture(scope="module")
-def whole(state: LocalCompute) -> dict[str, Any]:
+def whole(state: LocalCompute) -> Mapping[str, Any]:
     """A training that nothing disturbed."""
     return train(training(state, "a"), context(state))
 
 
 @pytest.fixture(scope="module")
-def adapted(state: LocalCompute) -> dict[str, Any]:
+def adapted(state: LocalCompute) -> Mapping[str, Any]:
     """The same of an adapter, with dropout."""
     return train(training(state, "c", **LORA), context(state))
 
 
-def once_free(args: TrainArgs, state: LocalCompute) -> dict[str, Any]:
+def once_free(args: TrainArgs, state: LocalCompute) -> Mapping[str, Any]:
     """The training, when the processes of the call that was killed are gone: they end as the kernel tells them."""
     end = time.monotonic() + 20
     while processes(str(state.volumes.run(args.identity))):
@@ -98,7 +98,7 @@ def once_free(args: TrainArgs, state: LocalCompute) -> dict[str, Any]:
     return train(args, context(state))
 
 
-def result_of(compute: LocalCompute, job: str, args: BaseModel) -> dict[str, Any]:
+def result_of(compute: LocalCompute, job: str, args: BaseModel) -> Mapping[str, Any]:
     call = compute.start(job, args.model_dump(mode="json"))
     wait(compute, call)
     return compute.result(call)
@@ -132,7 +132,7 @@ def test_a_training_that_is_killed_ends_as_one_that_was_not(
 
 @installed
 def test_what_it_trained_is_read_by_paddle_and_by_transformers_alike(
-    state: LocalCompute, whole: dict[str, Any]
+    state: LocalCompute, whole: Mapping[str, Any]
 ) -> None:
     args = training(state, "a")
     settings = ["evaluate.batch_size=16", "evaluate.max_new_tokens=8", f"promote.check_rows={HELD_OUT}"]
@@ -148,7 +148,7 @@ def test_what_it_trained_is_read_by_paddle_and_by_transformers_alike(
 
 
 @installed
-def test_an_adapter_reads_in_paddle_the_same_merged_and_unmerged(state: LocalCompute, adapted: dict[str, Any]) -> None:
+def test_an_adapter_reads_in_paddle_the_same_merged_and_unmerged(state: LocalCompute, adapted: Mapping[str, Any]) -> None:
     args = training(state, "c", **LORA)
     run, base = state.volumes.run(args.identity), state.volumes.models / args.base_model
     assert lora.differences(base, run / "trainer", run / "model") == []
@@ -204,7 +204,7 @@ def test_a_stop_saves_a_checkpoint_in_time_and_it_is_resumed_from(state: LocalCo
 
 
 @installed
-def test_a_checkpoint_runs_no_code(state: LocalCompute, whole: dict[str, Any], tmp_path: Path) -> None:
+def test_a_checkpoint_runs_no_code(state: LocalCompute, whole: Mapping[str, Any], tmp_path: Path) -> None:
     """What is in a checkpoint are numbers: a pickle that does anything else is refused by torch."""
     checkpoint = state.volumes.run("a" * 64) / "trainer" / "checkpoint-6"
     assert not list(checkpoint.glob("*.bin"))
