@@ -148,7 +148,7 @@ def test_what_it_trained_is_read_by_paddle_and_by_transformers_alike(
 
 
 @installed
-def test_an_adapter_reads_in_paddle_the_same_merged_and_unmerged(state: LocalCompute, adapted: Mapping[str, Any]) -> None:
+def test_an_adapter_reads_the_same_in_paddle_merged_and_live(state: LocalCompute, adapted: Mapping[str, Any]) -> None:
     args = training(state, "c", **LORA)
     run, base = state.volumes.run(args.identity), state.volumes.models / args.base_model
     assert lora.differences(base, run / "trainer", run / "model") == []
