@@ -23,6 +23,7 @@ from typing import Any
 import modal
 from modal.exception import InputCancellation, InvalidError, NotFoundError, OutputExpiredError
 
+from modal_infra.entries import DictEntries
 from modal_infra.image import engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.outcomes import is_the_calls
@@ -54,7 +55,7 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     What ends the container itself goes on: Modal starts the input again elsewhere, or it was cancelled.
     """
     try:
-        shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
+        shared = Shared(refresh=refresh, publish=commit, is_running=is_running, entries=DictEntries())
         context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
         context.event("job", name=name)  # whoever follows sees that the container runs, before a lease is agreed upon
         signal.signal(signal.SIGTERM, _stop)

@@ -13,6 +13,7 @@ from sft.errors import InputError, IntegrityError, LeaseHeld, TransientError
 from sft.jobs.base import Job
 from sft.metrics.gate import Rule, decide
 from sft.store import champions, records
+from sft.store.lease import Held
 
 
 class PromoteArgs(BaseModel):
@@ -47,21 +48,22 @@ def promote(args: PromoteArgs, context: Context) -> dict[str, Any]:
     Returns: the decision: promoted, checks, champion (the pointer now), over; ``{"stale": True, …}`` where another
         champion came into service since the candidate was compared: it has to be compared with that one.
     Raises:
-        TransientError: another promotion of this line is under way.
+        TransientError: another promotion of this line is under way, or other machines cannot be reached.
         InputError: there is nothing to roll back to.
         IntegrityError: a record is missing, or the model is not whole.
     """
     folder = context.volumes.outputs / champions.place(args.name)
     try:
-        with context.lease(folder):
-            result = _rollback(args, context, folder) if args.by == "rollback" else _promote(args, context, folder)
+        with context.lease(folder) as held:
+            act = _rollback if args.by == "rollback" else _promote
+            result = act(args, context, folder, held)
             context.commit()
             return result
     except LeaseHeld as held:
         raise TransientError("another promotion is under way", where=args.name, value=held.value) from held
 
 
-def _promote(args: PromoteArgs, context: Context, folder: Path) -> dict[str, Any]:
+def _promote(args: PromoteArgs, context: Context, folder: Path, held: Held) -> dict[str, Any]:
     place = context.volumes.outputs / args.decision()
     known: dict[str, Any] | None = records.read_json(place)
     if known is not None and args.by == "gate":
@@ -92,6 +94,7 @@ def _promote(args: PromoteArgs, context: Context, folder: Path) -> dict[str, Any
         "time": time.time(),
         "evaluation": args.evaluation,
     }
+    held.check()
     if promoted:
         now = champions.swap(
             folder,
@@ -100,6 +103,7 @@ def _promote(args: PromoteArgs, context: Context, folder: Path) -> dict[str, Any
             model_identity=training["model_identity"],
             by=args.by,
             over=now.identity if now else "",
+            fence=held.fence,
             evaluation=f"{run.relative_to(context.volumes.outputs).as_posix()}/{args.evaluation}",
         )
     decision["champion"] = now.model_dump() if now else None
@@ -108,7 +112,7 @@ def _promote(args: PromoteArgs, context: Context, folder: Path) -> dict[str, Any
     return decision
 
 
-def _rollback(args: PromoteArgs, context: Context, folder: Path) -> dict[str, Any]:
+def _rollback(args: PromoteArgs, context: Context, folder: Path, held: Held) -> dict[str, Any]:
     back = champions.before(folder)
     if back is None:
         remedy = "sft promote PROFILE IDENTITY puts a training in service"
@@ -117,6 +121,7 @@ def _rollback(args: PromoteArgs, context: Context, folder: Path) -> dict[str, An
     training = records.read_record(run)
     if training is None or records.broken_files(run / "model", training["model"]):
         raise IntegrityError("the champion before is no longer whole", where=str(run), remedy="train it again")
+    held.check()
     champion = champions.swap(
         folder,
         name=args.name,
@@ -125,6 +130,7 @@ def _rollback(args: PromoteArgs, context: Context, folder: Path) -> dict[str, An
         by="rollback",
         over=back.over,
         evaluation=back.evaluation,
+        fence=held.fence,
     )
     return {"promoted": True, "checks": [], "champion": champion.model_dump(), "over": back.over}
 

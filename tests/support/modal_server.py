@@ -28,6 +28,8 @@ from grpclib.server import Server
 from modal._serialization import serialize_data_format
 from modal_proto import api_grpc, api_pb2
 
+from tests.support.modal_dicts import DictHandlers, Dicts
+
 PROJECT = Path(__file__).resolve().parents[2]
 DONE = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
 FAILED = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
@@ -197,6 +199,8 @@ class ModalServer:
         self.delay = 0.0  # seconds that each answer takes longer
         self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
+        self.dicts = Dicts()
+        self.cut: collections.Counter[str] = collections.Counter()  # RPC → how many answers are lost behind the act
         self.crowd = 0  # files that every volume lists besides its own
         self.version = V1  # of every volume
         self.url = ""
@@ -321,7 +325,7 @@ async def _end_well(call: Call, seconds: float) -> None:
     call.finish(api_pb2.GenericResult(status=DONE, data=data), api_pb2.DATA_FORMAT_CBOR)
 
 
-class _Handlers:
+class _Handlers(DictHandlers):
     """One method for each RPC that the client or the container uses; names are the protocol's."""
 
     def __init__(self, modal: ModalServer, container: Container | None) -> None:
@@ -623,7 +627,7 @@ class _Handlers:
         return Empty()
 
 
-RPCS = tuple(name for name in vars(_Handlers) if name[0].isupper())
+RPCS = tuple(name for cls in (_Handlers, DictHandlers) for name in vars(cls) if name[0].isupper())
 
 
 def servicer(modal: ModalServer, container: Container | None) -> Any:
