@@ -59,12 +59,14 @@ class Held:
         descriptors: what child processes must inherit, so that the kernel's lock outlives this process with them.
         fence: grows with each holder; 0 on one machine, where nobody can lose a lease.
         claim: how it is held between machines; None on one.
+        crashes: how often a machine of the same call has held it and gone without a word: it ran out of memory, say.
         lost: why it is held no longer, once a heartbeat has found that out.
     """
 
     descriptors: list[int] = field(default_factory=list)
     fence: int = 0
     claim: Claim | None = None
+    crashes: int = 0
     lost: LeaseHeld | None = None
 
     def check(self) -> None:
@@ -155,10 +157,10 @@ def _agreed(folder: Path, call_id: str, shared: Shared) -> Iterator[Held]:
         return int((holder(folder) or {}).get("fence", 0))
 
     claim = Claim(shared.entries, str(folder), call_id, shared.is_running, least=known)
-    held = Held(fence=claim.take(), claim=claim)
+    held = Held(fence=claim.take(), claim=claim, crashes=claim.crashes)
     mine = False  # does the file name us?
-    try:
-        with repeating(agreement.BEAT, held.beat):
+    with repeating(agreement.BEAT, held.beat):
+        try:
             shared.refresh()  # what the last holder has published before it gave the lease back
             if is_held(folder, call_id, shared):
                 raise _held(folder)  # the dictionary has lost an entry
@@ -167,13 +169,13 @@ def _agreed(folder: Path, call_id: str, shared: Shared) -> Iterator[Held]:
             _write(folder, call_id, held.fence)
             shared.publish()
             yield held
-    finally:  # no heartbeat follows any more
-        with suppress(TransientError):  # the end of the call gives it back
-            agreement.patient(claim.check, agreement.QUIET)
-            if mine:
-                (folder / FILE).unlink(missing_ok=True)
-                shared.publish()
-            claim.release()
+        finally:
+            with suppress(LeaseHeld, TransientError):  # the end of the call gives it back
+                agreement.patient(claim.check, agreement.QUIET)
+                if mine:
+                    (folder / FILE).unlink(missing_ok=True)
+                    shared.publish()  # may take as long as its data; the heartbeats go on
+                claim.release()
 
 
 def _lock(folder: Path) -> int:
