@@ -88,6 +88,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def is_running(call_id: str) -> bool:
     """Has Modal no end of that call yet? In doubt it runs: two trainings at once are worse than one that waits."""
+    if not call_id.startswith("fc-"):  # none of Modal's calls; the client's answer would leave that in doubt
+        return False
     try:
         modal.FunctionCall.from_id(call_id).get(timeout=0)
     except (OutputExpiredError, NotFoundError, InvalidError):

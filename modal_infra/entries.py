@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import modal
+from modal.exception import NotFoundError
 
 from modal_infra.names import LEASES
 from sft.errors import TransientError
@@ -35,32 +36,32 @@ class DictEntries:
 
     def add(self, key: str, value: Entry) -> bool:
         """Put it unless the key is there."""
-        return _tried(lambda: bool(self._dict.put(key, value, skip_if_exists=True)))
+        return self._tried(lambda: bool(self._dict.put(key, value, skip_if_exists=True)))
 
     def get(self, key: str) -> Entry | None:
         """What is there."""
-        found: Any = _tried(lambda: self._dict.get(key))
+        found: Any = self._tried(lambda: self._dict.get(key))
         return found if isinstance(found, dict) else None
 
     def put(self, key: str, value: Entry) -> None:
         """Put it whatever is there."""
-        _tried(lambda: self._dict.put(key, value))
+        self._tried(lambda: self._dict.put(key, value))
 
     def remove(self, key: str) -> None:
         """It is not there afterwards."""
-        _tried(lambda: self._dict.pop(key, None))
+        self._tried(lambda: self._dict.pop(key, None))
 
-
-def _tried(act: Callable[[], T]) -> T:
-    end, wait = time.monotonic() + PATIENCE, 0.25
-    while True:
-        try:
-            return act()
-        except (modal.exception.Error, OSError) as error:
-            if time.monotonic() + wait > end:
-                remedy = "run again: whatever was begun is known by its call"
-                raise TransientError(
-                    f"Modal cannot be asked who holds a lease: {error}", where=f"dict {LEASES}", remedy=remedy
-                ) from error
-        time.sleep(wait)
-        wait *= 2
+    def _tried(self, act: Callable[[], T]) -> T:
+        end, wait = time.monotonic() + PATIENCE, 0.25
+        while True:
+            try:
+                return act()
+            except (modal.exception.Error, OSError) as error:
+                if isinstance(error, NotFoundError):
+                    self._dict = leases()  # somebody has deleted it: the next one is empty
+                if time.monotonic() + wait > end:
+                    text = f"Modal cannot be asked who holds a lease: {error}"
+                    remedy = "run again: whatever was begun is known by its call"
+                    raise TransientError(text, where=f"dict {LEASES}", remedy=remedy) from error
+            time.sleep(wait)
+            wait *= 2

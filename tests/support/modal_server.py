@@ -201,6 +201,7 @@ class ModalServer:
         self.token_valid = True
         self.dicts = Dicts()
         self.cut: collections.Counter[str] = collections.Counter()  # RPC → how many answers are lost behind the act
+        self.expired: set[str] = set()  # calls whose results are kept no longer: neither outputs nor inputs that work
         self.crowd = 0  # files that every volume lists besides its own
         self.version = V1  # of every volume
         self.url = ""
@@ -475,6 +476,8 @@ class _Handlers(DictHandlers):
             entry = f"{seen + len(outputs)}-0"
             return api_pb2.FunctionGetOutputsResponse(outputs=outputs, last_entry_id=entry)
         call = self._call(r.function_call_id)
+        if call.id in self.modal.expired:
+            return api_pb2.FunctionGetOutputsResponse(last_entry_id="0-0")
         try:
             await asyncio.wait_for(call.done.wait(), max(r.timeout, 0.001))
         except TimeoutError:
