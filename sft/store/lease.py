@@ -29,7 +29,7 @@ from sft.store import agreement, records
 from sft.store.agreement import Claim, Entries
 
 RENEWED = 5.0  # seconds between two heartbeats, on one machine
-UNHEARD = 60.0  # seconds that a check tries to reach the dictionary before a write is given up
+UNHEARD = 600.0  # seconds that a check tries to reach the dictionary before a result is given up
 FILE = "lease.json"
 LOCK = "lease.lock"
 
@@ -69,17 +69,19 @@ class Held:
     crashes: int = 0
     lost: LeaseHeld | None = None
 
-    def check(self) -> None:
+    def check(self, patience: float = UNHEARD) -> None:
         """To be asked right before a write that counts.
 
+        Args:
+            patience: seconds that it is tried for; 0 where the write can wait for another time.
         Raises:
             LeaseHeld: it was lost; ``value`` is the new holder's call.
-            TransientError: for a minute, nobody could say.
+            TransientError: for so long, nobody could say.
         """
         self.told()
         if self.claim is not None:
             try:
-                agreement.patient(self.claim.check, UNHEARD)
+                agreement.patient(self.claim.check, patience)
             except LeaseHeld as lost:
                 self.lost = lost
                 raise

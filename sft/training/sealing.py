@@ -69,7 +69,7 @@ class Sealer:
                 continue
             previous = max((s for s, _ in checkpoints.listed(self._output) if s < step), default=0)
             try:
-                self._held.check()
+                self._held.check(patience=0)
                 checkpoints.seal(path, self._identity, self._engine, step, self._curve.mean(previous, step))
                 checkpoints.keep_best(self._run / "best", self._output)
             except LeaseHeld:
