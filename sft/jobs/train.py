@@ -20,7 +20,7 @@ from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
 from sft.engines import ENGINES, paths
 from sft.engines.base import Engine, Folders, TrainSpec
-from sft.errors import IntegrityError, JobDied, TrainingFailed
+from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Job
 from sft.models import export, lora
 from sft.models.weights import torn
@@ -34,8 +34,6 @@ MINUTES = 60  # seconds
 TOGETHER = 1000  # rows whose images are looked at together
 STATE = "trainer_state.json"  # what the trainer says of itself at its end
 _RESULT = (export.WEIGHTS, "peft_model*.safetensors", lora.CONFIG, STATE)  # of what a trainer leaves at its end
-# Modal gives the input of a container that crashed to another one, for ever (guide/retries): each is paid.
-CRASHES = 3
 ORIGIN = "origin.json"  # in a training's folder: the models that it was made from
 
 
@@ -88,7 +86,6 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
         LeaseHeld: another call trains the same identity, or has taken the lease over.
         TransientError: other machines cannot be reached.
         TrainingFailed: the trainer ended with an error.
-        JobDied: the containers of this call have crashed too often.
         IntegrityError: the base model, the named checkpoint or the trained model is not whole.
     """
     run = context.volumes.run(args.identity)
@@ -97,9 +94,6 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
     with context.lease(run) as held:
         if (record := records.read_record(run)) is not None:  # finished while this call waited
             return record
-        if held.crashes >= CRASHES:
-            remedy = "see the log of the call; raise modal.memory_mb, or train in smaller batches; then run again"
-            raise JobDied("the container has crashed again and again", value=f"{held.crashes} times", remedy=remedy)
         with context.metered("train", args.gpu, args.identity):
             return _train(args, context, run, held)
 

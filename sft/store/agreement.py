@@ -61,8 +61,7 @@ class Entries(Protocol):
 class Claim:
     """One machine's claim to the lease of ``place``.
 
-    ``number`` is the fence while it is held; ``crashes`` says how many machines of the same call have held it and gone
-    without a word.
+    ``number`` is the fence while it is held.
 
     Args:
         is_running: does that call still run? In doubt yes.
@@ -86,7 +85,7 @@ class Claim:
         self._me: Entry = {"call_id": call_id, "token": secrets.token_hex(8)}
         self._chain, self._base = "", 0
         self._beats, self._released = 0, False
-        self.number = self.crashes = 0
+        self.number = 0
 
     @property
     def token(self) -> str:
@@ -103,11 +102,9 @@ class Claim:
         self._say()
         while True:
             root = self._entries.get(self._place) or self._begin({"chain": self.token, "base": self._first()})
-            earlier, number, last = self._chain_of(root)
+            number, last = self._end_of(root)
             if last == self._me:
                 self._chain, self._base, self.number = root["chain"], root["base"], number - 1
-                mine = (entry for entry in earlier if entry["call_id"] == last["call_id"])
-                self.crashes = sum(not self._heard(entry).get("released") for entry in mine)
                 return self.number
             if last is not None:
                 self._wait_until_gone(last)
@@ -122,7 +119,7 @@ class Claim:
         """
         for _ in range(2):
             root = self._entries.get(self._place) or self._begin({"chain": self._chain, "base": self.number})
-            _, number, last = self._chain_of(root)
+            number, last = self._end_of(root)
             if last == self._me:
                 return
             if (root["chain"], number) != (self._chain, self.number):
@@ -164,12 +161,12 @@ class Claim:
     def _key(self, chain: str, number: int) -> str:
         return f"{self._place}#{chain}#{number}"
 
-    def _chain_of(self, root: Entry) -> tuple[list[Entry], int, Entry | None]:
-        """(all entries but the last, the number that is free, the last entry)."""
-        found: list[Entry] = []
-        while (entry := self._entries.get(self._key(root["chain"], root["base"] + len(found)))) is not None:
-            found.append(entry)
-        return found[:-1], root["base"] + len(found), found[-1] if found else None
+    def _end_of(self, root: Entry) -> tuple[int, Entry | None]:
+        """(the number that is free, the entry before it)."""
+        number, last = int(root["base"]), None
+        while (entry := self._entries.get(self._key(root["chain"], number))) is not None:
+            number, last = number + 1, entry
+        return number, last
 
     def _wait_until_gone(self, other: Entry) -> None:
         mine, began = other["call_id"] == self._me["call_id"], self._clock()

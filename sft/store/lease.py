@@ -59,14 +59,12 @@ class Held:
         descriptors: what child processes must inherit, so that the kernel's lock outlives this process with them.
         fence: grows with each holder; 0 on one machine, where nobody can lose a lease.
         claim: how it is held between machines; None on one.
-        crashes: how often a machine of the same call has held it and gone without a word: it ran out of memory, say.
         lost: why it is held no longer, once a heartbeat has found that out.
     """
 
     descriptors: list[int] = field(default_factory=list)
     fence: int = 0
     claim: Claim | None = None
-    crashes: int = 0
     lost: LeaseHeld | None = None
 
     def check(self, patience: float = UNHEARD) -> None:
@@ -159,7 +157,7 @@ def _agreed(folder: Path, call_id: str, shared: Shared) -> Iterator[Held]:
         return int((holder(folder) or {}).get("fence", 0))
 
     claim = Claim(shared.entries, str(folder), call_id, shared.is_running, least=known)
-    held = Held(fence=claim.take(), claim=claim, crashes=claim.crashes)
+    held = Held(fence=claim.take(), claim=claim)
     mine = False  # does the file name us?
     with repeating(agreement.BEAT, held.beat):
         try:

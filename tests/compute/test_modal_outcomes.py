@@ -231,3 +231,27 @@ def test_no_end_that_modal_says_of_a_call_blocks_its_key(deployed: ModalServer, 
     assert doubtful == set(), "the lease of none is held"
     assert said["running"] == {}
     assert set(said["new"]) == {True}, "each key starts anew"
+
+
+# Comes before anything of ours: the container dies as soon as its job says that it has begun.
+DEADLY = """
+import builtins, os, signal
+say = builtins.print
+def deadly(*words, **options):
+    say(*words, **options, flush=True)
+    if '"event": "job"' in str(words):
+        os.kill(os.getpid(), signal.SIGKILL)
+builtins.print = deadly
+"""
+
+
+def test_a_job_whose_containers_crash_is_not_paid_for_ever(deployed: ModalServer, home: Path, tmp_path: Path) -> None:
+    """Modal gives the input of a crashed container to the next one, without an end."""
+    (tmp_path / "deadly").mkdir()
+    (tmp_path / "deadly" / "sitecustomize.py").write_text(DEADLY)
+    deployed.environment["PYTHONPATH"] = f"{tmp_path / 'deadly'}:{PROJECT}"
+    deployed.reschedules = True
+    said = json.loads(run(deployed, home, LOOK, "1"))["told"]["train-0000000000000000"]
+    assert (said["type"], "3 times" in said["text"]) == ("JobDied", True), said
+    (call,) = deployed.calls.values()
+    assert call.log.count(b'"event": "job"') == 3

@@ -137,7 +137,8 @@ class Container:
             self.call.log += chunk
         code = await self.process.wait()
         self.server.close()
-        if self.call.preempted and not self.call.outputs:  # Modal gives the input to another machine
+        crashed = self.modal.reschedules and self.call.taken and not self.call.cancelled
+        if (self.call.preempted or crashed) and not self.call.outputs:  # Modal gives the input to another machine
             self.call.preempted = self.call.taken = False
             self.call.container = Container(self.modal, self.call)
             await self.call.container.run()
@@ -202,6 +203,9 @@ class ModalServer:
         self.dicts = Dicts()
         self.cut: collections.Counter[str] = collections.Counter()  # RPC → how many answers are lost behind the act
         self.expired: set[str] = set()  # calls whose results are kept no longer: neither outputs nor inputs that work
+        # Does the input of a container that crashed behind its start go to the next one, as Modal says of deployed
+        # functions (guide/retries)? Else the call ends, as it does "where the crash rate exceeds a limit".
+        self.reschedules = False
         self.crowd = 0  # files that every volume lists besides its own
         self.version = V1  # of every volume
         self.url = ""

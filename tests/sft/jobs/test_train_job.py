@@ -19,10 +19,10 @@ from sft.context import Context, read_event
 from sft.engines import ENGINES
 from sft.engines.base import Command, Folders, TrainSpec
 from sft.engines.erniekit import ErnieKit
-from sft.errors import InputError, IntegrityError, JobDied, LeaseHeld, TrainingFailed, TransientError
+from sft.errors import InputError, IntegrityError, LeaseHeld, TrainingFailed, TransientError
 from sft.jobs.train import TrainArgs, train
 from sft.smoke import tiny
-from sft.store import agreement, lease, records
+from sft.store import lease, records
 from tests.compute.test_local import processes
 from tests.support.entries import Memory
 from tests.support.runs import short_training
@@ -281,18 +281,3 @@ def test_a_training_that_has_lost_its_lease_writes_nothing_that_counts_any_more(
     sealed = [path.parent.name for path in (run / "trainer").glob("*/checkpoint_manifest.json")]
     assert sealed == ["checkpoint-4"]
     assert train(args(home), context)["resumed_from"] == "checkpoint-4"
-
-
-def test_a_container_that_crashes_again_and_again_is_not_paid_for_ever(
-    home: Path, context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Modal gives its input to the next one each time; here three have come and gone without a word."""
-    monkeypatch.setattr(agreement, "SILENT", 0.2)
-    monkeypatch.setattr(agreement, "LOOK", 0.05)
-    entries, place = Memory(), str(context.volumes.run(args(home).identity))
-    for _ in range(3):
-        agreement.Claim(entries, place, context.call_id, lambda call: True).take()
-    with pytest.raises(JobDied, match="crashed again and again") as caught:
-        train(args(home), between_machines(context, entries))
-    assert caught.value.value == "3 times"
-    assert train(args(home), dataclasses.replace(between_machines(context, entries), call_id="call-2"))["steps"] == 10
