@@ -10,7 +10,6 @@ from typing import Any
 
 import modal
 
-from cli.waiting import Heard, run_job
 from compute.modal import ModalCompute
 from compute.reach import ready, translated
 from compute.records import put_json
@@ -18,6 +17,7 @@ from compute.select import compute_for
 from modal_infra.app import app, setup
 from modal_infra.entries import leases
 from modal_infra.names import SETUP
+from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.errors import ComputeError, InputError

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from cli.temporary_server import may_be_configured
 from compute.base import Compute
 from compute.select import compute_for
+from runs.waiting import follow
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobDied, JobError, SftError, TransientError
 from sft.jobs.inspect_environment import InspectArgs, code_hash, fitting
@@ -64,13 +64,14 @@ def _deployments(config: RunConfig) -> list[Finding]:
 
 
 def _inside(compute: Compute, args: InspectArgs) -> dict[str, Any]:
-    call_id, end = compute.start("inspect_environment", args.model_dump(mode="json")), time.monotonic() + PATIENCE
-    while not compute.poll(call_id).ended:
-        if time.monotonic() > end:
+    call_id = compute.start("inspect_environment", args.model_dump(mode="json"))
+
+    def look(worked: float) -> None:
+        if worked > PATIENCE:
             compute.cancel(call_id)
             raise JobDied("the checks did not end", where=call_id, value=f"{PATIENCE} s", remedy="look at its log")
-        time.sleep(0.2)
-    return compute.result(call_id)
+
+    return follow(compute, call_id, lambda line: None, look)
 
 
 def _client_side(config: RunConfig) -> list[Finding]:

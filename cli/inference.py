@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from cli.waiting import Heard, run_job
 from compute.base import Compute
 from compute.select import compute_for
 from runs.checking import PROMPTS, WHOLE, check_reading
+from runs.results import champion, finished_training
+from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.download import download
 from sft.errors import InputError, JobError, SftError, listed, without_secrets
@@ -24,8 +25,6 @@ from sft.plan import download_args
 from sft.store import records
 from sft.store.volumes import run_place
 from tasks.ensure_base_model import known_base_model
-from tasks.promote import champion
-from tasks.train import finished_training
 
 MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits

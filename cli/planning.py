@@ -12,6 +12,7 @@ from compute.base import Compute
 from compute.select import compute_for
 from runs.calls import running_call, training_key
 from runs.ledger import read_ledger
+from runs.results import finished_training, read_stored
 from runs.usage import month_so_far
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
@@ -33,11 +34,10 @@ from sft.plan import (
     wheel_args,
 )
 from sft.store import records
+from sft.store.contents import Base
 from sft.store.volumes import run_place
 from tasks.ensure_base_model import known_base_model
 from tasks.ensure_wheel import known_wheel
-from tasks.stored_dataset import read_stored
-from tasks.train import finished_training
 from tasks.validate_dataset import limits_for
 
 LOOKED = 200  # newest runs among which one like the planned one is looked for
@@ -107,7 +107,7 @@ def _planned_files(config: RunConfig) -> DatasetFiles | None:
 
 
 def _add_training(
-    table: Table, config: RunConfig, compute: Compute, base: dict[str, Any] | None, place: DatasetPlace, amount: Amount
+    table: Table, config: RunConfig, compute: Compute, base: Base | None, place: DatasetPlace, amount: Amount
 ) -> None:
     spec = train_spec(config, amount)
     told = (

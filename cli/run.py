@@ -17,7 +17,7 @@ from cli.base import Profile, Settings, app, guarded, say
 from sft.errors import JobCancelled, SftError
 
 if TYPE_CHECKING:
-    from flows.fine_tune import RunResult
+    from runs.results import RunResult
     from sft.config import RunConfig
 
 
@@ -45,7 +45,8 @@ def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detac
         SftError: the first step that failed.
     """
     from cli.console import Terminal
-    from flows.fine_tune import RunResult, fine_tune
+    from flows.fine_tune import fine_tune
+    from runs.results import RunResult
     from tasks.following import detached
     from tasks.telling import listening
 

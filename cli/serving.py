@@ -7,15 +7,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from rich.table import Table
 
 from cli.status import newest_evaluation
-from cli.waiting import run_job
 from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for
+from runs.results import champion, finished_training, point_locally
+from runs.waiting import run_job
 from sft.config import RunConfig
 from sft.errors import InputError, SftError
 from sft.jobs.check_export import CheckExportArgs
@@ -25,11 +26,10 @@ from sft.plan import download_args
 from sft.processes import die_with_parent
 from sft.report.publishing import model_card, publish
 from sft.store.champions import Champion
+from sft.store.contents import Decision, Evaluation, Export, Training
 from sft.store.volumes import RUNS, run_place
 from sft.training.events import TENSORBOARD
-from tasks.promote import champion, point_locally
 from tasks.sync_checkpoint import mirror
-from tasks.train import finished_training
 
 Say = Callable[[str], None]
 
@@ -49,15 +49,15 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool) 
         if evaluation is None:
             remedy = "sft run evaluates it; --force promotes it unseen"
             raise InputError("the training was not evaluated", value=identity, remedy=remedy)
-        args = CheckExportArgs(**evaluation["args"], rows=config.promote.check_rows)
+        args = CheckExportArgs(**evaluation.get("args", {}), rows=config.promote.check_rows)
         say("loading the saved model in a new process")
-        checked = run_job(compute, "check_export", args.model_dump(mode="json"))
+        checked = cast("Export", run_job(compute, "check_export", args.model_dump(mode="json")))
         if checked["problems"]:
             remedy = "train again; --force promotes it all the same"
             raise SftError("the export is broken", value="; ".join(checked["problems"]), remedy=remedy)
         folder, export = args.folder(training["model_identity"]), args.check_folder(training["model_identity"])
     asked = PromoteArgs(name=config.name, identity=training["identity"], evaluation=folder, export=export, by="hand")
-    return _served(config, compute, run_job(compute, "promote", asked.model_dump(mode="json")))
+    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))))
 
 
 def roll_back(config: RunConfig) -> Champion:
@@ -68,10 +68,10 @@ def roll_back(config: RunConfig) -> Champion:
     """
     compute = compute_for(config)
     asked = PromoteArgs(name=config.name, by="rollback")
-    return _served(config, compute, run_job(compute, "promote", asked.model_dump(mode="json")))
+    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))))
 
 
-def _served(config: RunConfig, compute: Compute, decision: dict[str, Any]) -> Champion:
+def _served(config: RunConfig, compute: Compute, decision: Decision) -> Champion:
     """The champion, with the local link on its model where a copy of it is here."""
     now = Champion.model_validate(decision["champion"])
     results = Path(config.output.folder).resolve()
@@ -81,13 +81,13 @@ def _served(config: RunConfig, compute: Compute, decision: dict[str, Any]) -> Ch
     return now
 
 
-def _evaluation(compute: Compute, identity: str) -> dict[str, Any] | None:
+def _evaluation(compute: Compute, identity: str) -> Evaluation | None:
     """The record of the training's newest evaluation, or None."""
     files = (file.path for file in compute.list("outputs", f"{run_place(identity)}/evaluation"))
     return newest_evaluation(compute, files, identity)
 
 
-def _training(compute: Compute, identity: str) -> dict[str, Any]:
+def _training(compute: Compute, identity: str) -> Training:
     training = finished_training(compute, identity)
     if training is None:
         raise InputError("no finished training of that identity", value=identity, remedy="sft status lists them")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import cast
 
 from rich.table import Table
 
@@ -13,8 +13,10 @@ from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
 from runs.calls import ended_with, running_call, training_key
+from runs.results import finished_training
 from sft.config import RunConfig
 from sft.store import champions
+from sft.store.contents import Evaluation
 from sft.store.volumes import RUNS, run_place
 
 
@@ -39,7 +41,7 @@ def _champions(compute: Compute) -> Iterator[champions.Champion]:
 
 
 def _row(compute: Compute, run: str, files: list[str], champion_of: str) -> tuple[str, ...]:
-    record = read_json(compute, "outputs", f"{RUNS}/{run}/record.json")
+    record = finished_training(compute, run)
     running = running_call(compute, training_key(run))
     state = f"running ({running})" if running else "finished" if record else _stopped(compute, run)
     if champion_of:
@@ -58,15 +60,16 @@ def _stopped(compute: Compute, run: str) -> str:
 def _scores(compute: Compute, run: str, files: list[str]) -> list[str]:
     """CER of the base and the tuned model by the newest evaluation; empty texts where there is none."""
     newest = newest_evaluation(compute, files, run)
-    return [f"{newest[which]['all']['cer']:.3f}" if newest else "" for which in ("base", "tuned")]
+    return [f"{scores['all']['cer']:.3f}" for scores in (newest["base"], newest["tuned"])] if newest else ["", ""]
 
 
-def newest_evaluation(compute: Compute, files: Iterable[str], identity: str) -> dict[str, Any] | None:
+def newest_evaluation(compute: Compute, files: Iterable[str], identity: str) -> Evaluation | None:
     """The record of the training's newest evaluation, or None; ``files`` are paths on the outputs volume."""
     folder = f"{run_place(identity)}/evaluation/"
     places = [path for path in files if path.startswith(folder) and path.endswith("/record.json")]
     found = [record for place in places if (record := read_json(compute, "outputs", place)) and "args" in record]
-    return max(found, key=lambda record: float(record.get("finished", 0)), default=None)
+    newest = max(found, key=lambda record: float(record.get("finished", 0)), default=None)
+    return cast("Evaluation | None", newest)
 
 
 def _last_step(compute: Compute, run: str) -> str:

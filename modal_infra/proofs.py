@@ -10,7 +10,7 @@ import pkgutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sft
 from sft import jobs
@@ -21,6 +21,7 @@ from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.plan import DatasetFiles, dataset_place, download_args, train_args
 from sft.smoke import digits
+from sft.store.contents import Base
 from sft.store.volumes import Volumes
 
 STEPS = 4
@@ -87,7 +88,7 @@ def paddleformers(work: Path) -> None:
     report = validate(files.train, files.held_out, DatasetConfig())
     for lora in ("train.lora=null", "train.lora.rank=8"):
         config = load("smoke", [f"train.max_steps={STEPS}", "train.batch_size=4", "train.logging_steps=1", lora]).config
-        base = jobs.find("download_model").run(download_args(config).model_dump(mode="json"), context)
+        base = cast("Base", jobs.find("download_model").run(download_args(config).model_dump(mode="json"), context))
         args = train_args(config, dataset_place(files, report, str(work / "digits")), Amount(ROWS), base)
         jobs.find("train").run(args.model_dump(mode="json"), context)
         model = volumes.run(args.identity) / "model"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sft import metrics
 from sft.config import RunConfig
@@ -25,6 +24,7 @@ from sft.jobs.promote import PromoteArgs
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.store import records
 from sft.store.champions import Champion
+from sft.store.contents import Base
 from sft.training import memory
 from sft.training.wheels import wheel
 
@@ -160,7 +160,7 @@ def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlac
 
 
 def train_args(
-    config: RunConfig, place: DatasetPlace, amount: Amount, base: dict[str, Any], start: Champion | None = None
+    config: RunConfig, place: DatasetPlace, amount: Amount, base: Base, start: Champion | None = None
 ) -> TrainArgs:
     """Arguments of the job train, with the run's identity.
 

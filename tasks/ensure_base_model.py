@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from compute.base import Compute
 from compute.records import read_json
 from sft.config import RunConfig
 from sft.plan import download_args
+from sft.store.contents import Base
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import tell
 
 
 @step("ensure-base-model", "Fetch the base model to the models volume once, and verify it")
-def ensure_base_model(config: RunConfig, compute: Compute) -> dict[str, Any]:
+def ensure_base_model(config: RunConfig, compute: Compute) -> Base:
     """The base model's record (see :func:`sft.jobs.download_model.download_model`).
 
     Raises:
@@ -25,15 +26,15 @@ def ensure_base_model(config: RunConfig, compute: Compute) -> dict[str, Any]:
     if record is not None:
         tell(f"base model {record['name']} is on the volume already")
         return record
-    record = run_job(compute, f"model-{args.folder}", "download_model", args.model_dump())
+    record = cast("Base", run_job(compute, f"model-{args.folder}", "download_model", args.model_dump()))
     size = sum(entry["size"] for entry in record["files"].values())
     tell(f"base model {record['name']}: {size / 1e6:.0f} MB, {len(record['files'])} files, verified")
     return record
 
 
-def known_base_model(compute: Compute, folder: str) -> dict[str, Any] | None:
+def known_base_model(compute: Compute, folder: str) -> Base | None:
     """The record on the models volume if every file it names is there with its size, else None."""
-    record = read_json(compute, "models", f"{folder}/record.json")
+    record = cast("Base | None", read_json(compute, "models", f"{folder}/record.json"))
     if record is None:
         return None
     sizes = {file.path.removeprefix(f"{folder}/"): file.size for file in compute.list("models", folder)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
@@ -12,6 +12,7 @@ from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
 from sft.plan import predict_args
 from sft.report import remarks
+from sft.store.contents import Evaluation, Training
 from sft.store.volumes import run_place
 from tasks.following import run_job, run_side_by_side
 from tasks.step import step
@@ -21,9 +22,7 @@ FILES = ("report.html", "report.json", "predictions.jsonl")
 
 
 @step("evaluate", "Base, champion and tuned model read the same held-out rows: CER, WER, NED, TEDS, intervals")
-def evaluate(
-    args: EvaluateArgs, training: dict[str, Any], folder: Path, compute: Compute, shards: int = 1
-) -> dict[str, Any]:
+def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Compute, shards: int = 1) -> Evaluation:
     """The evaluation's record (see :func:`sft.jobs.evaluate.evaluate`); its files come to ``folder``.
 
     Raises:
@@ -31,12 +30,12 @@ def evaluate(
     """
     key = args.key(training["model_identity"])
     place = f"{run_place(args.identity)}/{args.folder(training['model_identity'])}"
-    record = read_json(compute, "outputs", f"{place}/record.json")
+    record = cast("Evaluation | None", read_json(compute, "outputs", f"{place}/record.json"))
     if record is None:
         # What each share has read is found by the evaluation.
         shares = {f"predict-{key}-{s.which}-{s.shard}of{s.shards}": s.model_dump() for s in predict_args(args, shards)}
         run_side_by_side(compute, "predict", shares)
-        record = run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump())
+        record = cast("Evaluation", run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump()))
     else:
         tell(f"evaluation {key} was done before")
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +54,7 @@ def evaluate(
     return record
 
 
-def markdown(record: dict[str, Any]) -> str:
+def markdown(record: Evaluation) -> str:
     """The table of scores, a line for each task and model, then the candidate's differences with their intervals."""
     lines = [
         *(f"- {remark}." for remark in remarks(record)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,13 +16,12 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 
 from compute.base import Compute
-from runs import calls
+from runs import calls, waiting
 from runs.signals import held_back
 from sft.context import read_event
 from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
 from tasks.telling import pass_on, tell
 
-SOON, SHARE = 0.1, 0.02  # the wait between two looks at a job: seconds at least, and of the time that it has worked
 AT_ONCE = 16  # calls that are started or stopped side by side: each start asks Modal four times
 ASK = 3.0  # seconds between two looks at the run's state: was it cancelled in the UI?
 
@@ -142,28 +140,26 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
         SftError: the job's own error.
         JobCancelled: the job was stopped.
     """
-    cursor, began = "", time.monotonic()
-    asked = began
+    asked = 0.0
+
+    def hear(line: str) -> None:
+        event = read_event(line)
+        if event is not None and event["event"] == "note":
+            tell(event["text"])
+        elif event is not None:
+            on_event(event)
+        elif _is_news(plain := _COLOURS.sub("", line)):
+            get_run_logger().info(plain)
+
+    def look(worked: float) -> None:
+        nonlocal asked
+        if worked - asked > ASK:
+            asked = worked
+            if _run_is_cancelling():
+                raise JobCancelled("the run was cancelled in Prefect", where=call_id, remedy=RESUME)
+
     try:
-        while True:
-            status = compute.poll(call_id)
-            lines, cursor = compute.logs(call_id, cursor)
-            for line in lines:
-                event = read_event(line)
-                if event is not None and event["event"] == "note":
-                    tell(event["text"])
-                elif event is not None:
-                    on_event(event)
-                elif _is_news(plain := _COLOURS.sub("", line)):
-                    get_run_logger().info(plain)
-            if status.ended and not lines:
-                return compute.result(call_id)
-            if time.monotonic() - asked > ASK:
-                asked = time.monotonic()
-                if _run_is_cancelling():
-                    raise JobCancelled("the run was cancelled in Prefect", where=call_id, remedy=RESUME)
-            if not lines:
-                time.sleep(min(compute.pace, max(SOON, SHARE * (time.monotonic() - began))))
+        return waiting.follow(compute, call_id, hear, look)
     except (JobCancelled, BudgetExceeded):
         stop(compute, call_id)
         raise

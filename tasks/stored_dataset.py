@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from compute.base import Compute
-from compute.records import read_json
+from runs.results import read_stored
 from sft.dataset.packing import Amount
-from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace
 from tasks.step import step
 from tasks.telling import tell
@@ -27,26 +26,3 @@ def stored_dataset(volume: str, compute: Compute, max_seq_len: int) -> tuple[Dat
     if long := sum(count for tokens, count in amount.tokens.items() if tokens > max_seq_len):
         tell(f"about {long} of them are longer than train.max_seq_len: the trainer leaves them out")
     return place, amount
-
-
-def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, Amount]:
-    """The same outside a flow."""
-    record = read_json(compute, "data", f"{volume}/record.json")
-    if record is None:
-        raise DatasetError(
-            "no finished dataset on the data volume",
-            where="dataset.volume",
-            value=volume,
-            remedy="sft upload TRAIN HELD_OUT prints the name of what it has put there; sft sample bengali makes one",
-        )
-    place = DatasetPlace(
-        root=volume,
-        train=record["files"]["train"],
-        held_out=record["files"]["held_out"],
-        train_format=record["train"]["format"],
-        held_out_format=record["held_out"]["format"],
-        fingerprint=record["fingerprint"],
-        odd=record["train"].get("odd"),
-    )
-    # Records of before have no lengths: packs are then taken for full.
-    return place, Amount.of_pairs(int(record["train"]["rows"]), record.get("train_tokens", []))

@@ -8,7 +8,6 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json, read_json
@@ -16,6 +15,7 @@ from sft.errors import TransientError
 from sft.processes import alone_at
 from sft.store import records
 from sft.store.checkpoints import MANIFEST
+from sft.store.contents import Training
 from sft.store.volumes import SYNCED as ON_VOLUME
 from sft.store.volumes import run_place
 from tasks.step import step
@@ -34,7 +34,7 @@ class Synced:
 
 
 @step("sync-checkpoint", "Copy model and best checkpoint to this machine, verified by hash")
-def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) -> Synced:
+def sync_checkpoint(training: Training, folder: Path, compute: Compute) -> Synced:
     """Copy what is missing.
 
     Args:
@@ -45,7 +45,7 @@ def sync_checkpoint(training: dict[str, Any], folder: Path, compute: Compute) ->
     """
     run = run_place(training["identity"])
     copied = [mirror(compute, f"{run}/model", training["model"], folder / "model")]
-    best = training.get("best_checkpoint")
+    best = training["best_checkpoint"]
     if best:
         place = f"{run}/trainer/{best}"
         manifest = read_json(compute, "outputs", f"{place}/{MANIFEST}")

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
 
 from compute.base import Compute
-from compute.records import read_json
 from runs.budget import Budget
 from runs.calls import started, training_key
+from runs.results import finished_training
 from sft.dataset.dropped import describe
 from sft.dataset.pictures import told
 from sft.errors import Detached, JobDied
 from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
+from sft.store.contents import LeftOut, Training
 from sft.store.volumes import run_place
 from tasks.following import run_job
 from tasks.step import step
@@ -30,11 +31,24 @@ CHECKED = 2.0  # seconds between two looks at the budget
 LOGGED = 10.0  # seconds between two progress lines in the flow run's log
 
 
-@step("train", "Fine-tune, or attach to the training that runs, or return the one that has finished")
-def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, restarts: int = 0) -> dict[str, Any]:
-    """The training's record (see :func:`sft.jobs.train.train`), with ``reused``: was it finished before?
+@dataclass(frozen=True)
+class Trained:
+    """A finished training's record (see :func:`sft.jobs.train.train`); was it finished before?"""
 
-    A run that was asked not to wait gets ``{"detached": call id}``.
+    record: Training
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Left:
+    """The call of a training that runs on; nobody waits for it here."""
+
+    call_id: str
+
+
+@step("train", "Fine-tune, or attach to the training that runs, or return the one that has finished")
+def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, restarts: int = 0) -> Trained | Left:
+    """The training, or what runs on where the run was asked not to wait.
 
     Args:
         restarts: how often a training that died or ran into its time limit resumes by itself.
@@ -48,7 +62,7 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
     if known is not None:
         tell(f"training {args.identity[:16]} has finished before ({known['steps']} steps); nothing is trained")
         _show_curve(compute, args.identity)
-        return {**known, "reused": True}
+        return Trained(known, reused=True)
     key = training_key(args.identity)
     progress = _Progress(args)
     if budget and budget.bounded:
@@ -56,22 +70,22 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
     try:
         record = _until_it_ends(args, compute, key, progress, restarts)
     except Detached as left:  # no failure of this step
-        return {"detached": left.value}
+        return Left(left.value)
     progress.end()
     _show_curve(compute, args.identity)
     loss = f", last loss {record['loss']:.3f}" if record["loss"] is not None else ""
     tell(f"trained {record['steps']} steps in {record['seconds']:.0f} s{loss}")
-    if left_out := describe(record.get("left_out", {})):
+    if left_out := describe(record.get("left_out")):
         tell(left_out)
-    return {**record, "reused": False}
+    return Trained(record, reused=False)
 
 
-def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progress, restarts: int) -> dict[str, Any]:
+def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progress, restarts: int) -> Training:
     """A training that died is resumed while that brings it on: not twice from the same checkpoint."""
     newest = -1
     for left in range(restarts, -1, -1):
         try:
-            return run_job(compute, key, "train", args.model_dump(), progress.hear, long=True)
+            return cast("Training", run_job(compute, key, "train", args.model_dump(), progress.hear, long=True))
         except JobDied as error:
             if not left or progress.checkpoint <= newest:
                 raise
@@ -79,13 +93,6 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
             progress.before += time.time() - started(compute, key)
             tell(f"the training died and is resumed ({left} more times at most): {error.message.splitlines()[0]}")
     raise AssertionError("unreachable")
-
-
-def finished_training(compute: Compute, identity: str) -> dict[str, Any] | None:
-    """The record of a finished training, or None; also for what is no identity."""
-    if not re.fullmatch(r"[0-9a-f]{16,64}", identity):
-        return None
-    return read_json(compute, "outputs", f"{run_place(identity)}/record.json")
 
 
 class _Progress:
@@ -118,7 +125,7 @@ class _Progress:
         elif event["event"] == "pictures":
             tell(f"pictures are converted, so that the trainer sees them as a person does: {told(event['done'])}")
         elif event["event"] == "left-out":
-            tell(f"{describe(event)}; the training goes on")
+            tell(f"{describe(cast('LeftOut', event))}; the training goes on")
         elif event["event"] == "checkpoint":
             self.checkpoint = event["step"]
             tell(f"checkpoint-{event['step']} is complete and verified")

@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
-from functools import reduce
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from sft.config.profiles import layers, merge
 from sft.dataset.settings import DatasetConfig
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
@@ -247,7 +245,7 @@ class OutputConfig(Section):
 
 
 class RunConfig(Section):
-    """One fine-tuning run. ``profile`` names a file in configs/ whose values lie under the ones given here."""
+    """One fine-tuning run. ``profile`` names the file that its values come from (see :mod:`sft.config.load`)."""
 
     profile: str = Field("", description="The profile that the values come from; another one has its own deployment")
     name: str = Field(
@@ -270,13 +268,6 @@ class RunConfig(Section):
     )
     notify: NotifyConfig = Field(default_factory=NotifyConfig, description="Who is told how a run ended")
     output: OutputConfig = Field(default_factory=OutputConfig, description="What comes back to this machine")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_profile(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("profile") and not is_whole(values):
-            return reduce(merge, [*(below for _, below in layers(str(values["profile"]), cls)), values])
-        return values
 
     @field_validator("engine")
     @classmethod

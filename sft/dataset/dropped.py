@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
 
 from sft.dataset.facts import PARTS, Facts
 from sft.errors import DatasetError, TrainingFailed
+from sft.store import contents
 
 # PaddleFormers 1.2.0, datasets/SFTDataset.py and datasets/reader/file_reader.py: every place that leaves a row out.
 PADDLEFORMERS = re.compile(
@@ -94,7 +94,7 @@ class LeftOut:
         if found := _PACK.search(line):
             self._packs, self._packed = self._packs + 1, self._packed + found[1].count("-") + 1
 
-    def as_dict(self, step: int) -> dict[str, Any]:
+    def as_dict(self, step: int) -> contents.LeftOut:
         """Plain data, for the training's record; ``passes`` says how often each row was used until ``step``."""
         filled = self._packed / self._packs / self._rows_per_pack if self._packs else 1.0
         passes = step * self._rows_per_step * filled / max(self._rows, 1)
@@ -132,12 +132,12 @@ def check_enlarged(stats: Facts, bound: float) -> None:
         )
 
 
-def describe(left_out: dict[str, Any]) -> str:
+def describe(left_out: contents.LeftOut | None) -> str:
     """One sentence for people, from a training's record; empty where every row was used.
 
     Example: ``3 times the trainer left out one of 4000 rows: longer than max_seq_len (3 ×)``.
     """
-    if not left_out.get("times"):
+    if left_out is None or not left_out["times"]:
         return ""
     reasons = "; ".join(f"{why} ({times} ×)" for why, times in left_out["why"].items())
     times = "once" if left_out["times"] == 1 else f"{left_out['times']} times"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,14 +22,14 @@ class Job(Generic[Args]):
 
     name: str
     args: type[Args]
-    body: Callable[[Args, Context], dict[str, Any]]
+    body: Callable[[Args, Context], Mapping[str, object]]
     billed: bool = False
 
     def run(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
         """Check the arguments and run the body."""
         checked = self.args.model_validate(args)
         if not self.billed:
-            return self.body(checked, context)
+            return dict(self.body(checked, context))
         values = checked.model_dump(include={"gpu", "identity"})
         with context.metered(self.name, values["gpu"], values.get("identity", "")):
-            return self.body(checked, context)
+            return dict(self.body(checked, context))

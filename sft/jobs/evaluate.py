@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from sft import metrics
 from sft.context import Context
@@ -16,7 +14,8 @@ from sft.jobs.predict import DECODING, Comparison, answers, rows_of_all
 from sft.metrics import Judged, Normalisation
 from sft.models.held_out import SAMPLING, HeldOutRow
 from sft.report import write_report
-from sft.store import records
+from sft.store import contents, records
+from sft.store.contents import Change, Evaluation, Model, Scored
 from sft.training.events import EVENTS, Board
 
 
@@ -41,7 +40,7 @@ class EvaluateArgs(Comparison):
         return f"evaluation/{self.key(model_identity)}"
 
 
-def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
+def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
     """Evaluate, or return the record of the same evaluation done before.
 
     Returns: the record: args, folder (on the outputs volume), rows (of the ``held_out`` there are), the models' scores
@@ -51,21 +50,21 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
         IntegrityError: the training has no record, or a model is not whole or does not load.
     """
     run = context.volumes.run(args.identity)
-    training = records.read_record(run)
+    training = contents.training(run)
     if training is None:
         remedy = "run the flow: its step train first"
         raise IntegrityError("the training has not finished", where=str(run), remedy=remedy)
     folder = run / args.folder(training["model_identity"])
-    if (record := records.read_record(folder)) is not None:
+    if (record := contents.evaluation(folder)) is not None:
         return record
     started = time.time()
     rows, held_out = rows_of_all(args, context)
-    found = {str(which): answers(args, context, which, rows)[0] for which in args.models}
+    found = {which: answers(args, context, which, rows)[0] for which in args.models}
     texts = {which: [answer.text for answer in said] for which, said in found.items()}
     cut = {which: [answer.cut for answer in said] for which, said in found.items()}
-    result = {**compare(rows, texts, args.normalise, cut), "name": training["name"], "seconds": time.time() - started}
-    result |= {"held_out": held_out, "max_new_tokens": args.max_new_tokens}
-    result["finished"] = time.time()
+    result = compare(rows, texts, args.normalise, cut)
+    result["name"], result["seconds"], result["finished"] = training["name"], time.time() - started, time.time()
+    result["held_out"], result["max_new_tokens"] = held_out, args.max_new_tokens
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
     result["args"] = args.model_dump(mode="json")
     said = [
@@ -82,7 +81,10 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
     records.write_text(folder / "predictions.jsonl", "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in said))
     records.write_json(folder / "report.json", {**result, "training": training})
     write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples, cut)
-    scores = {f"held-out/{metric}": result["tuned"]["all"][metric] for metric in (*metrics.METRICS, "exact")}
+    every = result["tuned"]["all"]
+    scores = {"error": every["error"], "cer": every["cer"], "wer": every["wer"], "ned": every["ned"]}
+    scores["exact"] = every["exact"]
+    scores = {f"held-out/{metric}": value for metric, value in scores.items()}
     Board(run / EVENTS, training["steps"]).add(training["steps"], scores)
     records.write_record(folder, result)
     context.commit()
@@ -91,10 +93,10 @@ def evaluate(args: EvaluateArgs, context: Context) -> dict[str, Any]:
 
 def compare(
     rows: Sequence[HeldOutRow],
-    texts: dict[str, list[str]],
+    texts: dict[Model, list[str]],
     how: Normalisation,
-    cut: dict[str, list[bool]] | None = None,
-) -> dict[str, Any]:
+    cut: dict[Model, list[bool]] | None = None,
+) -> Evaluation:
     """Scores of each model in all, by task, by script and by length, and the candidate's paired differences.
 
     Args:
@@ -111,11 +113,13 @@ def compare(
         "script": metrics.rows_of(map(metrics.script, truths)),
         "length": metrics.rows_of(map(metrics.length, truths)),
     }
-    return {
+    tables = {model: _table(judged[model], by_task, intervals=True) for model in texts}
+    result: Evaluation = {
         "models": list(texts),
         "rows": len(rows),
         "held_out": len(rows),
-        **{model: _table(judged[model], by_task, intervals=True) for model in texts},
+        "base": tables["base"],
+        "tuned": tables["tuned"],
         "groups": {
             kind: {model: _table(judged[model], parts, intervals=False) for model in texts}
             for kind, parts in groups.items()
@@ -130,14 +134,17 @@ def compare(
         "metrics_version": metrics.VERSION,
         "normalise": how.model_dump(),
     }
+    if "champion" in tables:
+        result["champion"] = tables["champion"]
+    return result
 
 
-def _table(judged: Judged, parts: dict[str, Sequence[int]], *, intervals: bool) -> dict[str, Any]:
+def _table(judged: Judged, parts: dict[str, Sequence[int]], *, intervals: bool) -> dict[str, Scored]:
     return {name: metrics.summarise(judged.at(part), intervals=intervals).as_dict() for name, part in parts.items()}
 
 
-def _differences(candidate: Judged, reference: Judged) -> dict[str, Any]:
-    return {metric: asdict(found) for metric, found in metrics.differences(candidate, reference).items()}
+def _differences(candidate: Judged, reference: Judged) -> dict[str, Change]:
+    return {metric: found.as_dict() for metric, found in metrics.differences(candidate, reference).items()}
 
 
 EVALUATE = Job("evaluate", EvaluateArgs, evaluate, billed=True)

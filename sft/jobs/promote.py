@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,7 +12,8 @@ from sft.context import Context
 from sft.errors import InputError, IntegrityError, LeaseHeld, TransientError
 from sft.jobs.base import Job
 from sft.metrics.gate import Rule, decide
-from sft.store import champions, records
+from sft.store import champions, contents, records
+from sft.store.contents import Decision
 from sft.store.lease import Held
 
 
@@ -42,7 +43,7 @@ class PromoteArgs(BaseModel):
         return f"{champions.place(self.name)}/decisions/{self.identity[:16]}-{key}.json"
 
 
-def promote(args: PromoteArgs, context: Context) -> dict[str, Any]:
+def promote(args: PromoteArgs, context: Context) -> Decision:
     """Decide, and promote if the candidate passes.
 
     Returns: the decision: promoted, checks, champion (the pointer now), over; ``{"stale": True, …}`` where another
@@ -63,30 +64,39 @@ def promote(args: PromoteArgs, context: Context) -> dict[str, Any]:
         raise TransientError("another promotion is under way", where=args.name, value=held.value) from held
 
 
-def _promote(args: PromoteArgs, context: Context, folder: Path, held: Held) -> dict[str, Any]:
+def _promote(args: PromoteArgs, context: Context, folder: Path, held: Held) -> Decision:
     place = context.volumes.outputs / args.decision()
-    known: dict[str, Any] | None = records.read_json(place)
+    known: Decision | None = records.read_json(place)
     if known is not None and args.by == "gate":
         return known
     now = champions.read(folder)
     if now is not None and now.identity == args.identity:
         return {"promoted": True, "checks": [], "champion": now.model_dump(), "over": now.over}
     if args.by == "gate" and (now.identity if now else "") != args.over:
-        return {"stale": True, "champion": now.model_dump() if now else None}
+        champion = now.model_dump() if now else None
+        return {
+            "stale": True,
+            "promoted": False,
+            "checks": [],
+            "champion": champion,
+            "over": now.identity if now else "",
+        }
     run = context.volumes.run(args.identity)
-    training = records.read_record(run)
+    training = contents.training(run)
     if training is None:
         raise IntegrityError("the training has not finished", where=str(run), remedy="run the flow first")
     if broken := records.broken_files(run / "model", training["model"]):
         raise IntegrityError("the candidate's model is damaged", where=str(run / "model"), value="; ".join(broken))
-    evaluation, export = (records.read_record(run / f) if f else None for f in (args.evaluation, args.export))
+    evaluation = contents.evaluation(run / args.evaluation) if args.evaluation else None
+    export = contents.export(run / args.export) if args.export else None
     if args.by == "gate" and (evaluation is None or export is None):
         raise IntegrityError("the candidate was not evaluated and checked", where=str(run), remedy="run the flow")
     checks = decide(args.rule, evaluation, export) if evaluation and export else []
     promoted = args.by == "hand" or all(check.passed for check in checks)
-    decision: dict[str, Any] = {
+    decision: Decision = {
         "promoted": promoted,
-        "checks": [check.model_dump() for check in checks],
+        "checks": [check.as_dict() for check in checks],
+        "champion": None,
         "identity": args.identity,
         "over": now.identity if now else "",
         "rule": args.rule.model_dump(),
@@ -112,13 +122,13 @@ def _promote(args: PromoteArgs, context: Context, folder: Path, held: Held) -> d
     return decision
 
 
-def _rollback(args: PromoteArgs, context: Context, folder: Path, held: Held) -> dict[str, Any]:
+def _rollback(args: PromoteArgs, context: Context, folder: Path, held: Held) -> Decision:
     back = champions.before(folder)
     if back is None:
         remedy = "sft promote PROFILE IDENTITY puts a training in service"
         raise InputError("there is no champion to go back to", where=args.name, remedy=remedy)
     run = context.volumes.run(back.identity)
-    training = records.read_record(run)
+    training = contents.training(run)
     if training is None or records.broken_files(run / "model", training["model"]):
         raise IntegrityError("the champion before is no longer whole", where=str(run), remedy="train it again")
     held.check()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import yaml
@@ -24,7 +23,8 @@ from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Job
 from sft.models import export, lora
 from sft.models.weights import torn
-from sft.store import checkpoints, records
+from sft.store import checkpoints, contents, records
+from sft.store.contents import Training
 from sft.store.lease import Held
 from sft.store.volumes import REMOVING
 from sft.training.effective import Effective
@@ -78,7 +78,7 @@ class TrainArgs(BaseModel):
     gpu: str = "cpu"
 
 
-def train(args: TrainArgs, context: Context) -> dict[str, Any]:
+def train(args: TrainArgs, context: Context) -> Training:
     """Train, or return the record of the training that has finished already.
 
     Returns: the run's record; see :func:`_record`.
@@ -89,16 +89,16 @@ def train(args: TrainArgs, context: Context) -> dict[str, Any]:
         IntegrityError: the base model, the named checkpoint or the trained model is not whole.
     """
     run = context.volumes.run(args.identity)
-    if (record := records.read_record(run)) is not None:
+    if (record := contents.training(run)) is not None:
         return record
     with context.lease(run) as held:
-        if (record := records.read_record(run)) is not None:  # finished while this call waited
+        if (record := contents.training(run)) is not None:  # finished while this call waited
             return record
         with context.metered("train", args.gpu, args.identity):
             return _train(args, context, run, held)
 
 
-def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> dict[str, Any]:
+def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training:
     started = time.time()
     (run / REMOVING).unlink(missing_ok=True)  # what a cleanup that was killed has left of it is trained anew
     context.event("start", run=run.name, steps=args.spec.max_steps, engine=args.engine)
@@ -192,7 +192,7 @@ def _starting_point(args: TrainArgs, context: Context) -> Path:
         raise IntegrityError("the base model is not on the models volume", where=str(base), remedy=remedy)
     if args.start_from:
         run = context.volumes.run(args.start_from)
-        record = records.read_record(run)
+        record = contents.training(run)
         if record is None or records.broken_files(run / "model", record["model"]):
             remedy = "sft rollback goes back to the champion before; base_model.start=base starts from the base"
             raise IntegrityError("the model to start from is not whole", where=str(run / "model"), remedy=remedy)
@@ -271,7 +271,7 @@ def _record(
     run: Path,
     started: float,
     resume_from: Path | None,
-) -> dict[str, Any]:
+) -> Training:
     best = checkpoints.best(run / "trainer")
     return {
         "identity": args.identity,

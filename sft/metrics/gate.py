@@ -7,9 +7,11 @@ checked. What is in doubt is refused: a worse model in service costs more than a
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from sft.store.contents import Evaluation, Export, Model, Passed, Second
 
 SHOWN = 6  # problems of an export that a decision names
 Metric = Literal["error", "cer", "wer", "ned"]
@@ -42,8 +44,12 @@ class Check(BaseModel):
     found: str
     needed: str
 
+    def as_dict(self) -> Passed:
+        """Plain data."""
+        return Passed(name=self.name, passed=self.passed, found=self.found, needed=self.needed)
 
-def decide(rule: Rule, evaluation: dict[str, Any], export: dict[str, Any]) -> list[Check]:
+
+def decide(rule: Rule, evaluation: Evaluation, export: Export) -> list[Check]:
     """All requirements, passed or not; the candidate is promoted if all are passed.
 
     Args:
@@ -54,8 +60,9 @@ def decide(rule: Rule, evaluation: dict[str, Any], export: dict[str, Any]) -> li
     for model in evaluation["differences"]:
         checks += [_better(rule, evaluation, model), *_tasks(rule, evaluation, model)]
     tuned = evaluation["tuned"]["all"]
-    for name, allowed in (("empty", rule.empty), ("runaway", rule.runaway)):
-        share, base = (evaluation[m]["all"][name] / max(evaluation["rows"], 1) for m in ("tuned", "base"))
+    bounds: tuple[tuple[Literal["empty", "runaway"], float], ...] = (("empty", rule.empty), ("runaway", rule.runaway))
+    for name, allowed in bounds:
+        share, base = (s["all"][name] / max(evaluation["rows"], 1) for s in (evaluation["tuned"], evaluation["base"]))
         # A base that leaves rows empty (because they are) is the measure where the bound is stricter than it.
         needed = max(allowed, base) if name == "empty" else allowed
         found = f"{tuned[name]} of {evaluation['rows']} rows ({100 * share:.1f} %)"
@@ -68,24 +75,24 @@ def decide(rule: Rule, evaluation: dict[str, Any], export: dict[str, Any]) -> li
     return checks
 
 
-def reproduced(export: dict[str, Any]) -> str:
+def reproduced(export: Export) -> str:
     """What a good check of an export came to, in words: by our reader, and by transformers."""
     ours = f"loads in a new process, {export['equal']} of {export['rows']} answers reproduced"
-    second = export.get("transformers", {"unchecked": "the check is an older one"})
+    second = export.get("transformers", Second(unchecked="the check is an older one"))
     if "unchecked" in second:
         return f"{ours}; by transformers not checked: {second['unchecked']}"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(second["versions"].items(), reverse=True))
     return f"{ours}; by {versions}: {second['equal']} of {second['rows']}"
 
 
-def _enough(rule: Rule, evaluation: dict[str, Any]) -> Check:
+def _enough(rule: Rule, evaluation: Evaluation) -> Check:
     rows = evaluation["rows"]
     of = evaluation.get("held_out", rows)
     found = str(rows) if rows == of else f"{rows} of {of}"
     return Check(name="rows", passed=rows >= rule.min_rows, found=found, needed=f"at least {rule.min_rows}")
 
 
-def _whole(rule: Rule, evaluation: dict[str, Any]) -> list[Check]:
+def _whole(rule: Rule, evaluation: Evaluation) -> list[Check]:
     """Few answers were cut off (evaluations that did not count them have nothing to say)."""
     tuned, rows = evaluation["tuned"]["all"], max(evaluation["rows"], 1)
     if "cut" not in tuned:
@@ -96,11 +103,11 @@ def _whole(rule: Rule, evaluation: dict[str, Any]) -> list[Check]:
     return [Check(name="cut", passed=share <= rule.cut, found=found, needed=needed)]
 
 
-def _better(rule: Rule, evaluation: dict[str, Any], model: str) -> Check:
+def _better(rule: Rule, evaluation: Evaluation, model: Model) -> Check:
     difference = evaluation["differences"][model]["all"].get(rule.metric)
     if difference is None:
         return Check(name=f"better than {model}", passed=False, found="no rows", needed="held-out rows")
-    ours, theirs = (evaluation[m]["all"][rule.metric] for m in ("tuned", model))
+    ours, theirs = (scores["all"][rule.metric] for scores in (evaluation["tuned"], evaluation[model]))
     found = (
         f"{rule.metric} {ours:.4f} against {theirs:.4f}: {difference['value']:+.4f} "
         f"[{difference['low']:+.4f}, {difference['high']:+.4f}], better in {100 * difference['better']:.1f} % of draws"
@@ -110,7 +117,7 @@ def _better(rule: Rule, evaluation: dict[str, Any], model: str) -> Check:
     return Check(name=f"better than {model}", passed=passed, found=found, needed=needed)
 
 
-def _tasks(rule: Rule, evaluation: dict[str, Any], model: str) -> list[Check]:
+def _tasks(rule: Rule, evaluation: Evaluation, model: Model) -> list[Check]:
     """Each task by itself, where there are several."""
     found = []
     tasks = [name for name in evaluation["differences"][model] if name != "all"]

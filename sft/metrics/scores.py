@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from sft.metrics.judged import Judged
+from sft.store.contents import Change, Scored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,9 +58,9 @@ class Scores:
     structure: float | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Scored:
         """Plain data."""
-        return asdict(self)
+        return cast("Scored", asdict(self))
 
 
 def fraction(judged: Judged, metric: str) -> tuple[Floats, Floats]:
@@ -112,6 +113,10 @@ class Difference:
     low: float
     high: float
     better: float
+
+    def as_dict(self) -> Change:
+        """Plain data."""
+        return cast("Change", asdict(self))
 
 
 def differences(candidate: Judged, reference: Judged, metrics: Sequence[str] = METRICS) -> dict[str, Difference]:

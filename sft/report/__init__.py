@@ -18,6 +18,7 @@ from sft.dataset.pictures import open_as_seen
 from sft.metrics.gate import reproduced
 from sft.report.curve import loss_curve
 from sft.store import records
+from sft.store.contents import Evaluation, Export, Model, Training
 
 if TYPE_CHECKING:
     from sft.models.held_out import HeldOutRow
@@ -41,13 +42,13 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 def write_report(
     path: Path,
-    result: dict[str, Any],
-    training: dict[str, Any],
+    result: Evaluation,
+    training: Training,
     metrics_file: Path,
     rows: Sequence[HeldOutRow],
-    texts: dict[str, list[str]],
+    texts: dict[Model, list[str]],
     examples: int,
-    cut: dict[str, list[bool]] | None = None,
+    cut: dict[Model, list[bool]] | None = None,
 ) -> None:
     """Write the page: scores, curve, and example rows side by side, the worst of the tuned model first.
 
@@ -73,12 +74,12 @@ def write_report(
     ]
     curve = loss_curve(read_metrics(metrics_file))
     facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
-    facts["left_out"] = describe(training.get("left_out", {}))
+    facts["left_out"] = describe(training.get("left_out"))
     page = render("report.html.jinja", curve=curve, examples=shown, **facts)
     records.write_text(path, page)
 
 
-def put_export(folder: Path, export: dict[str, Any]) -> None:
+def put_export(folder: Path, export: Export) -> None:
     """Put the record of the job check_export into the report of an evaluation's folder, in the place of an earlier one.
 
     Args:
@@ -95,7 +96,7 @@ def put_export(folder: Path, export: dict[str, Any]) -> None:
         records.write_text(page, begin + EXPORT + text + rest[rest.index(EXPORT) :])
 
 
-def remarks(result: dict[str, Any]) -> list[str]:
+def remarks(result: Evaluation) -> list[str]:
     """What whoever reads the scores has to know: rows that were left out, answers cut off, truths that say nothing.
 
     Args:
@@ -111,8 +112,8 @@ def remarks(result: dict[str, Any]) -> list[str]:
     for model in result["models"]:
         if cut := result[model]["all"].get("cut", 0):
             said.append(
-                f"{cut} of {rows} answers of {model} were cut off at {result['max_new_tokens']} tokens, and count as "
-                "they are: raise evaluate.max_new_tokens, unless they repeat themselves"
+                f"{cut} of {rows} answers of {model} were cut off at {result.get('max_new_tokens', '?')} tokens, and "
+                "count as they are: raise evaluate.max_new_tokens, unless they repeat themselves"
             )
     if unreadable := result["tuned"]["all"].get("unreadable", 0):
         said.append(

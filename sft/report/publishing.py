@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from sft.errors import InputError, IntegrityError, TransientError
 from sft.models.hub import translated
 from sft.report import render
 from sft.store import records
+from sft.store.contents import Evaluation, Training
 
 CARD = "README.md"
 # What a trainer leaves beside a model and nobody needs who serves it.
 LEFT_OUT = ("all_results.json", "train_results.json", "trainer_state.json", ".synced.json", "*.bin", "*.pdparams")
 
 
-def model_card(training: dict[str, Any], evaluation: dict[str, Any], *, base_repo: str, licence: str) -> str:
+def model_card(training: Training, evaluation: Evaluation, *, base_repo: str, licence: str) -> str:
     """The card as Markdown with the Hub's metadata block.
 
     Args:

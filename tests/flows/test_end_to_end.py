@@ -18,15 +18,15 @@ from safetensors.numpy import load_file
 
 from cli.status import status_table
 from compute.local import LocalCompute
-from flows.fine_tune import RunResult, fine_tune
+from flows.fine_tune import fine_tune
 from runs.calls import running_calls
 from runs.ledger import read_ledger
+from runs.results import RunResult, champion
 from runs.usage import read_usage
 from sft import plan
 from sft.config import RunConfig, load
 from sft.errors import BudgetExceeded, DatasetError, JobDied
 from sft.store import checkpoints, records
-from tasks.promote import champion
 from tests.conftest import Dataset
 from tests.support.inbox import inbox, mailbox
 from tests.support.killer import kill_training_after

@@ -9,17 +9,18 @@ import pytest
 import yaml
 
 from compute.local import LocalCompute
-from flows.fine_tune import starting_from
+from runs.results import starting_from
 from sft.config import RunConfig, load
 from sft.dataset.packing import Amount
 from sft.errors import IntegrityError
 from sft.jobs.train import DatasetPlace
 from sft.plan import train_args
 from sft.store import champions, records
+from sft.store.contents import Base
 from tests.cli.test_serving import as_trained
 from tests.sft.models.test_lora import result_of
 
-BASE = {"name": "base", "identity": "b" * 64}
+BASE: Base = {"name": "base", "identity": "b" * 64, "files": {}}
 
 
 def place(fingerprint: str) -> DatasetPlace:

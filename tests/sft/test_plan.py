@@ -8,6 +8,7 @@ from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.plan import DatasetFiles, evaluate_args, train_args
+from sft.store.contents import Base
 
 BASE = {"name": "base@1", "identity": "b"}
 
@@ -21,7 +22,9 @@ def args(*settings: str, fingerprint: str = "f", base: str = "b", root: str = "/
         held_out_format="erniekit",
         fingerprint=fingerprint,
     )
-    return train_args(load("smoke", settings).config, place, Amount(100), {**BASE, "identity": base})
+    return train_args(
+        load("smoke", settings).config, place, Amount(100), Base(name=BASE["name"], identity=base, files={})
+    )
 
 
 def test_what_changes_the_result_changes_the_identity() -> None:

@@ -9,6 +9,7 @@ from sft.dataset.validate import validate
 from sft.jobs.train import TrainArgs
 from sft.plan import DatasetFiles, dataset_place, download_args, train_args
 from sft.smoke import digits
+from sft.store.contents import Base
 
 ROWS = 32
 
@@ -27,5 +28,5 @@ def short_training(compute: LocalCompute, *, steps: int = 4, save_steps: int = 2
         "train.batch_size=4",
     ]
     config = load("smoke", settings).config
-    base = {"name": download_args(config).folder, "identity": "x"}
+    base: Base = {"name": download_args(config).folder, "identity": "x", "files": {}}
     return train_args(config, dataset_place(files, report, str(folder)), report.train.amount, base)

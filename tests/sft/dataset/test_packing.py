@@ -18,6 +18,7 @@ from sft.dataset.tokens import Limits
 from sft.jobs.train import DatasetPlace
 from sft.plan import train_args, train_spec
 from sft.smoke import tiny
+from sft.store.contents import Base
 from tests.conftest import Dataset
 
 
@@ -69,13 +70,13 @@ def test_two_epochs_train_every_row_twice_whatever_its_length() -> None:
 
 
 def test_the_identity_follows_the_steps() -> None:
-    config = load("full", ["train.max_seq_len=1200"]).config
+    config, base = load("full", ["train.max_seq_len=1200"]).config, Base(name="b", identity="b", files={})
     place = DatasetPlace(
         root="/", train="t", held_out="h", train_format="erniekit", held_out_format="erniekit", fingerprint="f"
     )
 
     def identity(tokens: int) -> str:
-        return train_args(config, place, Amount(999, Counter({tokens: 999})), {"name": "b", "identity": "b"}).identity
+        return train_args(config, place, Amount(999, Counter({tokens: 999})), base).identity
 
     assert identity(100) == identity(110) != identity(400)
 

@@ -12,12 +12,12 @@ from PIL import Image
 from tenacity import wait_none
 
 from compute.local import LocalCompute
+from runs.results import read_stored
 from sft import download
 from sft.context import Context
 from sft.errors import DatasetError
 from sft.jobs import fetch_sample as job
 from sft.jobs.fetch_sample import SampleArgs, fetch_sample
-from tasks.stored_dataset import read_stored
 from tests.support.web_server import Site, serving
 
 

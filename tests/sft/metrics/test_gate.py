@@ -18,11 +18,12 @@ from sft.metrics.gate import Rule, decide
 from sft.models.held_out import HeldOutRow
 from sft.report import remarks
 from sft.store import champions, records
+from sft.store.contents import Export, Model
 from sft.store.lease import hold
 from sft.store.volumes import Volumes
 
 ROWS = 100
-GOOD = {"problems": [], "rows": 8, "equal": 8}
+GOOD: Export = {"problems": [], "rows": 8, "equal": 8}
 
 
 def spoilt(texts: Sequence[str], share: float, seed: int) -> list[str]:
@@ -35,7 +36,7 @@ def evaluation(base: float, tuned: float, champion: float | None = None, tasks: 
     """An evaluation in which the models get these shares of the rows wrong."""
     rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", tasks[i % len(tasks)]) for i in range(ROWS)]
     truths = [row.truth for row in rows]
-    texts = {"base": spoilt(truths, base, 1)}
+    texts: dict[Model, list[str]] = {"base": spoilt(truths, base, 1)}
     if champion is not None:
         texts["champion"] = spoilt(truths, champion, 2)
     return compare(rows, {**texts, "tuned": spoilt(truths, tuned, 3)}, Normalisation())
@@ -89,10 +90,11 @@ def test_collapsed_answers_are_refused_although_the_rest_is_better(answer: str, 
 def test_answers_that_were_cut_off_are_counted_and_many_are_refused_with_the_remedy() -> None:
     rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr") for i in range(ROWS)]
     truths = [row.truth for row in rows]
-    texts = {"base": spoilt(truths, 1, 1), "tuned": truths}
+    texts: dict[Model, list[str]] = {"base": spoilt(truths, 1, 1), "tuned": truths}
     for number, refused in ((2, []), (3, ["cut"])):
-        cut = {"base": [True] * ROWS, "tuned": [i < number for i in range(ROWS)]}
-        found = compare(rows, texts, Normalisation(), cut) | {"max_new_tokens": 16, "held_out": 4 * ROWS}
+        cut: dict[Model, list[bool]] = {"base": [True] * ROWS, "tuned": [i < number for i in range(ROWS)]}
+        found = compare(rows, texts, Normalisation(), cut)
+        found["max_new_tokens"], found["held_out"] = 16, 4 * ROWS
         assert failed(found) == refused
         told = remarks(found)
         assert told[0].startswith(f"{ROWS} of {4 * ROWS} held-out rows were read")
@@ -116,7 +118,7 @@ def test_few_rows_and_a_broken_export_are_refused() -> None:
     assert failed(evaluation(0.8, 0.2), rule=Rule(min_rows=ROWS + 1)) == ["rows"]
     assert failed(evaluation(0.8, 0.2), {"problems": ["inference.yml is missing"]}) == ["export"]
     assert failed(evaluation(0.8, 0.2), {}) == ["export"], "one that nobody checked"
-    many = {"problems": [f"config.json: key{n} is 1, the base has 2" for n in range(110)]}
+    many: Any = {"problems": [f"config.json: key{n} is 1, the base has 2" for n in range(110)]}
     (said,) = [check.found for check in decide(Rule(), evaluation(0.8, 0.2), many) if not check.passed]
     assert said.startswith("config.json: key0 is 1")
     assert said.endswith("; and 104 more"), "a decision can be read"

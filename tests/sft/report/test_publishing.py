@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_the_card_tells_data_metrics_settings_and_licence() -> None:
     truths = [row.truth for row in rows]
     scores = compare(rows, {"base": ["x"] * 30, "tuned": truths}, Normalisation())
     spec = {"learning_rate": 5e-6, "lora_rank": None}
-    training = {
+    training: Any = {
         "name": "receipts",
         "identity": "i" * 64,
         "dataset": "d" * 64,

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -7,8 +8,9 @@ from sft.jobs.evaluate import compare
 from sft.metrics import Normalisation
 from sft.models.held_out import HeldOutRow
 from sft.report import loss_curve, put_export, read_metrics, write_report
+from sft.store.contents import Export, Model
 
-TRAINING = {
+TRAINING: Any = {
     "identity": "i" * 64,
     "dataset": "d" * 64,
     "base_model": "base",
@@ -27,14 +29,15 @@ def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path
         Image.new("RGBA", (900, 30)).save(tmp_path / f"{number}.png")
         rows.append(HeldOutRow(number, (tmp_path / f"{number}.png",), "OCR:", truth, "ocr"))
     base, tuned = ["", "34", "x"], ["12", "99", "<script>alert(1)</script>"]
-    texts = {"base": base, "tuned": tuned}
-    result = {**compare(rows, texts, Normalisation()), "name": "n"}
+    texts: dict[Model, list[str]] = {"base": base, "tuned": tuned}
+    result = compare(rows, texts, Normalisation())
+    result["name"] = "n"
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"step": 3, "lo')
     page = tmp_path / "report.html"
     write_report(page, result, TRAINING, tmp_path / "metrics.jsonl", rows, texts, examples=2)
     assert "passes over" not in page.read_text(), "a training of before knows nothing of it"
     left_out = {"rows": 9, "passes": 1.98, "times": 3, "why": {"longer than <max>": 3}}
-    training = {**TRAINING, "left_out": left_out}
+    training: Any = {**TRAINING, "left_out": left_out}
     write_report(page, result, training, tmp_path / "metrics.jsonl", rows, texts, examples=2)
     html = page.read_text()
     assert "1.98 passes over 9 rows, 3 times the trainer left out one of 9 rows: longer than &lt;max&gt; (3 ×)" in html
@@ -48,9 +51,9 @@ def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path
     assert "<h3>By script" in html, "digits and letters"
 
     (tmp_path / "report.json").write_text('{"name": "n"}')
-    checked = {"problems": [], "rows": 3, "equal": 3, "transformers": {"unchecked": "run make torch"}}
+    checked: Export = {"problems": [], "rows": 3, "equal": 3, "transformers": {"unchecked": "run make torch"}}
     put_export(tmp_path, checked)
-    second = {"rows": 3, "equal": 2, "versions": {"torch": "2", "transformers": "5"}, "device": "cpu", "other": []}
+    second: Any = {"rows": 3, "equal": 2, "versions": {"torch": "2", "transformers": "5"}, "device": "cpu", "other": []}
     put_export(tmp_path, {**checked, "problems": ["<gone>"], "transformers": second})
     put_export(tmp_path, {**checked, "transformers": second})
     said = "The saved model: loads in a new process, 3 of 3 answers reproduced; by transformers 5, torch 2: 2 of 3"

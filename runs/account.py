@@ -1,0 +1,84 @@
+"""What the ledger learns of a run while it goes on: its data, its training and what that cost, its scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from compute.base import Compute
+from runs.budget import Budget
+from runs.calls import running_call, training_key
+from runs.ledger import Entry, keep, read_ledger, recorded
+from runs.usage import month_so_far, read_usage
+from sft import plan
+from sft.config import RunConfig
+from sft.engines import ENGINES
+from sft.errors import SftError, Unchanged
+from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.store.contents import Evaluation
+
+LOOKED = 200  # newest runs among which the last one of a name is looked for
+
+
+class Account:
+    """Fills in the ledger's ``entry`` of a run."""
+
+    def __init__(self, entry: Entry, config: RunConfig, compute: Compute) -> None:
+        self.entry, self._config, self._compute = entry, config, compute
+
+    def dataset(self, place: DatasetPlace) -> None:
+        """The rows of the run.
+
+        Raises:
+            Unchanged: the last finished run of this name had the same data and settings, and that is to be skipped.
+        """
+        self.entry.dataset, self.entry.settings = place.fingerprint, plan.settings(self._config)
+        if not self._config.skip_unchanged:
+            return
+        newest = read_ledger(self._compute, last=LOOKED)
+        finished = [e for e in newest if (e.name, e.outcome) == (self._config.name, "completed")]
+        if finished and (finished[-1].dataset, finished[-1].settings) == (self.entry.dataset, self.entry.settings):
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(finished[-1].started))
+            reason = f"data and settings are those of the run of {day} (training {finished[-1].identity[:16]})"
+            raise Unchanged(reason, remedy="add data, or run with --set skip_unchanged=false")
+
+    def training(self, args: TrainArgs) -> Budget:
+        """What is going to be trained; returns what it may cost."""
+        config, entry = self._config, self.entry
+        entry.identity, entry.base_model, entry.gpu = args.identity, args.base_model, config.billed_as
+        entry.engine_version, entry.steps = ENGINES[config.engine].version, args.spec.max_steps
+        keep(entry)
+        spent = 0.0
+        if config.budget.max_cost_per_month:
+            # The call that this run would attach to is counted while it works.
+            spent = month_so_far(config, self._compute, but=running_call(self._compute, training_key(args.identity)))[1]
+        return Budget.of(config, spent)
+
+    @contextmanager
+    def counting(self, args: TrainArgs, budget: Budget) -> Iterator[None]:
+        """Count how long the training's calls work that this run follows in the block, whatever becomes of them."""
+        began = time.time()
+        try:
+            yield
+        finally:  # of a training that had finished before no call is found
+            try:
+                calls = [u for u in read_usage(self._compute, began) if (u.job, u.identity) == ("train", args.identity)]
+            except SftError:
+                pass  # Modal does not answer; that is not what is to be told
+            else:
+                self.entry.training_seconds = sum(usage.seconds() for usage in calls)
+                self.entry.cost = budget.cost(self.entry.training_seconds)
+
+    def judged(self, evaluation: Evaluation, promoted: bool | None) -> None:
+        """The scores and the decision."""
+        self.entry.rows = evaluation["rows"]
+        self.entry.metrics = {model: evaluation[model]["all"] for model in evaluation["models"]}
+        self.entry.decision = "" if promoted is None else "promoted" if promoted else "refused"
+
+
+@contextmanager
+def accounted(config: RunConfig, compute: Compute, say: Callable[[str], None]) -> Iterator[Account]:
+    """A run's account; its entry is written at the end, with the outcome (see :func:`runs.ledger.recorded`)."""
+    with recorded(config, compute, say) as entry:
+        yield Account(entry, config, compute)

@@ -1,0 +1,217 @@
+"""What the records of finished steps hold: plain JSON, whose keys mypy knows.
+
+A key that is misspelt is an error of type checking, no KeyError after a training that was paid for. They are typed
+dictionaries, because a record is read and passed on as it was written, also one of an earlier version: what such a one
+may lack is ``NotRequired``, and is read by ``get``. What a record is read as is decided where it is read, here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import (
+    Any,
+    Literal,
+    NotRequired,  # pydantic takes no other before Python 3.12
+    cast,
+)
+
+from typing_extensions import TypedDict
+
+from sft.store import records
+from sft.store.records import Manifest
+
+Model = Literal["base", "champion", "tuned"]
+
+
+class Wheel(TypedDict):
+    """A wheel on the models volume, written by the job download_wheel. ``size`` in bytes."""
+
+    path: str
+    url: str
+    size: int
+    sha256: str
+    finished: NotRequired[float]
+
+
+class Base(TypedDict):
+    """A base model on the models volume, written by the job download_model; ``identity`` is its manifest's hash."""
+
+    name: str
+    source: NotRequired[str]
+    repo: NotRequired[str]
+    revision: NotRequired[str]
+    identity: str
+    files: Manifest
+    finished: NotRequired[float]
+
+
+class LeftOut(TypedDict):
+    """Rows that the trainer left out: ``times`` over all ``passes`` over the ``rows``; reason → how often."""
+
+    rows: int
+    passes: float
+    times: int
+    why: dict[str, int]
+
+
+class Training(TypedDict):
+    """A finished training, written by the job train; times in seconds, ``loss`` in nats per token."""
+
+    identity: str
+    name: str
+    engine: str
+    engine_version: str
+    spec: dict[str, Any]
+    dataset: str
+    base_model: str
+    start_from: NotRequired[str]
+    steps: int
+    left_out: NotRequired[LeftOut]
+    loss: float | None
+    seconds: float
+    finished: float
+    resumed_from: str | None
+    best_checkpoint: str | None
+    model: Manifest
+    model_identity: str
+    call_id: NotRequired[str]
+    pictures: NotRequired[dict[str, int]]
+    fence: NotRequired[int]  # of the lease that it was written under; 0 on one machine
+
+
+class Scored(TypedDict):
+    """A model's scores over some rows (see :class:`sft.metrics.Scores`)."""
+
+    rows: int
+    characters: int
+    words: int
+    error: float
+    cer: float
+    wer: float
+    ned: float
+    exact: float
+    empty: int
+    runaway: int
+    cut: NotRequired[int]
+    unreadable: NotRequired[int]
+    structure: float | None
+    intervals: dict[str, list[float]]
+
+
+class Change(TypedDict):
+    """The candidate's metric minus another model's (see :class:`sft.metrics.Difference`)."""
+
+    value: float
+    low: float
+    high: float
+    better: float
+
+
+class Evaluation(TypedDict):
+    """An evaluation, written by the job evaluate. A model's scores are those in ``all`` and of each task."""
+
+    models: list[Model]
+    rows: int
+    held_out: NotRequired[int]
+    base: dict[str, Scored]
+    champion: NotRequired[dict[str, Scored]]
+    tuned: dict[str, Scored]
+    groups: NotRequired[dict[str, dict[Model, dict[str, Scored]]]]
+    differences: dict[Model, dict[str, dict[str, Change]]]
+    metrics_version: NotRequired[int]
+    normalise: NotRequired[dict[str, str]]
+    max_new_tokens: NotRequired[int]
+    name: NotRequired[str]
+    seconds: NotRequired[float]
+    finished: NotRequired[float]
+    folder: NotRequired[str]
+    args: NotRequired[dict[str, Any]]
+
+
+class Second(TypedDict, total=False):
+    """What the second reader came to: ``unchecked`` says why it did not look; ``other`` are answers that differ."""
+
+    unchecked: str
+    rows: int
+    equal: int
+    versions: dict[str, str]
+    device: str
+    other: list[tuple[str, str]]
+
+
+class Export(TypedDict):
+    """The check of a saved model, written by the job check_export."""
+
+    problems: list[str]
+    rows: int
+    equal: int
+    transformers: NotRequired[Second]
+    seconds: NotRequired[float]
+
+
+class Passed(TypedDict):
+    """One requirement of the gate (see :class:`sft.metrics.gate.Check`)."""
+
+    name: str
+    passed: bool
+    found: str
+    needed: str
+
+
+class Decision(TypedDict):
+    """What the job promote came to; ``stale``: another champion is in service since the candidate was compared.
+
+    ``live``, added by who asks: is the candidate in service now?
+    """
+
+    stale: NotRequired[bool]
+    promoted: bool
+    checks: list[Passed]
+    champion: dict[str, Any] | None
+    identity: NotRequired[str]
+    over: str
+    rule: NotRequired[dict[str, Any]]
+    by: NotRequired[str]
+    time: NotRequired[float]
+    evaluation: NotRequired[str]
+    live: NotRequired[bool]
+
+
+class Files(TypedDict):
+    """Names of a stored dataset's files, relative to its folder."""
+
+    train: str
+    held_out: str
+
+
+class Stored(TypedDict):
+    """A dataset on the data volume: the validator's report, and what a training's steps follow from.
+
+    ``train_tokens`` are (tokens of a row, rows) pairs.
+    """
+
+    files: Files
+    fingerprint: str
+    train: dict[str, Any]
+    held_out: dict[str, Any]
+    train_tokens: NotRequired[list[tuple[int, int]]]
+
+
+def training(run: Path) -> Training | None:
+    """The record of the training in the folder ``run``, None where it has not finished."""
+    return cast("Training | None", records.read_record(run))
+
+
+def evaluation(folder: Path) -> Evaluation | None:
+    """The record of the evaluation in ``folder``, None where it has not finished."""
+    return cast("Evaluation | None", records.read_record(folder))
+
+
+def export(folder: Path) -> Export | None:
+    """The record of the check of a saved model in ``folder``, None where it has not finished."""
+    return cast("Export | None", records.read_record(folder))
+
+
+def base(folder: Path) -> Base | None:
+    """The record of the base model in ``folder``, None where it has not arrived."""
+    return cast("Base | None", records.read_record(folder))
