@@ -15,6 +15,7 @@ from compute.reach import ready, translated
 from compute.records import put_json
 from compute.select import compute_for
 from modal_infra.app import app, setup
+from modal_infra.entries import leases
 from modal_infra.names import SETUP
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
@@ -47,6 +48,8 @@ def deploy_all(say: Say, given: RunConfig | None = None) -> None:
         ComputeError: no token, or an image could not be built.
         IntegrityError, InputError, TransientError: a wheel could not be fetched.
     """
+    with translated("the Dict of the leases"):
+        leases().hydrate()  # now, where a person sees it if the token may not; a container would make it, too
     _deploy(setup, say)
     for engine in WHEELS:
         config = given if given is not None and given.engine == engine else _config(engine)

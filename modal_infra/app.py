@@ -23,6 +23,8 @@ from typing import Any
 import modal
 from modal.exception import InputCancellation, InvalidError, NotFoundError, OutputExpiredError
 
+from modal_infra.attempts import counted
+from modal_infra.entries import DictEntries
 from modal_infra.image import engine_image, light
 from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.outcomes import is_the_calls
@@ -54,12 +56,14 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     What ends the container itself goes on: Modal starts the input again elsewhere, or it was cancelled.
     """
     try:
-        shared = Shared(refresh=refresh, publish=commit, is_running=is_running)
+        entries = DictEntries()
+        shared = Shared(refresh=refresh, publish=commit, is_running=is_running, entries=entries)
         context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
-        context.event("job", name=name)  # whoever follows sees that the container runs, before a lease is agreed upon
         signal.signal(signal.SIGTERM, _stop)
-        refresh()
         with ExitStack() as at_last:
+            at_last.enter_context(counted(entries, modal.current_input_id() or ""))
+            context.event("job", name=name)  # whoever follows sees that it runs, before a lease is agreed upon
+            refresh()
             # Also when Modal takes the machine away (SIGINT), cancels the input or ends the container (SIGTERM).
             at_last.push(_commit_at_last)
             return {"ok": True, "value": jobs.find(name).run(args, context)}
@@ -87,6 +91,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def is_running(call_id: str) -> bool:
     """Has Modal no end of that call yet? In doubt it runs: two trainings at once are worse than one that waits."""
+    if not call_id.startswith("fc-"):  # none of Modal's calls; the client's answer would leave that in doubt
+        return False
     try:
         modal.FunctionCall.from_id(call_id).get(timeout=0)
     except (OutputExpiredError, NotFoundError, InvalidError):

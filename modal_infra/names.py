@@ -7,6 +7,8 @@ SETUP = (
     "paddleocr-vl-sft-setup"  # functions without: deployed first, because they fetch the wheel for the images of APP
 )
 
+LEASES = "paddleocr-vl-leases"  # the Dict in which containers agree on who trains what (sft/store/agreement.py)
+
 SECRET = "huggingface"  # optional, with HF_TOKEN: for gated or private base models
 
 SETUP_JOBS = frozenset({"download_wheel", "download_model", "fetch_sample", "hash_files", "cleanup", "promote"})

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import traceback
 
-from modal.exception import ExecutionError, FunctionTimeoutError, InputCancellation, InternalFailure, RemoteError
+from modal.exception import (
+    DeserializationError,
+    ExecutionError,
+    FunctionTimeoutError,
+    InputCancellation,
+    InternalFailure,
+    RemoteError,
+)
 
 from sft.errors import JobCancelled, JobDied, JobError, SftError, TransientError
 from sft.foreign import as_ours
@@ -56,8 +63,11 @@ def as_outcome(error: BaseException, call_id: str, hours: float) -> SftError:
 
 
 def _is_modals_own(error: BaseException) -> bool:
-    """Did Modal refuse the container something (a commit, a request)? Not: a type that this machine does not have."""
-    return type(error).__module__.startswith(("modal.", "grpclib.")) and not isinstance(error, ExecutionError)
+    """Did Modal refuse the container something (a commit, a request)? Not: a type or a result that cannot be read here;
+    another try would be answered with the same.
+    """
+    unreadable = isinstance(error, (ExecutionError, DeserializationError))
+    return type(error).__module__.startswith(("modal.", "grpclib.")) and not unreadable
 
 
 def _told(error: BaseException) -> str:

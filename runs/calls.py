@@ -38,7 +38,8 @@ def attached(compute: Compute, key: str, call_id: str) -> None:
 
 def started(compute: Compute, key: str) -> float:
     """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
-    return float((read_json(compute, "outputs", _pointer(key)) or {}).get("started", 0))
+    said = (read_json(compute, "outputs", _pointer(key)) or {}).get("started")
+    return float(said) if isinstance(said, (int, float)) else 0.0
 
 
 def running_calls(compute: Compute) -> dict[str, str]:
@@ -74,7 +75,8 @@ def running_call(compute: Compute, key: str) -> str:
 
 
 def _call(compute: Compute, key: str) -> str:
-    return str((read_json(compute, "outputs", _pointer(key)) or {}).get("call_id", ""))
+    said = (read_json(compute, "outputs", _pointer(key)) or {}).get("call_id")
+    return said if isinstance(said, str) else ""
 
 
 def _pointer(key: str) -> str:

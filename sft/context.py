@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sft.store.lease import Shared, hold
+from sft.store.lease import Held, Shared, hold
 from sft.store.usage import Usage, metered
 from sft.store.volumes import Volumes
 
@@ -48,7 +48,7 @@ class Context:
         """Part of the name of a file that nobody else writes."""
         return f"{self.call_id or 'call'}-{self.part}"
 
-    def lease(self, folder: Path) -> AbstractContextManager[list[int]]:
+    def lease(self, folder: Path) -> AbstractContextManager[Held]:
         """Hold the lease of ``folder`` (see :func:`sft.store.lease.hold`)."""
         return hold(folder, self.call_id, self.shared)
 

@@ -16,6 +16,8 @@ from sft.smoke import tiny
 from sft.store import contents, records
 from sft.store.contents import Base
 
+LEASES = ".leases"  # on the models volume: a folder for each model that was ever fetched there
+
 
 class DownloadModelArgs(BaseModel):
     """``source`` is hub or tiny; ``repo`` and ``revision`` name a repository on the HF Hub."""
@@ -59,12 +61,15 @@ def download_model(args: DownloadModelArgs, context: Context) -> Mapping[str, ob
                 remedy="remove that folder and run again: it is fetched anew",
             )
         return {**record, "fetched": False}
-    with context.lease(context.volumes.models / ".leases" / args.folder):
+    with context.lease(context.volumes.models / LEASES / args.folder) as held:
+        if (record := contents.base(final)) is not None:  # fetched while this call waited
+            return {**record, "fetched": False}
         # A stable name: a download that was cut goes on from the files that have arrived.
         temporary = final.with_name(f".{final.name}.partial")
         shutil.rmtree(final, ignore_errors=True)  # without a record it was never finished
         revision = _fetch(args, temporary, context)
         record = _describe(args, temporary, revision)
+        held.check()
         temporary.rename(final)
         records.sync_folder(final.parent)
         records.write_record(final, record)

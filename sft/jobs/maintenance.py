@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from sft.context import Context
 from sft.errors import InputError, LeaseHeld
 from sft.jobs.base import Job
+from sft.jobs.download_model import LEASES
 from sft.store import champions, records
 from sft.store.checkpoints import QUARANTINE
 from sft.store.lease import FILE, LOCK, holder, is_held
-from sft.store.volumes import RUNS, SYNCED, run_place
+from sft.store.volumes import REMOVING, RUNS, SYNCED, run_place
 
 DAY = 86400  # seconds
 HELD = "its lease is held"
@@ -68,21 +69,27 @@ def cleanup(args: CleanupArgs, context: Context) -> dict[str, Any]:
     """Remove finished trainings' checkpoints, or all of them, by rule; and leases whose holder does not run any more.
 
     Never what is promoted or was (a rollback goes back to it), what a lease is held of, what has not finished (it
-    resumes from its checkpoints), and what no machine has synced. It is asked for all, and again right before each
-    removal.
+    resumes from its checkpoints), and what no machine has synced. It is asked for all at first, and of each training
+    twice again under its leases, as others see the volume then: before it is written down what will go, and right
+    before the removal. What a cleanup that died has begun to remove is removed, or spared if nothing is gone yet.
 
     Returns: ``{"runs": [{run, name, finished, bytes, removed (bytes), kept (why; empty where it goes)}]}``, by what is
         there afterwards.
+    Raises:
+        TransientError: the volume or other machines cannot be reached; the next cleanup goes on.
     """
     told = []
     for run, (record, why) in _decided(args, context).items():
         entry = {"run": run.name, "name": record.get("name", ""), "finished": record.get("finished", 0), "kept": why}
         entry |= {"bytes": _size(run), "removed": 0}
-        if not why:
-            entry |= _remove(run, str(record.get("name", "")), args, context)
+        if not why and args.dry_run:
+            entry["removed"] = _size(*_doomed(run, args))
+        elif not why:
+            entry |= _remove(run, args, context)
         told.append(entry)
     if not args.dry_run:
         _free_leases(context)
+        _spare(context)
         context.commit()
     return {"runs": told}
 
@@ -92,7 +99,8 @@ def _decided(args: CleanupArgs, context: Context) -> dict[Path, tuple[dict[str, 
     found = {run: records.read_record(run) or {} for run in _folders(context.volumes.outputs / RUNS)}
     newest: dict[str, list[Path]] = {}
     for run, record in sorted(found.items(), key=lambda item: -item[1].get("finished", 0)):
-        newest.setdefault(str(record.get("name", "")), []).append(run)
+        if record:
+            newest.setdefault(str(record.get("name", "")), []).append(run)
     spared = {run for group in newest.values() for run in group[: args.keep]}
     promoted = _promoted(context)
     return {
@@ -117,63 +125,100 @@ def _promoted(context: Context) -> set[str]:
 def _why_kept(run: Path, record: dict[str, Any], args: CleanupArgs, promoted: set[str], context: Context) -> str:
     if is_held(run, context.call_id, context.shared):
         return HELD
-    if not record:
+    if not record and not _is_half_gone(run):
         return "not finished: it resumes from its checkpoints"
     if run.name in promoted:
         return "promoted"
+    if not record:
+        return ""
     if not (run / SYNCED).exists():
         return "not synced to any machine"
     age = (time.time() - record.get("finished", 0)) / DAY
     return f"finished {age:.0f} days ago" if age < args.older_than else ""
 
 
-def _remove(run: Path, name: str, args: CleanupArgs, context: Context) -> dict[str, Any]:
-    """Remove under the run's lease: a training that starts at this moment finds all of it or nothing.
+def _is_half_gone(run: Path) -> bool:
+    """Has a cleanup died while it removed the whole training? Its record goes first; what trains it anew says no."""
+    return bool((records.read_json(run / REMOVING) or {}).get("whole")) and records.read_record(run) is None
 
-    A whole training goes under its line's lease, too: nobody promotes it meanwhile.
-    """
-    doomed = _doomed(run, args)
-    size = _size(*doomed)
-    if args.dry_run or not doomed:
-        return {"removed": size}
+
+def _remove(run: Path, args: CleanupArgs, context: Context) -> dict[str, Any]:
+    """Remove under the leases of the training and its line: nobody trains or promotes it meanwhile."""
+    begun = records.read_json(run / REMOVING) or {}
+    name = str((records.read_record(run) or {}).get("name") or begun.get("name", ""))
     try:
         with ExitStack() as leases:
-            if args.models and name:
-                leases.enter_context(context.lease(context.volumes.outputs / champions.place(name)))
-            leases.enter_context(context.lease(run))  # which shows what others have committed meanwhile
-            if why := _decided(args, context).get(run, ({}, "somebody else has removed it"))[1]:
+            places = [context.volumes.outputs / champions.place(name)] if name else []
+            held = [leases.enter_context(context.lease(place)) for place in [*places, run]]
+            # Each lease has shown what others have committed meanwhile.
+            if why := _why_now(run, args, context):
                 return {"kept": why}
-            for path in doomed:
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
-            context.commit()  # before a reload, which would bring it back
-    except LeaseHeld as held:
-        return {"kept": HELD if held.where == str(run) else "a promotion of its line is under way"}
-    if args.models:
-        shutil.rmtree(run, ignore_errors=True)  # with the lease's own files
-    context.commit()
-    if context.shared is not None:
-        context.shared.refresh()
+            whole = args.models or _is_half_gone(run)
+            records.write_json(run / REMOVING, {"whole": whole, "name": name, "call_id": context.call_id})
+            _publish(context)
+            if why := _why_now(run, args, context):
+                (run / REMOVING).unlink(missing_ok=True)
+                context.commit()
+                return {"kept": why}
+            for lease in held:
+                lease.check()
+            return _remove_now(run, args, context, whole=whole)
+    except LeaseHeld as lost:
+        return {"kept": HELD if lost.where == str(run) else "a promotion of its line is under way"}
+
+
+def _why_now(run: Path, args: CleanupArgs, context: Context) -> str:
+    return _decided(args, context).get(run, ({}, "somebody else has removed it"))[1]
+
+
+def _remove_now(run: Path, args: CleanupArgs, context: Context, *, whole: bool) -> dict[str, Any]:
+    doomed = _doomed(run, args)
+    size = _size(*doomed)
+    for path in doomed:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if not any(path.exists() for path in doomed):
+        (run / REMOVING).unlink(missing_ok=True)  # last: until then the next cleanup goes on
+        if whole:
+            shutil.rmtree(run, ignore_errors=True)  # with the lease's own files
+    _publish(context)
     left = _size(*doomed)
     return {"removed": size - left, "kept": "some of it is still there" if left else ""}
 
 
+def _publish(context: Context) -> None:
+    """Make durable what was done, then look at what others have done; a reload before the commit would undo it."""
+    context.commit()
+    if context.shared is not None:
+        context.shared.refresh()
+
+
 def _doomed(run: Path, args: CleanupArgs) -> list[Path]:
     """What goes of a training. No record, no training: it goes first."""
-    if args.models:
-        return sorted((p for p in run.iterdir() if p.name not in LEASE), key=lambda p: p.name != records.RECORD)
+    if args.models or _is_half_gone(run):
+        inside = (path for path in run.iterdir() if path.name not in (*LEASE, REMOVING))
+        return sorted(inside, key=lambda path: path.name != records.RECORD)
     return [run / name for name in NEEDLESS if (run / name).exists()]
 
 
 def _free_leases(context: Context) -> None:
     """Remove what killed holders have left of their leases: each is taken, as its next holder would, and given back."""
-    outputs = context.volumes.outputs
-    for folder in [*_folders(outputs / RUNS), *champions.lines(outputs)]:
+    outputs, models = context.volumes.outputs, context.volumes.models
+    for folder in [*_folders(outputs / RUNS), *champions.lines(outputs), *_folders(models / LEASES)]:
         if holder(folder) is not None and not is_held(folder, context.call_id, context.shared):
             with suppress(LeaseHeld), context.lease(folder):
                 pass
+
+
+def _spare(context: Context) -> None:
+    """A cleanup that died before it removed anything has changed nothing: what it wrote down is withdrawn."""
+    for run in _folders(context.volumes.outputs / RUNS):
+        if (run / REMOVING).exists() and not _is_half_gone(run):
+            with suppress(LeaseHeld), context.lease(run):
+                if not _is_half_gone(run):
+                    (run / REMOVING).unlink(missing_ok=True)
 
 
 def _size(*paths: Path) -> int:

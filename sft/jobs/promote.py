@@ -14,6 +14,7 @@ from sft.jobs.base import Job
 from sft.metrics.gate import Rule, decide
 from sft.store import champions, contents, records
 from sft.store.contents import Decision
+from sft.store.lease import Held
 
 
 class PromoteArgs(BaseModel):
@@ -48,21 +49,22 @@ def promote(args: PromoteArgs, context: Context) -> Decision:
     Returns: the decision: promoted, checks, champion (the pointer now), over; ``{"stale": True, …}`` where another
         champion came into service since the candidate was compared: it has to be compared with that one.
     Raises:
-        TransientError: another promotion of this line is under way.
+        TransientError: another promotion of this line is under way, or other machines cannot be reached.
         InputError: there is nothing to roll back to.
         IntegrityError: a record is missing, or the model is not whole.
     """
     folder = context.volumes.outputs / champions.place(args.name)
     try:
-        with context.lease(folder):
-            result = _rollback(args, context, folder) if args.by == "rollback" else _promote(args, context, folder)
+        with context.lease(folder) as held:
+            act = _rollback if args.by == "rollback" else _promote
+            result = act(args, context, folder, held)
             context.commit()
             return result
     except LeaseHeld as held:
         raise TransientError("another promotion is under way", where=args.name, value=held.value) from held
 
 
-def _promote(args: PromoteArgs, context: Context, folder: Path) -> Decision:
+def _promote(args: PromoteArgs, context: Context, folder: Path, held: Held) -> Decision:
     place = context.volumes.outputs / args.decision()
     known: Decision | None = records.read_json(place)
     if known is not None and args.by == "gate":
@@ -102,6 +104,7 @@ def _promote(args: PromoteArgs, context: Context, folder: Path) -> Decision:
         "time": time.time(),
         "evaluation": args.evaluation,
     }
+    held.check()
     if promoted:
         now = champions.swap(
             folder,
@@ -110,6 +113,7 @@ def _promote(args: PromoteArgs, context: Context, folder: Path) -> Decision:
             model_identity=training["model_identity"],
             by=args.by,
             over=now.identity if now else "",
+            fence=held.fence,
             evaluation=f"{run.relative_to(context.volumes.outputs).as_posix()}/{args.evaluation}",
         )
     decision["champion"] = now.model_dump() if now else None
@@ -118,7 +122,7 @@ def _promote(args: PromoteArgs, context: Context, folder: Path) -> Decision:
     return decision
 
 
-def _rollback(args: PromoteArgs, context: Context, folder: Path) -> Decision:
+def _rollback(args: PromoteArgs, context: Context, folder: Path, held: Held) -> Decision:
     back = champions.before(folder)
     if back is None:
         remedy = "sft promote PROFILE IDENTITY puts a training in service"
@@ -127,6 +131,7 @@ def _rollback(args: PromoteArgs, context: Context, folder: Path) -> Decision:
     training = contents.training(run)
     if training is None or records.broken_files(run / "model", training["model"]):
         raise IntegrityError("the champion before is no longer whole", where=str(run), remedy="train it again")
+    held.check()
     champion = champions.swap(
         folder,
         name=args.name,
@@ -135,6 +140,7 @@ def _rollback(args: PromoteArgs, context: Context, folder: Path) -> Decision:
         by="rollback",
         over=back.over,
         evaluation=back.evaluation,
+        fence=held.fence,
     )
     return {"promoted": True, "checks": [], "champion": champion.model_dump(), "over": back.over}
 

@@ -25,6 +25,8 @@ from sft.models import export, lora
 from sft.models.weights import torn
 from sft.store import checkpoints, contents, records
 from sft.store.contents import Training
+from sft.store.lease import Held
+from sft.store.volumes import REMOVING
 from sft.training.effective import Effective
 from sft.training.trainer import Trainer
 
@@ -81,22 +83,24 @@ def train(args: TrainArgs, context: Context) -> Training:
 
     Returns: the run's record; see :func:`_record`.
     Raises:
-        LeaseHeld: another call trains the same identity.
+        LeaseHeld: another call trains the same identity, or has taken the lease over.
+        TransientError: other machines cannot be reached.
         TrainingFailed: the trainer ended with an error.
         IntegrityError: the base model, the named checkpoint or the trained model is not whole.
     """
     run = context.volumes.run(args.identity)
     if (record := contents.training(run)) is not None:
         return record
-    with context.lease(run) as lock:
+    with context.lease(run) as held:
         if (record := contents.training(run)) is not None:  # finished while this call waited
             return record
         with context.metered("train", args.gpu, args.identity):
-            return _train(args, context, run, lock)
+            return _train(args, context, run, held)
 
 
-def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> Training:
+def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training:
     started = time.time()
+    (run / REMOVING).unlink(missing_ok=True)  # what a cleanup that was killed has left of it is trained anew
     context.event("start", run=run.name, steps=args.spec.max_steps, engine=args.engine)
     engine, converter = ENGINES[args.engine], Converter(context.scratch(run / "work" / "pictures"))
     folders, rows = _prepare(args, run, context, converter)
@@ -118,7 +122,7 @@ def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> Tra
         engine,
         args.identity,
         run,
-        lock,
+        held,
         stall_seconds=stall,
         smaller=smaller,
         left_out=left_out,
@@ -138,6 +142,8 @@ def _train(args: TrainArgs, context: Context, run: Path, lock: list[int]) -> Tra
     record = _record(args, engine, trainer, model, run, started, resume_from)
     record["call_id"], record["pictures"] = context.call_id, dict(converter.done)
     converter.remove()
+    record["fence"] = held.fence
+    held.check()
     records.write_record(run, record)
     context.commit()
     return record

@@ -33,6 +33,7 @@ class Champion(BaseModel):
     by: Literal["gate", "hand", "rollback"]
     since: float  # Unix time in seconds
     evaluation: str = ""  # folder on the outputs volume
+    fence: int = 0  # of the lease that it was written under (see sft.store.lease)
 
 
 def known(said: object, where: str) -> Champion | None:
@@ -87,6 +88,7 @@ def swap(
     by: Literal["gate", "hand", "rollback"],
     over: str,
     evaluation: str = "",
+    fence: int = 0,
 ) -> Champion:
     """Put a training in service; the caller holds the folder's lease. A crash before the pointer changes nothing."""
     now = read(folder)
@@ -99,6 +101,7 @@ def swap(
         by=by,
         since=time.time(),
         evaluation=evaluation,
+        fence=fence,
     )
     records.write_json(folder / "history" / f"{champion.number:04d}.json", champion.model_dump())
     records.write_json(folder / POINTER, champion.model_dump())

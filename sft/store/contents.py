@@ -76,6 +76,7 @@ class Training(TypedDict):
     model_identity: str
     call_id: NotRequired[str]
     pictures: NotRequired[dict[str, int]]
+    fence: NotRequired[int]  # of the lease that it was written under; 0 on one machine
 
 
 class Scored(TypedDict):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 NAMES = ("data", "models", "outputs")
 RUNS = "runs"  # the folder of all trainings on the outputs volume
+REMOVING = "removing.json"  # in a training's folder: a cleanup has begun to remove it (see sft.jobs.maintenance)
 SYNCED = "synced.json"  # in a training's folder: some machine has a verified copy of its model
 
 

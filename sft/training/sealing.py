@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from sft.context import Context
-from sft.errors import TrainingFailed, TransientError
+from sft.errors import LeaseHeld, TrainingFailed, TransientError
 from sft.store import checkpoints
+from sft.store.lease import Held
 from sft.training.curve import Curve
 
 ROOM = 1.5  # checkpoints that must have room on the volume
@@ -20,11 +21,15 @@ class Sealer:
     """Works in a thread of its own: hashing takes seconds, and the trainer's pipe must be read meanwhile.
 
     Args:
+        held: the training's lease, which is asked for before each seal.
         run: the training's folder; ``output`` is the trainer's own in it.
         identity, engine: what the checkpoints' manifests say.
     """
 
-    def __init__(self, context: Context, run: Path, output: Path, identity: str, engine: str, curve: Curve) -> None:
+    def __init__(
+        self, context: Context, held: Held, run: Path, output: Path, identity: str, engine: str, curve: Curve
+    ) -> None:
+        self._held = held
         self._context, self._run, self._output, self._curve = context, run, output, curve
         self._identity, self._engine = identity, engine
         self._sealed = {path for _, path in checkpoints.listed(output)}
@@ -40,7 +45,13 @@ class Sealer:
         self._thread.submit(self._seal, math.inf).result()
 
     def check(self) -> None:
-        """Raises TrainingFailed if the volume has no room for the next checkpoint."""
+        """To be asked between two steps.
+
+        Raises:
+            LeaseHeld: another call has taken the lease over.
+            TrainingFailed: the volume has no room for the next checkpoint.
+        """
+        self._held.told()
         if self._full is not None:
             raise self._full
 
@@ -58,9 +69,12 @@ class Sealer:
                 continue
             previous = max((s for s, _ in checkpoints.listed(self._output) if s < step), default=0)
             try:
+                self._held.check(patience=0)
                 checkpoints.seal(path, self._identity, self._engine, step, self._curve.mean(previous, step))
                 checkpoints.keep_best(self._run / "best", self._output)
-            except OSError as error:  # the trainer's own limit removed it meanwhile; or it is tried again
+            except LeaseHeld:
+                return  # check() raises it
+            except (OSError, TransientError) as error:  # the trainer's limit removed it meanwhile; or it is tried again
                 self._context.say(f"{path.name} was not sealed: {error}")
                 continue
             self._sealed.add(path)

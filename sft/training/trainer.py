@@ -11,6 +11,7 @@ from sft.dataset.dropped import LeftOut
 from sft.engines.base import Command, Engine, Progress
 from sft.errors import JobDied, TrainingFailed
 from sft.store import checkpoints
+from sft.store.lease import Held
 from sft.training import failures
 from sft.training.curve import Curve
 from sft.training.effective import Effective
@@ -29,7 +30,7 @@ class Trainer:
         engine: Engine,
         identity: str,
         run: Path,
-        lock: list[int],
+        held: Held,
         *,
         stall_seconds: float = math.inf,
         smaller: str = "",
@@ -40,7 +41,7 @@ class Trainer:
         self.engine = engine
         self.identity = identity
         self.run_folder = run
-        self.lock = lock
+        self.held = held
         self.stall_seconds = stall_seconds
         self.smaller = smaller or "train in smaller batches"
         self.left_out = left_out or LeftOut(engine.left_out, rows=1, bound=math.inf)
@@ -59,10 +60,12 @@ class Trainer:
         Raises:
             TrainingFailed: it ended with an error, or its loss is no longer a number.
             JobDied: its native code crashed.
+            LeaseHeld: another call has taken the lease over; the trainer is stopped.
         """
         self.curve.begin(checkpoints.step_of(resume_from))
-        with Sealer(self.context, self.run_folder, output, self.identity, self.engine.name, self.curve) as sealer:
-            inherited = [*self.lock, *self.context.child_files]
+        sealer = Sealer(self.context, self.held, self.run_folder, output, self.identity, self.engine.name, self.curve)
+        with sealer:
+            inherited = [*self.held.descriptors, *self.context.child_files]
             process = Process(command, self.run_folder / "work", inherited, self.stall_seconds)
             try:
                 code = process.follow(lambda line: self._read(line, process, sealer), self._another_training)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,6 +191,7 @@ def test_two_triggers_at_the_same_moment_train_once(
     trained_by = json.loads((run / "record.json").read_text())["call_id"]
     assert json.loads(pointer.read_text())["call_id"] == trained_by, "sft cancel would not have found the training"
     share_out_by_map(deployed, home)
+    train_twice_unseen(deployed, home)
 
 
 def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
@@ -281,6 +283,39 @@ def share_out_by_map(deployed: ModalServer, home: Path) -> None:
     parts = list((outputs / "predictions").glob(f"*/{mapping}-*.jsonl"))
     assert sorted(part.read_text().count('"row"') for part in parts) == [2, 2, 3], "one file for each container"
     assert len(list((outputs / "usage").glob(f"*/*-{mapping}-*.json"))) == 3, "each is billed"
+
+
+TWICE = """
+import json, sys
+import modal
+from modal_infra.names import APP
+train = modal.Function.from_name(APP, "train_paddleformers")
+calls = [train.spawn(json.loads(sys.argv[1])) for _ in range(2)]
+print(json.dumps({call.object_id: call.get() for call in calls}))
+"""
+
+
+def train_twice_unseen(deployed: ModalServer, home: Path) -> None:
+    """Two starts of one training whose containers see nothing of each other: a commit may take any time."""
+    item = deployed.calls[trainings(deployed)[0]].input
+    training = deserialize_data_format(item.args, item.data_format, None)[0][0]
+    seen, copies = deployed.mounted(), itertools.count()
+
+    def mounted() -> dict[str, Path]:
+        own = home / f"outputs-{next(copies)}"
+        shutil.copytree(seen["outputs"], own)
+        return {**seen, "outputs": own}
+
+    deployed.mounted = mounted  # type: ignore[method-assign]
+    command = [sys.executable, "-c", TWICE, json.dumps({**training, "identity": "e" * 64})]
+    process = subprocess.run(command, cwd=home, env=environment(deployed, home), capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    told = json.loads(process.stdout)
+    (winner,) = [call for call, outcome in told.items() if outcome["ok"]]
+    (loser,) = [outcome["error"] for outcome in told.values() if not outcome["ok"]]
+    assert (loser["type"], loser["value"]) == ("LeaseHeld", winner)
+    assert told[winner]["value"]["steps"] == 12
+    assert told[winner]["value"]["fence"] > 0
 
 
 def test_nothing_deployed_says_what_to_run(server: ModalServer, home: Path, start: Callable[..., Orchestrator]) -> None:

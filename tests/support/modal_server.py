@@ -28,6 +28,8 @@ from grpclib.server import Server
 from modal._serialization import serialize_data_format
 from modal_proto import api_grpc, api_pb2
 
+from tests.support.modal_dicts import DictHandlers, Dicts
+
 PROJECT = Path(__file__).resolve().parents[2]
 DONE = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
 FAILED = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
@@ -135,7 +137,8 @@ class Container:
             self.call.log += chunk
         code = await self.process.wait()
         self.server.close()
-        if self.call.preempted and not self.call.outputs:  # Modal gives the input to another machine
+        crashed = self.modal.reschedules and self.call.taken and not self.call.cancelled
+        if (self.call.preempted or crashed) and not self.call.outputs:  # Modal gives the input to another machine
             self.call.preempted = self.call.taken = False
             self.call.container = Container(self.modal, self.call)
             await self.call.container.run()
@@ -197,6 +200,12 @@ class ModalServer:
         self.delay = 0.0  # seconds that each answer takes longer
         self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
+        self.dicts = Dicts()
+        self.cut: collections.Counter[str] = collections.Counter()  # RPC → how many answers are lost behind the act
+        self.expired: set[str] = set()  # calls whose results are kept no longer: neither outputs nor inputs that work
+        # Does the input of a container that crashed behind its start go to the next one, as Modal says of deployed
+        # functions (guide/retries)? Else the call ends, as it does "where the crash rate exceeds a limit".
+        self.reschedules = False
         self.crowd = 0  # files that every volume lists besides its own
         self.version = V1  # of every volume
         self.url = ""
@@ -321,7 +330,7 @@ async def _end_well(call: Call, seconds: float) -> None:
     call.finish(api_pb2.GenericResult(status=DONE, data=data), api_pb2.DATA_FORMAT_CBOR)
 
 
-class _Handlers:
+class _Handlers(DictHandlers):
     """One method for each RPC that the client or the container uses; names are the protocol's."""
 
     def __init__(self, modal: ModalServer, container: Container | None) -> None:
@@ -471,6 +480,8 @@ class _Handlers:
             entry = f"{seen + len(outputs)}-0"
             return api_pb2.FunctionGetOutputsResponse(outputs=outputs, last_entry_id=entry)
         call = self._call(r.function_call_id)
+        if call.id in self.modal.expired:
+            return api_pb2.FunctionGetOutputsResponse(last_entry_id="0-0")
         try:
             await asyncio.wait_for(call.done.wait(), max(r.timeout, 0.001))
         except TimeoutError:
@@ -623,7 +634,7 @@ class _Handlers:
         return Empty()
 
 
-RPCS = tuple(name for name in vars(_Handlers) if name[0].isupper())
+RPCS = tuple(name for cls in (_Handlers, DictHandlers) for name in vars(cls) if name[0].isupper())
 
 
 def servicer(modal: ModalServer, container: Container | None) -> Any:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from sft.jobs.inspect_environment import InspectArgs, fitting, inspect_environme
 from sft.jobs.maintenance import CleanupArgs, HashArgs, cleanup, hash_files
 from sft.jobs.parse_pages import ParsePagesArgs, parse_pages
 from sft.models.second_reader import VARIABLE, interpreter
-from sft.store import champions, lease, records
+from sft.store import agreement, champions, lease, records
+from sft.store.volumes import REMOVING
+from tests.support.entries import Memory
 
 
 @pytest.fixture
@@ -94,6 +97,7 @@ class Snapshots:
     def __init__(self, seen: Path, committed: Path, meanwhile: Callable[[Path], None]) -> None:
         self.seen, self.committed, self.meanwhile = seen, committed, meanwhile
         self.running: set[str] = set()
+        self.entries = Memory()
         self.commit()
 
     def commit(self) -> None:
@@ -106,14 +110,13 @@ class Snapshots:
         shutil.copytree(self.committed, self.seen)
 
     def context(self, context: Context) -> Context:
-        shared = lease.Shared(self.refresh, self.commit, lambda call: call in self.running)
+        shared = lease.Shared(self.refresh, self.commit, lambda call: call in self.running, self.entries)
         return dataclasses.replace(context, commit=self.commit, shared=shared)
 
 
 def test_what_is_promoted_while_others_are_removed_stays(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "SETTLED", 0.0)
     for name in ("a", "b", "c"):
         run = a_run(context, name, finished=True)
         records.write_record(run, {"name": name, "finished": time.time() - 30 * 86400})
@@ -137,7 +140,6 @@ def test_what_is_promoted_while_others_are_removed_stays(
 def test_a_promotion_under_way_keeps_the_trainings_of_its_line(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "SETTLED", 0.0)
     run = a_run(context, "a", finished=True)
     records.write_record(run, {"name": "n", "finished": 0.0})
     records.write_json(run / "synced.json", {})
@@ -152,7 +154,6 @@ def test_a_promotion_under_way_keeps_the_trainings_of_its_line(
 def test_leases_of_calls_that_no_longer_run_are_removed(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "SETTLED", 0.0)
     for name in ("gone", "working"):
         run = a_run(context, name, finished=name == "gone")
         records.write_json(run / lease.FILE, {"call_id": name, "heartbeat": 0})
@@ -171,6 +172,87 @@ def test_leases_of_calls_that_no_longer_run_are_removed(
     records.write_json(run / lease.FILE, {"call_id": "killed", "heartbeat": 0})
     cleanup(CleanupArgs(dry_run=False), context)
     assert lease.holder(run) is None
+
+
+class Died(BaseException):
+    """The container is gone."""
+
+
+@pytest.mark.parametrize("background", [False, True], ids=["nothing more committed", "committed in the background"])
+@pytest.mark.parametrize("dies_at", range(1, 12))
+def test_a_cleanup_that_died_anywhere_is_finished_or_undone_by_the_next(
+    context: Context, tmp_path: Path, dies_at: int, background: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies right before or behind one of its removals, commits and reloads; what was not committed is lost."""
+    run = a_run(context, "a", finished=True)
+    records.write_record(run, {"name": "n", "finished": 0.0})
+    records.write_json(run / "synced.json", {})
+    volume = Snapshots(context.volumes.outputs, tmp_path / "committed", lambda outputs: None)
+    left, dead, commit = [dies_at], [False], volume.commit
+
+    def dying(act: Callable[..., None]) -> Callable[..., None]:
+        def body(*args: Any, **options: Any) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                dead[0] = True
+                if background:
+                    commit()
+            if dead[0]:
+                raise Died
+            act(*args, **options)
+
+        return body
+
+    with monkeypatch.context() as patch:
+        patch.setattr(volume, "commit", dying(volume.commit))
+        patch.setattr(volume, "refresh", dying(volume.refresh))
+        patch.setattr(Path, "unlink", dying(Path.unlink))
+        args = CleanupArgs(keep=0, models=True, dry_run=False)
+        with suppress(Died):
+            cleanup(args, volume.context(context))
+    if dead[0]:
+        monkeypatch.setattr(agreement, "QUIET", 0.0)
+        volume.refresh()  # another container
+        volume.running.clear()
+        whole = (run / "record.json").exists() and (run / "model").is_dir()
+        assert whole or not (run / "record.json").exists(), "half a training that says that it has finished"
+        next_one = dataclasses.replace(volume.context(context), call_id="next")
+        cleanup(args, next_one)
+        volume.refresh()
+    assert not (context.volumes.outputs / "runs" / "a").exists()
+
+
+def test_a_removal_that_had_only_been_written_down_is_undone_where_the_training_is_promoted_since(
+    context: Context,
+) -> None:
+    run = a_run(context, "a", finished=True)
+    records.write_record(run, {"name": "n", "finished": 0.0})
+    records.write_json(run / "synced.json", {})
+    records.write_json(run / REMOVING, {"whole": True, "name": "n"})
+    champions.swap(
+        context.volumes.outputs / "champions" / "n", name="n", identity="a", model_identity="m", by="hand", over=""
+    )
+    done = cleanup(CleanupArgs(keep=0, models=True, dry_run=False), context)
+    assert [entry["kept"] for entry in done["runs"]] == ["promoted"]
+    assert (run / "model").is_dir()
+    assert not (run / REMOVING).exists()
+
+
+def test_what_is_promoted_between_the_writing_and_the_removal_stays(context: Context, tmp_path: Path) -> None:
+    run = a_run(context, "a", finished=True)
+    records.write_record(run, {"name": "n", "finished": 0.0})
+    records.write_json(run / "synced.json", {})
+
+    def promotion(outputs: Path) -> None:
+        line = outputs / "champions" / "n"
+        if (outputs / "runs" / "a" / REMOVING).exists() and not (line / champions.POINTER).exists():
+            champions.swap(line, name="n", identity="a", model_identity="m", by="hand", over="")
+
+    volume = Snapshots(context.volumes.outputs, tmp_path / "committed", promotion)
+    done = cleanup(CleanupArgs(keep=0, models=True, dry_run=False), volume.context(context))
+    assert [(entry["kept"], entry["removed"]) for entry in done["runs"]] == [("promoted", 0)]
+    assert (volume.committed / "runs" / "a" / "record.json").exists()
+    assert not (volume.committed / "runs" / "a" / REMOVING).exists()
 
 
 def test_a_folder_is_hashed_where_it_lies(context: Context) -> None:

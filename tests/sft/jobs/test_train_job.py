@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from sft.context import Context, read_event
 from sft.engines import ENGINES
 from sft.engines.base import Command, Folders, TrainSpec
 from sft.engines.erniekit import ErnieKit
-from sft.errors import InputError, IntegrityError, TrainingFailed, TransientError
+from sft.errors import InputError, IntegrityError, LeaseHeld, TrainingFailed, TransientError
 from sft.jobs.train import TrainArgs, train
 from sft.smoke import tiny
-from sft.store import records
+from sft.store import lease, records
 from tests.compute.test_local import processes
+from tests.support.entries import Memory
 from tests.support.runs import short_training
 
 BIN = Path(__file__).parents[2] / "support" / "bin"
@@ -254,3 +256,28 @@ def test_a_base_model_without_record_is_refused(home: Path, context: Context) ->
     wanted = args(home).model_copy(update={"base_model": "none"})
     with pytest.raises(IntegrityError, match="not on the models volume"):
         train(wanted, context)
+
+
+def between_machines(context: Context, entries: Memory, say: Callable[[str], None] = lambda line: None) -> Context:
+    """The same call in a container: it agrees with others by ``entries``; every call runs."""
+    shared = lease.Shared(lambda: None, lambda: None, lambda call: True, entries)
+    return dataclasses.replace(context, shared=shared, say=say)
+
+
+def test_a_training_that_has_lost_its_lease_writes_nothing_that_counts_any_more(home: Path, context: Context) -> None:
+    entries = Memory()
+
+    def taken_over(line: str) -> None:
+        if (read_event(line) or {}).get("event") == "checkpoint":
+            (key,) = (key for key in entries.kept if "#" in key)
+            chain, _, number = key.rpartition("#")
+            entries.add(f"{chain}#{int(number) + 1}", {"call_id": "call-2", "token": "another machine"})
+
+    with pytest.raises(LeaseHeld) as caught:
+        train(args(home), between_machines(context, entries, taken_over))
+    assert caught.value.value == "call-2"
+    run = context.volumes.run(args(home).identity)
+    assert records.read_record(run) is None
+    sealed = [path.parent.name for path in (run / "trainer").glob("*/checkpoint_manifest.json")]
+    assert sealed == ["checkpoint-4"]
+    assert train(args(home), context)["resumed_from"] == "checkpoint-4"
