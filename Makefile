@@ -1,5 +1,5 @@
 # Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: demo test images torch chaos lint format bench bench-quick lock browser
+.PHONY: docs demo test images torch chaos lint format bench bench-quick lock browser
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON312 ?= $(shell for p in python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute runs tasks flows cli modal_infra scripts benchmarks tests
@@ -54,6 +54,10 @@ lint: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy $(ROOMS)
+
+# docs/configuration.md and docs/commands.md, from the configuration's fields and the commands' help
+docs: .venv/ready
+	.venv/bin/python -m cli.reference
 
 format: .venv/ready
 	.venv/bin/ruff format .

@@ -1,0 +1,158 @@
+"""docs/configuration.md and docs/commands.md, made from the configuration's fields and the commands' own help.
+
+``python -m cli.reference`` (``make docs``) writes both; a test compares them with what this would write.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.main import get_command
+
+from sft.config import RunConfig
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+MADE = "<!-- Made by `make docs`: change the source, not this file. -->"
+
+
+def configuration() -> str:
+    """A table for each section: key, what is allowed, default, description."""
+    sections = dict(_sections(RunConfig, ""))
+    lines = [MADE, "", "# Configuration", "", _INTRODUCTION.strip(), ""]
+    for prefix, model in sections.items():
+        lines += [f"## {prefix or 'The run'}", "", _plain(model.__doc__ or ""), ""]
+        lines += ["| key | allowed | default | |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            key = f"{prefix}.{name}" if prefix else name
+            if key not in sections:
+                cells = (f"`{key}`", _allowed(field), _default(field), field.description or "")
+                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+_INTRODUCTION = """
+A profile is a YAML file in `configs/`, or any path ending in .yaml or .yml. Its key `profile` names another one that
+lies below it; `--set a.b=c` lies above. A value that is not given has its default. A misspelt key is an error that
+names the nearest one, and all problems are reported at once. YAML 1.2: `on`, `off`, `yes` are texts, and a key that
+stands twice is an error. A run prints every value with where it came from.
+
+`train.max_steps: auto` is rows × epochs / (batch_size × gradient_accumulation_steps), rounded up; with erniekit packs ×
+epochs / gradient_accumulation_steps, where a pack has at most batch_size rows and max_seq_len tokens (estimated from a
+sample where not every pack is full). "The trainer does not use what it was told": the run stopped before its first
+step, with a table of what was asked for and what the trainer says that it uses.
+"""
+
+
+def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """(dotted name, model) of a model and of all sections in it."""
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _sections(kind, f"{prefix}.{name}" if prefix else name)
+
+
+def _allowed(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    listed = extra.get("enum") if isinstance(extra, dict) else None
+    kind = ", ".join(map(str, listed)) if isinstance(listed, list) else _kind(field.annotation)
+    return ", ".join(filter(None, [kind, *_bounds(field.metadata)]))
+
+
+_SIGNS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+_NAMES = {str: "text", int: "whole number", float: "number", bool: "true, false", type(None): "null"}
+
+
+def _bounds(metadata: list[Any]) -> list[str]:
+    found = [f"{sign} {getattr(m, name):,}" for m in metadata for name, sign in _SIGNS if hasattr(m, name)]
+    longest = [f"at most {m.max_length} characters" for m in metadata if hasattr(m, "max_length")]
+    return [*found, *longest]
+
+
+def _kind(kind: Any) -> str:
+    """A field's type in words."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return ", ".join(map(str, parts))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_kind, parts))
+    if origin is tuple:
+        return f"list of {_kind(parts[0])}"
+    if origin is dict:
+        return f"{_kind(parts[0])} → {_kind(parts[1])}"
+    if hasattr(kind, "__metadata__"):  # Annotated: its bounds lie one level deeper
+        inner = [bound for m in kind.__metadata__ for bound in _bounds([m, *getattr(m, "metadata", ())])]
+        return " ".join([_kind(parts[0]), *inner])
+    return _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "null"
+    if isinstance(value, tuple):
+        value = f"[{', '.join(map(str, value))}]"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value not in ("", "[]", {}) else ""
+
+
+def _plain(docstring: str) -> str:
+    """A docstring as Markdown, in one line."""
+    return re.sub(r":\w+:(?=`)", "", " ".join(docstring.split()).replace("``", "`"))
+
+
+def commands() -> str:
+    """Each command with its usage, what it does, its arguments and options."""
+    importlib.import_module("cli.run")  # every command registers itself there
+    from cli.base import app
+
+    root = get_command(app)
+    assert isinstance(root, click.Group | typer.core.TyperGroup)
+    lines = [MADE, "", "# Commands", "", "Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted.", ""]
+    for name, command in root.commands.items():
+        lines += [f"## sft {name}", ""]
+        lines += [f"    sft {' '.join([name, *_usage(command)])}", ""]
+        lines += [*_paragraphs(command.help or ""), ""]
+        rows = [row for row in map(_row, command.params) if row]
+        lines += ["| | | default |", "|---|---|---|", *rows, ""] if rows else []
+    return "\n".join(lines)
+
+
+def _usage(command: Any) -> list[str]:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    return [f"{p.name.upper()}{'…' if p.nargs < 0 else ''}" for p in arguments] + ["[OPTIONS]"]
+
+
+def _paragraphs(text: str) -> list[str]:
+    """A help text without what only a terminal shows."""
+    return [line.strip() for line in text.replace("\b\n", "").splitlines()]
+
+
+def _row(parameter: Any) -> str:
+    if parameter.name == "help":
+        return ""
+    named = parameter.name.upper() if parameter.param_type_name == "argument" else " ".join(parameter.opts)
+    said = (getattr(parameter, "help", "") or "").replace("|", "\\|")
+    default = parameter.default
+    shown = default if isinstance(default, str | int | float | Path) and default not in ("", False) else ""
+    return f"| `{named}` | {said} | {shown} |"
+
+
+def main() -> None:
+    """Write both."""
+    DOCS.mkdir(exist_ok=True)
+    (DOCS / "configuration.md").write_text(configuration())
+    (DOCS / "commands.md").write_text(commands())
+
+
+if __name__ == "__main__":
+    main()

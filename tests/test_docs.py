@@ -1,0 +1,111 @@
+"""The pages for people: links lead somewhere, what they name is there, commands parse, the reference is made anew."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+import cli.run
+from cli import reference
+from cli.base import app
+from sft import errors
+from sft.config.profiles import profiles
+from tests.test_architecture import ROOMS
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+assert cli.run, "imported, so that every command is registered"
+
+
+def prose(page: Path) -> str:
+    """The page without its blocks of code."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    return re.sub(r"^ {4}.*$", "", text, flags=re.M)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        place = page if not name else (page.parent / name).resolve()
+        assert place.exists(), f"{page.name} links {target}"
+        assert not anchor or anchor in anchors(place), f"{page.name} links {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_that_a_page_names_is_there(page: Path) -> None:
+    rooms = "|".join([*ROOMS, "configs", "docs", "tests", "benchmarks", "scripts"])
+    for name in re.findall(rf"`((?:{rooms})/[\w./-]*)`", prose(page)):
+        deployment = name.removeprefix("sft/") in profiles()
+        if page.name != "extending.md" and not deployment:  # that page names files that its reader makes
+            assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def written() -> Iterator[tuple[Path, list[str]]]:
+    """(page, words) of each ``sft`` command in a page's blocks of code."""
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            text = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+            if line.startswith("    ") and text.startswith("sft ") and "[OPTIONS]" not in text:
+                yield page, shlex.split(text, comments=True)
+
+
+def test_every_command_that_a_page_shows_is_one() -> None:
+    found = list(written())
+    assert len(found) > 20
+    for page, words in found:
+        assert words[1] in COMMANDS, f"{page.name}: {' '.join(words)}"
+        command = COMMANDS[words[1]]
+        # Parsing alone: nothing runs. A wrong option or argument raises UsageError.
+        assert command.make_context(words[1], words[2:]), f"{page.name}: {' '.join(words)}"
+
+
+def test_the_made_pages_are_what_make_docs_writes() -> None:
+    assert (ROOT / "docs" / "configuration.md").read_text() == reference.configuration(), "run make docs"
+    assert (ROOT / "docs" / "commands.md").read_text() == reference.commands(), "run make docs"
+
+
+def test_every_key_and_every_command_stands_in_the_reference() -> None:
+    keys = re.findall(r"^\| `([\w.]+)`", reference.configuration(), re.M)
+    assert {"train.max_steps", "budget.prices", "dataset.digits.seed", "promote.min_rows", "name"} <= set(keys)
+    assert len(keys) == len(set(keys)) > 70
+    assert re.findall(r"^## sft ([\w-]+)$", reference.commands(), re.M) == list(COMMANDS)
+
+
+def test_operations_names_every_error_that_a_person_may_see() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.SftError)]
+    assert len(kinds) > 10
+    for kind in kinds:
+        row = re.search(rf"^\|[^|]*`{kind.__name__}`[^|]*\| (\d) \|", text, re.M)
+        assert row, kind
+        if kind not in (errors.Detached, errors.Unchanged):  # they end no command as failures
+            assert int(row[1]) == kind.exit_code, kind
+
+
+def test_readme_is_a_newcomers_page_and_its_map_is_the_folders() -> None:
+    lines = README.read_text().splitlines()
+    assert len(lines) <= 150
+    named = [name for line in lines if line.startswith("| `") for name in re.findall(r"`(\w+)/`", line)]
+    assert named[: len(ROOMS)] == list(ROOMS), "in the order of the arrows"
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))}
+    made = {"models", "data", "read"} | {path.name for path in ROOT.glob("*.egg-info")}
+    assert set(named) == folders - made
+    for page in PAGES[1:]:
+        assert f"(docs/{page.name})" in README.read_text(), page.name
