@@ -51,7 +51,7 @@ def write_rows(path: Path, count: int) -> None:
 def peak_memory(path: Path) -> float:
     """MB that a process needs to validate the texts of the whole file, on one core."""
     body = (
-        "import sys; from pathlib import Path; from sft.config.model import DatasetConfig\n"
+        "import sys; from pathlib import Path; from sft.dataset.settings import DatasetConfig\n"
         "from sft.dataset.validate import validate_file\n"
         "validate_file(Path(sys.argv[1]), DatasetConfig(workers=1), images=False)\n"
         # Not ru_maxrss, which a child takes over from the process that forked it.

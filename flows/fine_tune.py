@@ -17,7 +17,7 @@ from runs.results import RunResult, point_locally, starting_from, to_beat
 from runs.summary import scores, summary
 from sft import plan
 from sft.config import RunConfig
-from sft.config.model import Event
+from sft.config.sections import Event
 from sft.dataset.packing import Amount
 from sft.errors import Detached, JobCancelled, SftError, Unchanged
 from sft.jobs.train import DatasetPlace, TrainArgs

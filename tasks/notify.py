@@ -10,7 +10,7 @@ from typing import Any
 from prefect.blocks.core import Block
 
 from sft.config import RunConfig
-from sft.config.model import MAIL, Event
+from sft.config.sections import MAIL, Event
 from sft.errors import without_secrets
 from tasks.step import step
 from tasks.telling import tell

@@ -7,7 +7,9 @@ it breaks. Both ways agree (a property test compares them with each other and wi
 from __future__ import annotations
 
 import difflib
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -226,3 +228,19 @@ def nearest_prompt(prompt: str) -> str | None:
     if prompt.strip() in TASKS:
         return None
     return next(iter(difflib.get_close_matches(prompt.strip(), TASKS, n=1)), "")
+
+
+def duplicate_keys(line: bytes) -> list[str]:
+    """Keys that an object of the row names more than once."""
+    twice: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        counts = Counter(key for key, _ in items)
+        twice.extend(key[:40] for key, count in counts.items() if count > 1)
+        return dict(items)
+
+    try:
+        json.loads(line, object_pairs_hook=pairs)
+    except (ValueError, RecursionError):
+        return []
+    return twice

@@ -6,125 +6,21 @@ column by column; and row by row, wherever a block has anything unusual, or imag
 
 from __future__ import annotations
 
-import gc
-import hashlib
-import json
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from operator import add
-from pathlib import Path
-from typing import Any
-
-import msgspec
-from xxhash import xxh3_64_digest
 
 from sft.dataset import rows, texts
 from sft.dataset.columns import plain_rows
-from sft.dataset.documents import document_of
-from sft.dataset.facts import PARTS, Facts
-from sft.dataset.images import Bounds, Folder, ImageFacts
-from sft.dataset.lines import Block, blocks
-from sft.dataset.reading import image_folder
-from sft.dataset.repeats import ordered
+from sft.dataset.digests import PICTURE, document_key, key_of, line_hash, question_key, row_digest
+from sft.dataset.facts import PARTS
+from sft.dataset.images import Folder, ImageFacts
+from sft.dataset.lines import Block
+from sft.dataset.parts import Options, Part
 from sft.dataset.rules import MAX_LINE, TASKS
-from sft.dataset.tokens import MARKS, TEMPLATE, TEMPLATE_MOST, Limits
+from sft.dataset.tokens import MARKS, TEMPLATE, TEMPLATE_MOST
 
-DIGEST = 16  # bytes: identifies a row's content
-LINE_DIGEST = 8  # bytes: the same where images are not looked at
-PICTURE = 8  # bytes: identifies an image's content, to find it in the other file
-KEY = 8  # bytes: identifies what is asked of an image, or a document
-
-
-@dataclass(frozen=True)
-class Options:
-    """How rows are looked at.
-
-    Attributes:
-        images: look at the image files; without it only the texts are checked, many times faster.
-        off: rules that are not asked for.
-        shown: findings kept for each rule.
-        documents: to which document does each row belong?
-    """
-
-    form: rows.Format
-    bounds: Bounds
-    limits: Limits
-    images: bool = True
-    off: frozenset[str] = frozenset()
-    shown: int = 5
-    documents: bool = False
-
-
-@dataclass
-class Part(Facts):
-    """What a range came to; line numbers count from 1 at its start.
-
-    Attributes:
-        lines: lines in the range, blank ones included.
-        digests: DIGEST bytes (LINE_DIGEST without images) for each good row, in order; ``places`` has its line.
-        ordered: the keys of the digests (see :func:`sft.dataset.repeats.keys_of`) in ascending order.
-        questions: KEY bytes for each good row: its images' content and its prompts; empty where content is not hashed.
-        documents: KEY bytes for each good row: the document of its first image.
-        pictures: PICTURE bytes for each image; ``picture_places`` has its line.
-    """
-
-    lines: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    shown: list[tuple[str, int, str]] = field(default_factory=list)
-    digests: bytearray = field(default_factory=bytearray)
-    ordered: bytearray = field(default_factory=bytearray)
-    places: array[int] = field(default_factory=lambda: array("Q"))
-    questions: bytearray = field(default_factory=bytearray)
-    documents: bytearray = field(default_factory=bytearray)
-    pictures: bytearray = field(default_factory=bytearray)
-    picture_places: array[int] = field(default_factory=lambda: array("Q"))
-
-    def add(self, rule: str, line: int, value: str, shown: int) -> None:
-        """Count a breach, and keep it if it is one of the first."""
-        self.counts[rule] += 1
-        if self.counts[rule] <= shown:
-            self.shown.append((rule, line, value))
-
-
-_ENCODE = msgspec.msgpack.Encoder().encode
 _FIRST_TURN = (0,)
-
-
-class Reader:
-    """Scans ranges of one file, one after the other; the folders of its images are resolved once."""
-
-    def __init__(self, path: Path, options: Options) -> None:
-        self.path, self.options = path, options
-        self._folder = Folder(image_folder(path), options.bounds)
-
-    def scan(self, piece: tuple[int, int]) -> Part:
-        """What the lines that begin in [start, end) come to.
-
-        Raises:
-            DatasetError: the compressed file is damaged.
-        """
-        scanner = Scanner(self.options, self._folder)
-        with _no_garbage():
-            for block in blocks(self.path, *piece):
-                scanner.block(block)
-        part = scanner.part
-        part.ordered = ordered(part.digests, DIGEST if self.options.images else LINE_DIGEST)
-        return part
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """The rows have no cycles: looking for them costs more than decoding."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class Scanner:
@@ -134,7 +30,7 @@ class Scanner:
         self.options = options
         self.part = Part()
         self._folder = folder
-        self._xxh = _line_hash() if not options.images else None
+        self._xxh = line_hash() if not options.images else None
 
     def block(self, block: Block) -> None:
         """Check the lines of a block."""
@@ -221,7 +117,7 @@ class Scanner:
             row_digest((turn,), [fact.sha256], _FIRST_TURN) for turn, fact in zip(zip(prompts, answers), found)
         )
         if self.options.bounds.content:
-            part.questions += b"".join([_hash(f"{fact.sha256}\0{p}") for p, fact in zip(prompts, found)])
+            part.questions += b"".join([key_of(f"{fact.sha256}\0{p}") for p, fact in zip(prompts, found)])
         if self.options.documents:
             root = self._folder.root
             part.documents += b"".join([document_key(root, name) for name in names])
@@ -273,7 +169,7 @@ class Scanner:
             for rule, value in _explain(line, form):
                 self._add(rule, number, value)
             return
-        if line.count(b'":') != _keys(sample, form, line) and (twice := duplicate_keys(line)):
+        if line.count(b'":') != _keys(sample, form, line) and (twice := rows.duplicate_keys(line)):
             self._add("duplicate-key", number, ", ".join(twice))
             return
         facts = self._images(number, sample)
@@ -375,49 +271,8 @@ def _keys(sample: rows.Sample, form: rows.Format, line: bytes) -> int:
     return 2 + 4 * len(sample.turns) + len(sample.images) + line.count(b'"matched_text_index"')
 
 
-def duplicate_keys(line: bytes) -> list[str]:
-    """Keys that an object of the row names more than once."""
-    twice: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        counts = Counter(key for key, _ in items)
-        twice.extend(key[:40] for key, count in counts.items() if count > 1)
-        return dict(items)
-
-    try:
-        json.loads(line, object_pairs_hook=pairs)
-    except (ValueError, RecursionError):
-        return []
-    return twice
-
-
 def _explain(line: bytes, form: rows.Format) -> list[rows.Breach]:
     other = rows.detect(line)
     if other not in (form, None):
         return [("format", f"a row in format {other} in a file of {form}")]
     return rows.breaches(line, form)
-
-
-def row_digest(turns: Sequence[tuple[str, str]], pictures: Sequence[str], places: Sequence[int]) -> bytes:
-    """Identifies the content of a row: texts, image contents and to which turns they belong; not their names."""
-    return hashlib.blake2b(_ENCODE((turns, pictures, places)), digest_size=DIGEST).digest()
-
-
-def question_key(prompts: Sequence[str], pictures: Sequence[str]) -> bytes:
-    """Identifies what is asked: the images' contents and the prompts, not the answers."""
-    return _hash("\0".join((*pictures, *prompts)))
-
-
-def document_key(folder: str, name: str) -> bytes:
-    """Identifies the document of an image, by its path in the folder of its dataset file."""
-    document = document_of(name) if "://" in name else f"{folder}/{document_of(name)}"
-    return _hash(document)
-
-
-def _hash(text: str) -> bytes:
-    return xxh3_64_digest(text.encode("utf-8", "surrogatepass"))
-
-
-def _line_hash() -> Callable[[bytes], bytes]:
-    """Identifies a line, where images are not looked at: rows are the same if they are so byte by byte."""
-    return xxh3_64_digest

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sft.dataset import repeats, rows, scan
+from sft.dataset import digests, parts, repeats, rows
 from sft.dataset.documents import document_of
 from sft.dataset.findings import Finding, Report, SplitStats
 from sft.dataset.images import Bounds
@@ -68,13 +68,13 @@ class Validator:
             stats.include(part)
             if images:
                 digest.update(part.digests)
-            spool.add(part.digests, scan.DIGEST if images else scan.LINE_DIGEST, part.places, lines, part.ordered)
-            pictures.add(part.pictures, scan.PICTURE, part.picture_places, lines, bytearray())
+            spool.add(part.digests, digests.DIGEST if images else digests.LINE_DIGEST, part.places, lines, part.ordered)
+            pictures.add(part.pictures, digests.PICTURE, part.picture_places, lines, bytearray())
             if part.questions:
-                keys = repeats.ordered(part.questions, scan.KEY)
-                questions.add(part.questions, scan.KEY, part.places, lines, keys)
+                keys = repeats.ordered(part.questions, digests.KEY)
+                questions.add(part.questions, digests.KEY, part.places, lines, keys)
             if part.documents:
-                documents_.add(part.documents, scan.KEY, part.places, lines, bytearray())
+                documents_.add(part.documents, digests.KEY, part.places, lines, bytearray())
             lines += part.lines
             self.progress(split, end, total, stats.rows)
         stats.fingerprint = digest.hexdigest() if images and self.config.images != "headers" else ""
@@ -98,16 +98,16 @@ class Validator:
             for spool in spools.values():
                 spool.close()
 
-    def _options(self, path: Path, images: bool, documents: bool) -> scan.Options:
+    def _options(self, path: Path, images: bool, documents: bool) -> parts.Options:
         config, found = self.config, detect_file(path)
         look = {"content": config.images != "headers", "decode": config.images == "decode"}
         bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
         form: rows.Format = found if config.format == "auto" else config.format
         off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
         limits = replace(self.limits, text_bytes=text_bytes(path, form, self.limits))
-        return scan.Options(form, bounds, limits, images, off, config.shown, documents)
+        return parts.Options(form, bounds, limits, images, off, config.shown, documents)
 
-    def _parts(self, path: Path, options: scan.Options) -> Iterator[tuple[int, scan.Part]]:
+    def _parts(self, path: Path, options: parts.Options) -> Iterator[tuple[int, parts.Part]]:
         """(end of the range, what it came to), in the order of the file."""
         # Several pieces for each worker, so that none waits long for the last.
         share = max(LEAST_RANGE, path.stat().st_size // (16 * (self.config.workers or os.cpu_count() or 1)))

@@ -23,7 +23,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from sft.dataset.scan import Options, Part, Reader
+from sft.dataset.parts import Options, Part
+from sft.dataset.ranges import Reader
 from sft.errors import SftError
 
 Piece = tuple[int, int]  # byte range

@@ -94,7 +94,7 @@ class Source:
     path: Path
     options: Options = field(default_factory=Options)
     _head: bytes | None = None
-    _record: dict[str, Any] | None = None
+    known: dict[str, Any] | None = None  # the first record, once it was read (records.first)
 
     @property
     def name(self) -> str:
@@ -110,15 +110,6 @@ class Source:
                 with self.path.open("rb") as file:
                     self._head = file.read(HEAD)
         return self._head
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The first record of JSON, JSONL, CSV, Parquet or Arrow; empty where there is none."""
-        if self._record is None:
-            from sft.dataset.layouts.records import first
-
-            self._record = first(self)
-        return self._record
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Source, Unusable
 from sft.dataset.layouts.pairs import picture_of
-from sft.dataset.layouts.records import each
+from sft.dataset.layouts.records import each, first
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant"}
 ROLES |= {"bot": "assistant", "system": "system", "developer": "system"}
@@ -194,7 +194,7 @@ OURS = Layout(
     "a dataset file of ours",
     "rows with `image_info` and `text_info` (ERNIEKit), or `messages` and `images` (PaddleFormers, ms-swift): images "
     "are copied beside the new file, paths of other machines are found again",
-    lambda source: is_chat(source.record) and is_ours(source.record),
+    lambda source: is_chat(first(source)) and is_ours(first(source)),
     read,
 )
 LAYOUT = Layout(
@@ -202,6 +202,6 @@ LAYOUT = Layout(
     "`conversations` with `from` and `value` (LLaVA, ShareGPT), `messages` whose `content` is a list (OpenAI), "
     "`query` and `response` (ms-swift 2), `<img>…</img>` (Qwen-VL), `texts` of `user` and `assistant` (the Cauldron); "
     "as JSON, JSONL or Parquet",
-    lambda source: is_chat(source.record) and not is_ours(source.record),
+    lambda source: is_chat(first(source)) and not is_ours(first(source)),
     read,
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Picture, Source, Unusable
-from sft.dataset.layouts.records import each
+from sft.dataset.layouts.records import each, first
 
 MIN_KEYS = frozenset({"annotation_id", "annotator", "lead_time", "updated_at", "created_at"})
 MIN_TEXTS = ("transcription", "text", "textarea", "answer", "transcript")
@@ -15,7 +15,7 @@ MIN_TEXTS = ("transcription", "text", "textarea", "answer", "transcript")
 
 def recognise(source: Source) -> bool:
     """Tasks with ``data`` and ``annotations``, or records whose image is an address of Label Studio."""
-    record = source.record
+    record = first(source)
     if isinstance(record.get("data"), dict) and (record.keys() & {"annotations", "completions", "predictions"}):
         return True
     if isinstance(record.get("image"), str) and not record["image"].startswith("/data/") and len(record) == 2:

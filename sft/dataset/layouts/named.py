@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sft.dataset.layouts.base import HEAD, SUFFIXES, Layout, Source
+from sft.dataset.layouts.records import first
 
 _BY_PILLOW = "python -c \"from PIL import Image; Image.open('A{suffix}').convert('RGB').save('A.png')\" makes one a PNG"
 # Image types that the model's processor does not read, and how each becomes one that it does.
@@ -43,23 +44,23 @@ def _holds(*words: bytes) -> Callable[[Source], bool]:
 def _keys(*wanted: set[str]) -> Callable[[Source], bool]:
     """A JSON object with all keys of one of the sets."""
     return lambda source: (
-        source.name.endswith((".json", ".jsonl")) and any(keys <= source.record.keys() for keys in wanted)
+        source.name.endswith((".json", ".jsonl")) and any(keys <= first(source).keys() for keys in wanted)
     )
 
 
 def _is_via(source: Source) -> bool:
     if not source.name.endswith(".json"):
         return False
-    if "_via_img_metadata" in source.record:
+    if "_via_img_metadata" in first(source):
         return True
-    return bool(source.record) and all(
-        isinstance(value, dict) and "regions" in value for value in source.record.values()
+    return bool(first(source)) and all(
+        isinstance(value, dict) and "regions" in value for value in first(source).values()
     )
 
 
 def _is_donut(source: Source) -> bool:
-    truth = source.record.get("ground_truth")
-    if not isinstance(truth, str) or "text" in source.record or source.options.text_column:
+    truth = first(source).get("ground_truth")
+    if not isinstance(truth, str) or "text" in first(source) or source.options.text_column:
         return False
     try:
         return "gt_parse" in json.loads(truth) or "gt_parses" in json.loads(truth)

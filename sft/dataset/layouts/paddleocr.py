@@ -14,7 +14,7 @@ from typing import Any
 
 from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Note, Picture, Problem, Source, Unusable
 from sft.dataset.layouts.pairs import IMAGES as COLUMNS
-from sft.dataset.layouts.records import each, text_of
+from sft.dataset.layouts.records import each, first, text_of
 from sft.errors import DatasetError
 
 IGNORED = ("###", "*", "待识别", "TEMPORARY", "")
@@ -151,15 +151,15 @@ def is_table(record: dict[str, Any]) -> bool:
 
 def recognise_tables(source: Source) -> bool:
     """JSON lines with ``filename`` and ``html``, under any name."""
-    if source.record:
-        return is_table(source.record)
+    if first(source):
+        return is_table(first(source))
     if not source.path.is_file() or not source.head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"{"):
         return False
     try:
-        first = json.loads(source.head.decode("utf-8-sig", "replace").lstrip().partition("\n")[0])
+        line = json.loads(source.head.decode("utf-8-sig", "replace").lstrip().partition("\n")[0])
     except (ValueError, RecursionError):
         return False
-    return isinstance(first, dict) and is_table(first)
+    return isinstance(line, dict) and is_table(line)
 
 
 def table_html(record: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Source, Unusable
-from sft.dataset.layouts.records import KINDS, each
+from sft.dataset.layouts.records import KINDS, each, first
 from sft.dataset.rules import TASKS
 
 # Usual names of columns. What may be another thing than the text as it is written (ground_truth of Donut: JSON;
@@ -84,7 +84,7 @@ def picture_of(value: Any, turn: int = 0) -> Picture:
 
 def has_columns(source: Source) -> bool:
     """Does a list have a column for images and one for texts, by the usual names or the user's?"""
-    options, names = source.options, {name.lower().strip() for name in source.record}
+    options, names = source.options, {name.lower().strip() for name in first(source)}
     return all(
         bool(names & set(usual)) or wanted.lower() in names
         for usual, wanted in ((IMAGES, options.image_column), (TEXTS, options.text_column))
@@ -93,11 +93,11 @@ def has_columns(source: Source) -> bool:
 
 def recognise(source: Source) -> bool:
     """Records with a column for the image and one for the text, or any table: its columns are then asked for."""
-    if not source.record:
+    if not first(source):
         return source.name.endswith(KINDS) and source.path.is_file() and not source.name.endswith((".json", ".jsonl"))
     options = source.options
     if source.name.endswith((".json", ".jsonl")) and not (options.image_column or options.text_column):
-        return bool({name.lower() for name in source.record} & set(IMAGES))
+        return bool({name.lower() for name in first(source)} & set(IMAGES))
     return True
 
 

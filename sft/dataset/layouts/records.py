@@ -26,7 +26,13 @@ Record = tuple[str, "dict[str, Any] | Problem"]  # where, and the record or what
 
 
 def first(source: Source) -> dict[str, Any]:
-    """The first record; empty where the file has none or cannot be read (reading it says why)."""
+    """The first record, read once; empty where the file has none or cannot be read (reading it says why)."""
+    if source.known is None:
+        source.known = _first(source)
+    return source.known
+
+
+def _first(source: Source) -> dict[str, Any]:
     if not source.name.endswith(KINDS) or not source.path.is_file():
         return {}
     try:

@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from compute.select import state_folder
 from sft.config import load, load_parameter
-from sft.config.model import TrainConfig
 from sft.config.profiles import PROFILES, profiles
+from sft.config.train import TrainConfig
 from sft.dataset.settings import DatasetConfig
 from sft.errors import ConfigError
 from sft.settings import Section

@@ -20,6 +20,7 @@ from sft.dataset import rows, scan, validate, workers
 from sft.dataset.columns import plain_rows
 from sft.dataset.images import Bounds, Folder
 from sft.dataset.lines import Block
+from sft.dataset.parts import Options, Part
 from sft.dataset.rules import RULES
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.tokens import Limits
@@ -100,9 +101,9 @@ LIMITS = Limits(max_seq_len=40)
 
 def parts(
     path: Path, data: bytes, form: rows.Format, limits: Limits = LIMITS, *, images: bool = False
-) -> tuple[scan.Part, scan.Part]:
+) -> tuple[Part, Part]:
     """The same bytes as one block, and line by line."""
-    options = scan.Options(form, Bounds(10**6, 10**6), limits, images=images, shown=1000)
+    options = Options(form, Bounds(10**6, 10**6), limits, images=images, shown=1000)
     folder = Folder(path.parent, options.bounds)
     whole = scan.Scanner(options, folder)
     whole.block(Block(data, 1))
@@ -237,10 +238,10 @@ FORKING = """
 import os, signal, sys
 from pathlib import Path
 from sft.dataset.settings import DatasetConfig
-from sft.dataset import scan, validate
+from sft.dataset import ranges, validate
 from sft.errors import SftError
 validate.IMAGE_RANGE, ours = 200, os.getpid()
-scan.Reader.scan = lambda self, piece: os.kill(os.getpid(), signal.SIGKILL if os.getpid() != ours else 0)
+ranges.Reader.scan = lambda self, piece: os.kill(os.getpid(), signal.SIGKILL if os.getpid() != ours else 0)
 try:
     validate.validate_file(Path(sys.argv[1]), DatasetConfig(workers=2))
 except SftError as error:
@@ -271,7 +272,7 @@ def with_a_thread() -> AbstractContextManager[None]:
     ],
 )
 def test_keys_that_are_named_twice(text: bytes, keys: list[str]) -> None:
-    assert scan.duplicate_keys(text) == keys
+    assert rows.duplicate_keys(text) == keys
 
 
 def test_a_key_named_twice_is_an_error_with_its_line(dataset: Dataset) -> None:
