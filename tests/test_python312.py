@@ -30,7 +30,8 @@ pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="make found no Pytho
 
 
 def test_the_domain_passes_its_tests_under_python_312() -> None:
-    files = [str(path) for name in NAMES for path in sorted((ROOT / "tests" / "sft").rglob(f"test_{name}.py"))]
+    found = [path for name in NAMES for path in sorted((ROOT / "tests" / "sft").rglob(f"test_{name}.py"))]
+    files = [str(path) for path in found if path.parent.name != "torch_trainer"]  # torch has an environment of its own
     assert len(files) >= len(NAMES), files
     command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

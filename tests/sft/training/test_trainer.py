@@ -14,6 +14,7 @@ from sft.context import Context
 from sft.engines import ENGINES
 from sft.engines.base import Command
 from sft.errors import JobDied, TrainingFailed
+from sft.store.lease import Held
 from sft.training.trainer import Trainer
 from tests.compute.test_local import processes
 from tests.support.mounting import CAN_MOUNT
@@ -29,7 +30,7 @@ def trainer(home: Path, script: str, **options: float | str) -> tuple[Trainer, C
     body = SAY % LINE
     command = Command((sys.executable, "-c", body + script, str(home / "state")), {}, {})
     context = Context(LocalCompute(home / "state").volumes, "call", say=lambda line: None)
-    return Trainer(context, ENGINES["paddleformers"], "identity", run, [], **options), command, run / "trainer"  # type: ignore[arg-type]
+    return Trainer(context, ENGINES["paddleformers"], "identity", run, Held(), **options), command, run / "trainer"  # type: ignore[arg-type]
 
 
 def fails(home: Path, script: str, **options: float | str) -> TrainingFailed:
