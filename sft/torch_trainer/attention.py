@@ -1,8 +1,9 @@
 """Attention within rows: several rows lie behind one another in a pass, and none sees another one.
 
-flash_attn's kernels do that by themselves, from the rows' places. Without it each row goes through torch's
-``scaled_dot_product_attention`` alone: no mask is made, whose size would be the square of a pass's tokens, and on a GPU
-the kernels that take none are used. transformers does the same with the images of the vision encoder.
+Each row goes through torch's ``scaled_dot_product_attention`` alone: no mask is made, whose size would be the square of
+a pass's tokens, and on a GPU the kernels that take none are used. transformers does the same with the images of the
+vision encoder. On a GPU one kernel may take all rows at once (:mod:`sft.torch_trainer.kernel`). flash_attn's kernels,
+where they are installed, find the rows by their places themselves.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ BY_ROW = "sdpa_by_row"
 
 
 def register() -> str:
-    """Make it known to transformers; returns its name."""
+    """Make the one that works row by row known to transformers; returns its name."""
     import transformers
 
     transformers.AttentionInterface.register(BY_ROW, by_row)
-    transformers.AttentionMaskInterface.register(BY_ROW, _no_mask)
+    transformers.AttentionMaskInterface.register(BY_ROW, no_mask)
     return BY_ROW
 
 
-def _no_mask(*args: Any, **named: Any) -> None:
+def no_mask(*args: Any, **named: Any) -> None:
     return None
 
 
@@ -50,13 +51,12 @@ def by_row(
 
     if position_ids is None:
         return sdpa_attention_forward(module, query, key, value, None, **named)  # type: ignore[no-any-return]
-    sizes = _sizes(position_ids)
-    parts = zip(*(torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)), strict=True)
+    parts = zip(*(torch.split(tensor, sizes(position_ids), dim=2) for tensor in (query, key, value)), strict=True)
     found = [sdpa_attention_forward(module, q, k, v, None, is_causal=True, **named)[0] for q, k, v in parts]
     return torch.cat(found, dim=1), None
 
 
-def _sizes(position_ids: torch.Tensor) -> list[int]:
+def sizes(position_ids: torch.Tensor) -> list[int]:
     """Tokens of each row; asked of the device once for each pass, not once for each layer."""
     known: list[int] | None = getattr(position_ids, "sft_rows", None)
     if known is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sft.torch_trainer import attention
+from sft.torch_trainer import attention, kernel
 from sft.torch_trainer.rows import Unusable
 
 # Parts of the model → the modules of transformers' class that they are.
@@ -65,6 +65,7 @@ def load(settings: Mapping[str, Any], *, gpu: bool, checkpoint: str | None = Non
     )
     if lacking := sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]])):
         raise Unusable(f"{weights} lacks weights of the model, such as {lacking[0]}")
+    kernel.quicken(model, gpu=gpu, half=settings["precision"] != "float32")
     model.config.use_cache = False
     model.accepts_loss_kwargs = False  # the loss is ours (passes.loss)
     for part in PARTS.keys() - set(settings["trained_parts"]):

@@ -22,10 +22,13 @@ def test_the_script_measures_training_and_reading(tmp_path: Path) -> None:
     assert process.returncode == 0, process.stdout + process.stderr
     told = json.loads((tmp_path / "told.json").read_text())
     assert [figure["mode"] for figure in told["figures"]] == [
-        *("full, packed", "full, padded", "LoRA, packed", "LoRA, padded"),
+        *("full, packed", "full, packed, row by row", "full, padded"),
+        *("LoRA, packed", "LoRA, packed, row by row", "LoRA, padded"),
         *("reading, batch 1", "reading, batch 2"),
     ]
-    packed, padded = told["figures"][:2]
-    assert (packed["rows"], packed["tokens"]) == (padded["rows"], padded["tokens"]), "the same rows"
+    packed, by_row, padded = told["figures"][:3]
+    assert len({(one["rows"], one["tokens"]) for one in (packed, by_row, padded)}) == 1, "the same rows"
+    assert packed["loss"] == pytest.approx(by_row["loss"], rel=1e-4)
+    assert packed["loss"] == pytest.approx(padded["loss"], rel=1e-3)
     assert all(figure["tokens_per_second"] > 0 for figure in told["figures"])
     assert told["card"] == "CPU"
