@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.harness import Figure, once, turns
 from benchmarks.sizes import size
 from compute.local import LocalCompute
+from runs.mirroring import mirror
 from sft.store import records
-from tasks.sync_checkpoint import mirror
 
 MEGABYTES = size(4096, 512)
 FILES = 4

@@ -17,6 +17,9 @@ from compute.select import compute_for
 from modal_infra.app import app, setup
 from modal_infra.entries import leases
 from modal_infra.names import SETUP
+from runs.dataset import limits_for
+from runs.fetched import known_wheel
+from runs.uploading import upload as send
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.dataset.validate import validate
@@ -25,9 +28,6 @@ from sft.jobs.fetch_sample import SAMPLES, sample_args
 from sft.plan import DatasetFiles, wheel_args
 from sft.store import records
 from sft.training.wheels import CUDNN95, WHEELS
-from tasks.ensure_wheel import known_wheel
-from tasks.upload_data import upload as send
-from tasks.validate_dataset import limits_for
 
 Say = Callable[[str], None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from compute.base import Compute
 from compute.select import compute_for
 from runs.checking import PROMPTS, WHOLE, check_reading
+from runs.fetched import known_base_model
 from runs.results import champion, finished_training
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
@@ -24,7 +26,6 @@ from sft.models.pages import Found, Page
 from sft.plan import download_args
 from sft.store import records
 from sft.store.volumes import run_place
-from tasks.ensure_base_model import known_base_model
 
 MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits

@@ -11,6 +11,8 @@ from rich.table import Table
 from compute.base import Compute
 from compute.select import compute_for
 from runs.calls import running_call, training_key
+from runs.dataset import dataset_files, digits_folder, limits_for
+from runs.fetched import known_base_model, known_wheel
 from runs.ledger import read_ledger
 from runs.results import finished_training, read_stored
 from runs.usage import month_so_far
@@ -37,9 +39,6 @@ from sft.store import records
 from sft.store.contents import Base
 from sft.store.volumes import run_place
 from sft.training.wheels import WHEELS
-from tasks.ensure_base_model import known_base_model
-from tasks.ensure_wheel import known_wheel
-from tasks.validate_dataset import limits_for
 
 LOOKED = 200  # newest runs among which one like the planned one is looked for
 LATER = "known once the step before has run"
@@ -101,8 +100,6 @@ def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetP
 
 def _planned_files(config: RunConfig) -> DatasetFiles | None:
     """The dataset's files, without composing the smoke dataset."""
-    from tasks.validate_dataset import dataset_files, digits_folder
-
     digits = config.dataset.digits
     if digits is not None and records.read_record(digits_folder(digits)) is None:
         return None

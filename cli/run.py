@@ -111,7 +111,6 @@ def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (type
 
         resolved = load(profile, settings)
         check_first(resolved.config)
-        prefect_defaults()
         from cli.planning import plan_table
 
         out.print(plan_table(resolved.config))

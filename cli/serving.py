@@ -15,6 +15,7 @@ from cli.status import newest_evaluation
 from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for
+from runs.mirroring import mirror
 from runs.results import champion, finished_training, point_locally
 from runs.waiting import run_job
 from sft.config import RunConfig
@@ -29,7 +30,6 @@ from sft.store.champions import Champion
 from sft.store.contents import Decision, Evaluation, Export, Training
 from sft.store.volumes import RUNS, run_place
 from sft.training.events import TENSORBOARD
-from tasks.sync_checkpoint import mirror
 
 Say = Callable[[str], None]
 

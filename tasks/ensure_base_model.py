@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from compute.base import Compute
-from compute.records import read_json
+from runs.fetched import known_base_model
 from sft.config import RunConfig
 from sft.plan import download_args
 from sft.store.contents import Base
@@ -30,13 +30,3 @@ def ensure_base_model(config: RunConfig, compute: Compute) -> Base:
     size = sum(entry["size"] for entry in record["files"].values())
     tell(f"base model {record['name']}: {size / 1e6:.0f} MB, {len(record['files'])} files, verified")
     return record
-
-
-def known_base_model(compute: Compute, folder: str) -> Base | None:
-    """The record on the models volume if every file it names is there with its size, else None."""
-    record = cast("Base | None", read_json(compute, "models", f"{folder}/record.json"))
-    if record is None:
-        return None
-    sizes = {file.path.removeprefix(f"{folder}/"): file.size for file in compute.list("models", folder)}
-    whole = all(sizes.get(name) == entry["size"] for name, entry in record["files"].items())
-    return record if whole else None

@@ -8,7 +8,7 @@ from prefect import State
 from prefect.states import Completed
 
 from compute.base import Compute
-from compute.records import read_json
+from runs.fetched import known_wheel
 from sft.config import RunConfig
 from sft.plan import wheel_args
 from sft.training.wheels import WHEELS
@@ -49,13 +49,3 @@ def ensure_wheel(config: RunConfig, compute: Compute) -> Wheel | State[Wheel]:
     record = run_job(compute, f"wheel-{args.path.rsplit('/', 1)[-1]}", "download_wheel", args.model_dump())
     tell(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256'][:16]}…")
     return Wheel(args.path)
-
-
-def known_wheel(compute: Compute, path: str) -> bool:
-    """Is the wheel on the volume, with its record and its size?"""
-    record = read_json(compute, "models", f"{path}.json")
-    if record is None:
-        return False
-    folder = path.rsplit("/", 1)[0]
-    sizes = {file.path: file.size for file in compute.list("models", folder)}
-    return path in sizes and sizes[path] == record.get("size")

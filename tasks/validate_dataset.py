@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from compute.base import Compute
 from compute.select import state_folder
-from runs.base_tokenizer import base_tokenizer
+from runs.dataset import dataset_files, limits_for
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.room import check_room
-from sft.dataset.settings import DigitsConfig
-from sft.dataset.tokens import Limits
 from sft.dataset.validate import validate
-from sft.engines import ENGINES
 from sft.plan import DatasetFiles, memory_warning, passes, train_spec
-from sft.processes import alone_at
 from sft.report.dataset import write_dataset_report
-from sft.store import records
 from tasks.step import step
 from tasks.telling import tell
 
@@ -34,7 +25,7 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     Raises:
         DatasetError: with every error found; nothing was changed.
     """
-    files = dataset_files(config)
+    files = dataset_files(config, tell)
     limits = limits_for(config, compute, tell)
     report = validate(files.train, files.held_out, config.dataset, limits)
     rows = [_row("train", report.train), _row("held-out", report.held_out)]
@@ -57,13 +48,6 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     return files, report
 
 
-def limits_for(config: RunConfig, compute: Compute, say: Callable[[str], None] = lambda _: None) -> Limits:
-    """What a row may become: by the base model's own tokenizer and image bounds, in the engine's hands."""
-    folder, room = base_tokenizer(config, compute, say), config.train.max_seq_len
-    limits = Limits.of_model(folder, room) if folder else Limits(room)
-    return replace(limits, enlarges=ENGINES[config.engine].enlarges)
-
-
 def run_facts(config: RunConfig, report: Report) -> dict[str, int]:
     """What a training would make of the dataset, for the report."""
     stats, spec = report.train, train_spec(config, report.train.amount)
@@ -78,36 +62,6 @@ def run_facts(config: RunConfig, report: Report) -> dict[str, int]:
         "tokens": tokens,
         "longest": longest,
     }
-
-
-def dataset_files(config: RunConfig) -> DatasetFiles:
-    """The dataset's files; the smoke dataset is composed at first use."""
-    if config.dataset.digits is not None:
-        folder = composed_digits(config.dataset.digits)
-        return DatasetFiles.of(folder / "train.jsonl", folder / "held_out.jsonl")
-    return DatasetFiles.named(config.dataset)
-
-
-def digits_folder(config: DigitsConfig) -> Path:
-    """Where the smoke dataset of these settings lies, or will lie."""
-    from sft.smoke.digits import DATASET_VERSION
-
-    settings = {**config.model_dump(), "version": DATASET_VERSION}
-    return state_folder() / "datasets" / f"digits-{records.fingerprint(settings)[:12]}"
-
-
-def composed_digits(config: DigitsConfig) -> Path:
-    """The folder of the smoke dataset, composed unless its record is there."""
-    from sft.smoke import digits
-
-    folder = digits_folder(config)
-    with alone_at(folder):  # two runs that start at the same moment compose it once
-        if records.read_record(folder) is not None:
-            return folder
-        digits.write_dataset(folder, train_rows=config.train_rows, held_out_rows=config.held_out_rows, seed=config.seed)
-        records.write_record(folder, config.model_dump())
-        tell(f"composed {config.train_rows + config.held_out_rows} lines of handwritten digits in {folder}")
-    return folder
 
 
 def _row(name: str, stats: SplitStats) -> dict[str, object]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from compute.local import LocalCompute
+from runs.dataset import limits_for
 from sft.config import load
 from sft.dataset.validate import validate
 from sft.smoke import tiny
 from sft.store.volumes import Volumes
-from tasks.validate_dataset import limits_for
 from tests.conftest import Dataset
 from tests.support.hub_server import hub_of
 
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from compute.local import LocalCompute
 from sft.config import load
-from tasks.validate_dataset import limits_for
+from runs.dataset import limits_for
 config = load("full", ["dataset.train=a", "dataset.held_out=b", *sys.argv[2:]]).config
 limits = limits_for(config, LocalCompute(Path(sys.argv[1])), print)
 print("OUT", limits.exact, limits.max_pixels, limits.enlarges, limits.text_tokens("77777"))

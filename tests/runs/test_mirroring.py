@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from compute.local import LocalCompute
+from runs.mirroring import mirror
 from sft.errors import TransientError
 from sft.store import records
-from tasks.sync_checkpoint import mirror
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_two_runs_that_copy_to_one_folder_at_the_same_moment_both_end_well(
 ) -> None:
     body = (
         "import sys, json; from pathlib import Path; from compute.local import LocalCompute\n"
-        "from tasks.sync_checkpoint import mirror; sys.stdin.readline()\n"
+        "from runs.mirroring import mirror; sys.stdin.readline()\n"
         "compute = LocalCompute(Path(sys.argv[1]))\n"
         "print(mirror(compute, 'runs/x/model', json.loads(sys.argv[2]), Path(sys.argv[3]))[0])"
     )
