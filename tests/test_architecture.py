@@ -21,7 +21,7 @@ FOREIGN = {
     "modal_infra": {"prefect", "paddle"},
     "compute": {"prefect", "paddle"},
     "runs": {"prefect", "paddle"},
-    "cli": {"prefect", "paddle"},  # three seconds more before a word is said; run, and doctor at a server, import it late
+    "cli": {"prefect", "paddle"},  # three seconds before a word is said: who needs it imports it late
 }
 
 
