@@ -32,6 +32,7 @@ from tests.support.modal_server import RPCS, ModalServer
 STEPS, SAVE = 14, 3
 SFT = str(Path(sys.executable).with_name("sft"))
 CANCELLED = 10  # seconds within which a cancelled run's job must be gone
+ARGUMENTS = "MODAL_CONTAINER_ARGUMENTS_PATH"  # of a container, below its round's folder
 LONGEST = 240  # seconds until a process is given up
 NEVER_FAULTY = {"ClientHello", "ContainerHello"}  # asked once, before there is anything to retry
 SETTINGS = (
@@ -83,11 +84,13 @@ class Watch:
 
 
 def below(home: str) -> list[psutil.Process]:
-    """Processes that work for a round: those that name its folder, and those whose working directory lies in it."""
+    """Processes that work for a round: those that name its folder, those whose working directory lies in it, and what
+    runs in its containers."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if home in " ".join(process.cmdline()) or process.cwd().startswith(home):
+            named = home in " ".join(process.cmdline()) or process.cwd().startswith(home)
+            if named or process.environ().get(ARGUMENTS, "").startswith(home):
                 found.append(process)
     return found
 

@@ -76,7 +76,7 @@ class DictHandlers:
             created = created or new
             if new or not r.if_not_exists:
                 entries[update.key] = (update.value, now)
-        self._lose_the_answer("DictUpdate")
+        self.lose_the_answer("DictUpdate")
         return api_pb2.DictUpdateResponse(created=created)
 
     async def DictGet(self, r: Any) -> Any:
@@ -88,7 +88,7 @@ class DictHandlers:
 
     async def DictPop(self, r: Any) -> Any:
         value, _ = self.modal.dicts.of(r.dict_id).pop(r.key, (None, 0.0))
-        self._lose_the_answer("DictPop")
+        self.lose_the_answer("DictPop")
         return api_pb2.DictPopResponse(found=value is not None, value=value)
 
     async def DictClear(self, r: Any) -> Any:
@@ -102,7 +102,8 @@ class DictHandlers:
         self.modal.dicts.named.pop(r.dict_id.removeprefix("di-"), None)
         return Empty()
 
-    def _lose_the_answer(self, rpc: str) -> None:
+    def lose_the_answer(self, rpc: str) -> None:
+        """The act was done; whoever asked does not hear it."""
         if self.modal.cut[rpc] > 0:
             self.modal.cut[rpc] -= 1
             raise GRPCError(Status.UNAVAILABLE, "the answer was lost")

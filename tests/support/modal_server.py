@@ -1,8 +1,8 @@
 """A server that stands in for Modal: the unmodified client talks to it, calls run in Modal's container entrypoint.
 
-It keeps deployments, calls and volumes (as folders), starts a container as a process with the volumes bind-mounted at
-/data, /models and /outputs in a mount namespace of its own, and can fail on purpose. What it does not have is Modal's
-cloud: images are recorded, not built, and every container runs this machine's Python.
+It keeps deployments, calls and volumes (as folders; tests/support/modal_volumes.py says what a container sees of them),
+starts containers as processes (modal_calls.py), and can fail on purpose. What it does not have is Modal's cloud: images
+are recorded, not built, and every container runs this machine's Python.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ import asyncio
 import collections
 import hashlib
 import inspect
-import os
-import signal
-import subprocess
-import sys
+import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -28,145 +25,15 @@ from grpclib.server import Server
 from modal._serialization import serialize_data_format
 from modal_proto import api_grpc, api_pb2
 
+from tests.support.modal_calls import PROJECT, TERMINATED, Call, Container, Containers, Mapping
 from tests.support.modal_dicts import DictHandlers, Dicts
+from tests.support.modal_volumes import Rules, Stored
 
-PROJECT = Path(__file__).resolve().parents[2]
+__all__ = ["PROJECT", "RPCS", "Call", "Container", "ModalServer", "Rules"]
 DONE = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
 FAILED = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
-TERMINATED = api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
 BUILDER = "2026.10"  # the newest that the client knows
 V1 = api_pb2.VOLUME_FS_VERSION_V1
-INTERNAL = api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE
-
-
-class Call:
-    """One function call: its input, its container and, at the end, its output."""
-
-    def __init__(
-        self, call_id: str, function_id: str, item: api_pb2.FunctionInput, idx: int = 0, mapping: str = ""
-    ) -> None:
-        self.id = call_id
-        self.told_id = mapping or call_id  # what its container hears as the id of its call
-        self.idx = idx
-        self.input_id = f"in-{call_id}"
-        self.function_id = function_id
-        self.input = item
-        self.taken = False
-        self.cancelled = False
-        self.preempted = False
-        self.ended = 0.0
-        self.done = asyncio.Event()
-        self.outputs: list[api_pb2.FunctionGetOutputsItem] = []
-        self.log = b""
-        self.container: Container | None = None
-
-    def finish(self, result: api_pb2.GenericResult, data_format: int = 0) -> None:
-        if not self.outputs:
-            output = api_pb2.FunctionGetOutputsItem(
-                result=result,
-                idx=self.idx,
-                input_id=self.input_id,
-                data_format=data_format,  # type: ignore[arg-type]
-            )
-            self.outputs.append(output)
-            self.ended = time.monotonic()
-            self.done.set()
-
-
-class Mapping:
-    """A call with many inputs (``.map``), each of which has a container of its own; all have the one call's id.
-
-    So at Modal, by the client's source (1.6.4): ``_map_invocation`` (parallel_map.py) asks FunctionMap once, whose
-    answer has one function_call_id, and puts all inputs below it; a container gets it with each input
-    (FunctionGetInputsItem) and ``modal.current_function_call_id`` says it.
-    """
-
-    def __init__(self, call_id: str, function_id: str) -> None:
-        self.id, self.function_id = call_id, function_id
-        self.shares: list[Call] = []
-
-    async def outputs(self, seen: int, timeout: float) -> list[api_pb2.FunctionGetOutputsItem]:
-        """What has come behind the first ``seen`` outputs, in the order of their ends; waits for the next one."""
-        end = time.monotonic() + timeout
-        while True:
-            done = sorted((c for c in self.shares if c.ended), key=lambda c: c.ended)[seen:]
-            if done or time.monotonic() > end:
-                return [output for call in done for output in call.outputs]
-            await asyncio.sleep(0.02)
-
-
-class Container:
-    """A process that runs Modal's container entrypoint for one call, behind a port of its own."""
-
-    def __init__(self, modal: ModalServer, call: Call) -> None:
-        self.modal, self.call = modal, call
-        self.process: asyncio.subprocess.Process | None = None
-        self.server: Server | None = None
-
-    async def run(self) -> None:
-        self.server = Server([servicer(self.modal, self)])
-        await self.server.start("127.0.0.1", 0)
-        port = self.server._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        arguments = self.modal.state / f"{self.call.id}.args"
-        arguments.write_bytes(self._arguments().SerializeToString())
-        environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("MODAL_")},
-            **self.modal.secrets_of(self.call.function_id),
-            **{"PYTHONPATH": str(PROJECT), **self.modal.environment},
-            "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
-            "MODAL_SERVER_URL": f"http://127.0.0.1:{port}",
-            "MODAL_TASK_ID": f"ta-{self.call.id}",
-            "MODAL_IS_REMOTE": "1",
-            "MODAL_FUNCTION_RUNTIME": "gvisor",
-            "PYTHONUNBUFFERED": "1",
-        }
-        mounts = " && ".join(
-            f"mkdir -p /{name} && mount --bind {folder} /{name}" for name, folder in self.modal.mounted().items()
-        )
-        script = f"{mounts} && exec {sys.executable} -m modal._container_entrypoint"
-        self.process = await asyncio.create_subprocess_exec(
-            *("unshare", "--mount", "--propagation", "private", "sh", "-c", script),
-            env=environment,
-            cwd=self.modal.state,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        while chunk := await self.process.stdout.read(65536):
-            self.call.log += chunk
-        code = await self.process.wait()
-        self.server.close()
-        crashed = self.modal.reschedules and self.call.taken and not self.call.cancelled
-        if (self.call.preempted or crashed) and not self.call.outputs:  # Modal gives the input to another machine
-            self.call.preempted = self.call.taken = False
-            self.call.container = Container(self.modal, self.call)
-            await self.call.container.run()
-        elif not self.call.outputs:
-            status = TERMINATED if self.call.cancelled else INTERNAL
-            self.call.finish(api_pb2.GenericResult(status=status, exception=f"container exited with {code}"))
-
-    def _arguments(self) -> api_pb2.ContainerArguments:
-        function = self.modal.functions[self.modal.bound.get(self.call.function_id, self.call.function_id)]
-        return api_pb2.ContainerArguments(
-            task_id=f"ta-{self.call.id}",
-            function_id=self.call.function_id,
-            app_id="ap-1",
-            function_def=function,
-            app_layout=self.modal.layout(),
-            environment_name="main",
-        )
-
-    def preempt(self, number: int = signal.SIGINT) -> None:
-        """Take the machine away: Modal signals the container, and starts its input again elsewhere."""
-        assert self.process is not None
-        self.call.preempted = True
-        os.kill(self.process.pid, number)
-
-    def kill(self) -> None:
-        """End the container's processes at once, as a lost machine would."""
-        if self.process is not None and self.process.returncode is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class ModalServer:
@@ -208,6 +75,10 @@ class ModalServer:
         self.reschedules = False
         self.crowd = 0  # files that every volume lists besides its own
         self.version = V1  # of every volume
+        self.rules = Rules()
+        self.warm = 3.0  # seconds that a container waits for another call
+        self.containers = Containers(self)
+        self._stored: dict[str, Stored] = {}
         self.url = ""
         self.http = ""
         self._loop = asyncio.new_event_loop()
@@ -227,9 +98,8 @@ class ModalServer:
         self._loop.close()
 
     async def _shut(self) -> None:
-        for call in self.calls.values():
-            if call.container is not None:
-                call.container.kill()
+        for container in list(self.containers.all):
+            container.kill()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=10)
         server, runner = self._servers
@@ -284,8 +154,21 @@ class ModalServer:
         ids = options.secret_ids if options is not None and options.replace_secret_ids else base.secret_ids
         return {k: v for id_ in ids for k, v in self.secrets.get(id_.removeprefix("st-"), {}).items()}
 
-    def mounted(self) -> dict[str, Path]:
-        return {name: self.folder(f"vo-paddleocr-vl-{name}") for name in ("data", "models", "outputs")}
+    def stored(self) -> dict[str, Stored]:
+        """The committed states of the three volumes."""
+        for name in ("data", "models", "outputs"):
+            self._stored.setdefault(name, Stored(self.folder(f"vo-paddleocr-vl-{name}")))
+        return self._stored
+
+    def volume(self, volume_id: str) -> Stored:
+        """A volume's committed state."""
+        name = volume_id.removeprefix("vo-").removeprefix("paddleocr-vl-")
+        return self.stored().get(name) or Stored(self.folder(volume_id))
+
+    def note_commit(self, volume_id: str) -> None:
+        """Remember what others see from now on."""
+        if volume_id.endswith("-outputs"):
+            self.commits.append((time.monotonic(), self.volume(volume_id).files()))
 
     def layout(self) -> api_pb2.AppLayout:
         objects = [api_pb2.Object(object_id=id_, function_handle_metadata=self.metadata(id_)) for id_ in self.functions]
@@ -314,14 +197,16 @@ class ModalServer:
         call = Call(f"fc-{len(self.calls) + 1}", function_id, item, idx, mapping)
         self.calls[call.id] = call
         if self.simulated is None:
-            call.container = Container(self, call)
-            work = call.container.run()
+            self.containers.dispatch(call)
         else:
-            work = _end_well(call, self.simulated(item))
+            self.begin_task(_end_well(call, self.simulated(item)))
+        return call
+
+    def begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something happen while the server serves."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return call
 
 
 async def _end_well(call: Call, seconds: float) -> None:
@@ -502,9 +387,10 @@ class _Handlers(DictHandlers):
     async def FunctionCallCancel(self, r: Any) -> Any:
         call = self._call(r.function_call_id)
         call.cancelled = True
+        self.modal.containers.forget(call)
         if call.container is not None:
             call.container.kill()
-        else:  # a simulated one
+        else:  # a simulated one, or one that waits for a container
             call.finish(api_pb2.GenericResult(status=TERMINATED, exception="terminated"))
         return Empty()
 
@@ -544,8 +430,8 @@ class _Handlers(DictHandlers):
 
     async def FunctionGetInputs(self, r: Any) -> Any:
         assert self.container is not None
-        call = self.container.call
-        if call.taken:
+        call = await self.container.next()
+        if call is None:
             return api_pb2.FunctionGetInputsResponse(inputs=[api_pb2.FunctionGetInputsItem(kill_switch=True)])
         call.taken = True
         item = api_pb2.FunctionGetInputsItem(
@@ -559,13 +445,13 @@ class _Handlers(DictHandlers):
     async def FunctionPutOutputs(self, r: Any) -> Any:
         assert self.container is not None
         for output in r.outputs:
-            self.container.call.finish(output.result, output.data_format)
+            self.container.last.finish(output.result, output.data_format)
         return Empty()
 
     async def TaskResult(self, r: Any) -> Any:
         assert self.container is not None
         if r.result.status != DONE:
-            self.container.call.finish(r.result)
+            self.container.last.finish(r.result)
         return Empty()
 
     # Volumes of version 1, kept as folders.
@@ -579,13 +465,15 @@ class _Handlers(DictHandlers):
         return api_pb2.VolumeGetOrCreateResponse(volume_id=id_, version=version, metadata=metadata)
 
     async def VolumeCommit(self, r: Any) -> Any:
-        if r.volume_id.endswith("-outputs"):
-            root = self.modal.folder(r.volume_id)
-            files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-            self.modal.commits.append((time.monotonic(), files))
-        return api_pb2.VolumeCommitResponse()
+        assert self.container is not None, "Must be called inside a container that mounts the Volume"
+        await self.container.commit(r.volume_id)
+        self.lose_the_answer("VolumeCommit")
+        return api_pb2.VolumeCommitResponse(skip_reload=not self.modal.rules.reload_after_commit)
 
     async def VolumeReload(self, r: Any) -> Any:
+        assert self.container is not None, "Must be called inside a container that mounts the Volume"
+        await self.container.reload(r.volume_id)
+        self.lose_the_answer("VolumeReload")
         return Empty()
 
     async def VolumeListFiles(self, r: Any, send: Callable[[Any], Any]) -> None:
@@ -619,18 +507,18 @@ class _Handlers(DictHandlers):
         return api_pb2.VolumeGetFile2Response(get_urls=urls, size=size, start=0, len=size)
 
     async def VolumePutFiles(self, r: Any) -> Any:
-        root = self.modal.folder(r.volume_id)
         for file in r.files:
-            path = root / file.filename.strip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.modal.files[file.sha256_hex])
+            self.modal.volume(r.volume_id).write(file.filename.strip("/"), self.modal.files[file.sha256_hex])
         return Empty()
 
     async def VolumeRemoveFile(self, r: Any) -> Any:
         path = self.modal.folder(r.volume_id) / r.path.strip("/")
         if not path.exists():
             raise GRPCError(Status.NOT_FOUND, f"No such file or directory: {r.path}")
-        subprocess.run(["rm", "-rf", str(path)], check=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
         return Empty()
 
 
