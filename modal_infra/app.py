@@ -17,6 +17,7 @@ import traceback
 from asyncio import CancelledError
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -41,8 +42,11 @@ MINUTES = 60  # seconds
 HOURS = 60 * MINUTES
 LONGEST = 24 * HOURS  # what Modal allows
 
-# Seconds that a commit or reload is tried for. A container that is taken away has 30 s for all that it still does.
-PATIENCE = 8.0
+# Seconds that a refused commit or reload is tried again for: a result is worth a while; a container that is taken away
+# has 30 s for all that it still does, and what is refused in the middle of a training the next commit takes with it.
+PATIENCE, BRIEF = 300.0, 8.0
+LONGEST_WAIT = 15.0  # seconds between two tries
+OPEN = "there are open files"  # Modal's words where it refuses a reload (modal/volume.py, 1.6.4)
 PORT = 6006  # of TensorBoard
 setup = modal.App(SETUP)
 app = modal.App(APP)
@@ -58,7 +62,8 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
     try:
         entries = DictEntries()
         shared = Shared(refresh=refresh, publish=commit, is_running=is_running, entries=entries)
-        context = Context(MOUNTED, modal.current_function_call_id() or "", commit=commit, shared=shared)
+        call_id = modal.current_function_call_id() or ""
+        context = Context(MOUNTED, call_id, commit=commit, try_commit=partial(commit, BRIEF), shared=shared)
         signal.signal(signal.SIGTERM, _stop)
         with ExitStack() as at_last:
             at_last.enter_context(counted(entries, modal.current_input_id() or ""))
@@ -75,8 +80,9 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _commit_at_last(kind: type[BaseException] | None, *_: object) -> None:
+    """Whatever the job has ended with; where it has a result the result counts only if it is durable."""
     try:
-        commit()
+        commit(PATIENCE if kind is None else BRIEF)
     except TransientError:
         if kind is None:
             raise
@@ -110,23 +116,36 @@ def refresh() -> None:
     """Show what other containers have committed.
 
     Raises:
-        TransientError: Modal refuses it for longer than :data:`PATIENCE`, as a file of a volume is open in here.
+        TransientError: Modal refuses it for longer than :data:`BRIEF`, as a file of a volume is open in here.
     """
-    _with_each(lambda each: each.reload())
+    _with_each(lambda each: each.reload(), BRIEF)
 
 
-def commit() -> None:
+def commit(patience: float = PATIENCE) -> None:
     """Make what was written durable and visible to others.
 
+    Args:
+        patience: seconds that a refused one is tried again for.
     Raises:
-        TransientError: as :func:`refresh`, which the client adds to a commit.
+        TransientError: Modal refuses it for longer.
     """
-    _with_each(lambda each: each.commit())
+    _with_each(_commit, patience)
 
 
-def _with_each(act: Callable[[modal.Volume], None]) -> None:
+def _commit(each: modal.Volume) -> None:
+    """The client may reload behind a commit (the server says whether). That is refused while a file is open; the commit
+    has been done then: the client asks for it first, and open files are no reason to refuse one.
+    """
+    try:
+        each.commit()
+    except RuntimeError as error:
+        if OPEN not in str(error):
+            raise
+
+
+def _with_each(act: Callable[[modal.Volume], None], patience: float) -> None:
     """Do it with every volume, also where one refuses; what fails is tried again while there is patience."""
-    end, wait = time.monotonic() + PATIENCE, 0.25
+    end, wait = time.monotonic() + patience, 0.25
     left: dict[str, Exception] = dict.fromkeys(NAMES, Exception())
     while True:
         for mounted in list(left):
@@ -140,10 +159,10 @@ def _with_each(act: Callable[[modal.Volume], None]) -> None:
         if time.monotonic() + wait > end:
             mounted, refusal = next(iter(left.items()))
             remedy = "run again: a new container has no file open; sft deploy ends those that wait for work"
-            text = f"Modal cannot refresh it: {refusal}"
+            text = f"Modal refuses the volume: {refusal}"
             raise TransientError(text, where=f"volume {mounted}", remedy=remedy) from refusal
         time.sleep(wait)
-        wait *= 2
+        wait = min(2 * wait, LONGEST_WAIT)
 
 
 @setup.function(image=light(), volumes=VOLUMES, timeout=2 * HOURS, max_containers=1)

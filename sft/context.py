@@ -27,7 +27,9 @@ class Context:
     Attributes:
         volumes: where the three volumes are mounted.
         call_id: the call that runs the job.
-        commit: makes what was written to the outputs volume durable and visible; nothing to do on one machine.
+        commit: makes what was written to the volumes durable and visible, and is patient: a result depends on it.
+            Nothing to do on one machine.
+        try_commit: the same, but gives up soon, since the next one takes all with it; None: as ``commit``.
         say: writes one line to the job's log.
         child_files: file descriptors that a process started by the job must inherit.
         shared: how to agree with other machines on a lease; None where all jobs run on this one.
@@ -38,6 +40,7 @@ class Context:
     volumes: Volumes
     call_id: str
     commit: Callable[[], None] = lambda: None
+    try_commit: Callable[[], None] | None = None
     say: Callable[[str], None] = print
     child_files: list[int] = field(default_factory=list)
     shared: Shared | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from sft.store import records
 
 MANIFEST = "checkpoint_manifest.json"
 QUARANTINE = "quarantine"
+# What a trainer's checkpoint has for a resume alone, by the names of PaddleFormers, ERNIEKit and transformers.
+_RESUMED_WITH = ("optimizer", "master_weights", "scheduler", "rng_state", "scaler")
 _NAME = re.compile(r"^checkpoint-(\d+)$")
 Check = Callable[[Path], "list[str]"]  # what a checkpoint lacks to be resumed from
 
@@ -129,13 +132,16 @@ def keep_best(place: Path, output: Path) -> Path | None:
     """Keep the best checkpoint in ``place``, where the trainer's own rotation does not reach; an earlier one goes.
 
     Files are linked, not copied, where the volume can: they take room only once the trainer has let go of its own.
+    Where it cannot (Modal's volumes of version 1), only what a reader needs is copied, a third of it or less: nothing
+    is resumed from here.
     """
-    chosen = best(output)
-    if chosen is None or (place / chosen.name).is_dir():
+    chosen, kept = best(output), best(place)
+    if chosen is None or (kept is not None and _loss(kept) <= _loss(chosen)):
         return None
     temporary = place / f".{chosen.name}"
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(chosen, temporary, copy_function=_link_or_copy)
+    for source in sorted(path for path in chosen.rglob("*") if path.is_file()):
+        _link_or_copy(source, temporary / source.relative_to(chosen))
     temporary.rename(place / chosen.name)
     for step, path in listed(place):
         if path.name != chosen.name and step >= 0:
@@ -143,15 +149,22 @@ def keep_best(place: Path, output: Path) -> Path | None:
     return place / chosen.name
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        if not source.name.startswith(_RESUMED_WITH):
+            shutil.copyfile(source, target)
 
 
 def best(folder: Path) -> Path | None:
     """The sealed checkpoint with the lowest mean training loss, or None."""
-    sealed = [(path, records.read_json(path / MANIFEST)) for _, path in listed(folder)]
-    scored = [(manifest["loss"], path) for path, manifest in sealed if manifest and manifest.get("loss") is not None]
-    return min(scored)[1] if scored else None
+    scored = [(_loss(path), path) for _, path in listed(folder)]
+    return min((each for each in scored if each[0] < math.inf), default=(0.0, None))[1]
+
+
+def _loss(checkpoint: Path) -> float:
+    """By its manifest; infinite where it has none or says none."""
+    loss = (records.read_json(checkpoint / MANIFEST) or {}).get("loss")
+    return math.inf if loss is None else float(loss)

@@ -1,4 +1,4 @@
-"""Seals checkpoints that a trainer has finished, makes them durable, and looks whether this disk has room for the next."""
+"""Seals a trainer's finished checkpoints, makes them durable, and looks whether this disk has room for the next one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sft.context import Context
 from sft.errors import LeaseHeld, TrainingFailed, TransientError
 from sft.store import checkpoints
 from sft.store.lease import Held
+from sft.store.sparing import Sparingly
 from sft.training.curve import Curve
 
 ROOM = 1.5  # checkpoints that must have room on the volume
@@ -34,6 +35,9 @@ class Sealer:
         self._identity, self._engine = identity, engine
         self._sealed = {path for _, path in checkpoints.listed(output)}
         self._full: TrainingFailed | None = None
+        self._not_durable: list[int] = []  # steps of checkpoints that are sealed
+        # A commit takes as long as its data, and the trainer's own reads and writes meanwhile.
+        self._commit_sparingly = Sparingly(self._commit, least=0.0)
         self._thread = ThreadPoolExecutor(1)
 
     def before(self, step: int) -> None:
@@ -78,17 +82,22 @@ class Sealer:
                 self._context.say(f"{path.name} was not sealed: {error}")
                 continue
             self._sealed.add(path)
-            self._commit(path.name, step)
+            self._not_durable.append(step)
             self._check_room(path)
+        if self._not_durable:
+            self._commit() if before == math.inf else self._commit_sparingly()
 
-    def _commit(self, name: str, step: int) -> None:
+    def _commit(self) -> None:
         """A refused commit ends no training: the next one takes all with it, and only the last one has to succeed."""
         try:
-            self._context.commit()
+            (self._context.try_commit or self._context.commit)()
         except TransientError as error:
-            self._context.event("note", text=f"{name} is not durable yet; the training goes on. {error}")
-        else:
+            newest = max(self._not_durable)
+            self._context.event("note", text=f"checkpoint-{newest} is not durable yet; the training goes on. {error}")
+            return
+        for step in self._not_durable:
             self._context.event("checkpoint", step=step)
+        self._not_durable.clear()
 
     def _check_room(self, checkpoint: Path) -> None:
         """The next checkpoint must fit: a disk that fills up while one is written tears it.

@@ -41,7 +41,8 @@ def main() -> None:
             log.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
             log.flush()
             print(
-                f"seed {seed} {place} {outcome.seconds:.0f} s {outcome.faults} {outcome.problems or 'ok'}", flush=True
+                f"seed {seed} {place} {outcome.seconds:.0f} s {outcome.faults} {outcome.weather} {outcome.problems or 'ok'}",
+                flush=True,
             )
             return outcome
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from grpclib import Status
 
 from sft.store import records, usage
 from sft.store.checkpoints import listed
@@ -56,6 +57,7 @@ class Outcome:
     seed: int
     place: str
     faults: list[str] = field(default_factory=list)
+    weather: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     attach: list[float] = field(default_factory=list)
     cancel: list[float] = field(default_factory=list)
@@ -130,6 +132,33 @@ class Round:
             own |= {"MODAL_SERVER_URL": self.server.url, "MODAL_TOKEN_ID": "ak", "MODAL_TOKEN_SECRET": "as"}
             own["MODAL_CONFIG_PATH"] = str(self.home / "modal.toml")
         return {**os.environ, **own}
+
+    def weather(self) -> None:
+        """How the volumes behave in this round, and which clock the containers have (see tests/support/modal_volumes).
+
+        Slow is 3 s a commit; lost: the answer does not come although the commit was made; refused: it was not made.
+        """
+        assert self.server is not None
+        rules, draw, told = self.server.rules, self.draw, []
+        rules.commit_seconds = draw.choice([0.0, 0.3, 3.0])
+        rules.reload_seconds = draw.choice([0.0, 0.3])
+        rules.background = draw.choice([None, 2.0])
+        rules.reload_after_commit = draw.random() < 0.3
+        rules.reload_drops = draw.random() < 0.5
+        told += [f"commits take {rules.commit_seconds} s"] if rules.commit_seconds else []
+        told += [name for name in ("reload_after_commit", "reload_drops") if getattr(rules, name)]
+        told += ["no background commits"] if rules.background is None else []
+        if draw.random() < 0.4:
+            self.server.cut.update({name: draw.randint(1, 3) for name in ("VolumeCommit", "VolumeReload")})
+            told.append("lost answers")
+        if draw.random() < 0.4:
+            busy = ("VolumeReload", Status.FAILED_PRECONDITION), ("VolumeCommit", Status.ABORTED)
+            self.server.refused_once += [draw.choice(busy) for _ in range(draw.randint(1, 4))]
+            told.append("refused commits and reloads")
+        if draw.random() < 0.25:
+            self.server.environment["STAND_IN_CLOCK"] = str(draw.choice([-86_400, 86_400]))
+            told.append("the containers' clock is a day apart")
+        self.outcome.weather = told
 
     def deploy(self) -> None:
         """Functions at the stand-in for Modal; the wheels are small files: nothing installs them here."""
@@ -316,6 +345,7 @@ class Round:
         try:
             if self.server is not None:
                 self.deploy()
+                self.weather()
             for name in self.draw.sample(self.kinds(), self.draw.randint(1, 2)):
                 self.outcome.faults.append(name)
                 getattr(self, name)()
@@ -421,9 +451,11 @@ def play(seed: int, folder: Path, api: str, place: str, *, keep: bool = False) -
 def summary(outcomes: list[Outcome]) -> str:
     """Counts of faults, times, and every problem with its seed."""
     kinds = Counter(name.split(" ")[0] for outcome in outcomes for name in outcome.faults)
+    weather = Counter(name for outcome in outcomes for name in outcome.weather)
     losses = [outcome.loss for outcome in outcomes if outcome.loss is not None]
     lines = [f"{len(outcomes)} rounds, {sum(bool(o.problems) for o in outcomes)} with problems"]
     lines += [f"  {count:4} × {kind}" for kind, count in kinds.most_common()]
+    lines += [f"  {count:4} rounds with: {name}" for name, count in weather.most_common()]
     for name in ("attach", "cancel"):
         values = sorted(value for outcome in outcomes for value in getattr(outcome, name))
         if values:

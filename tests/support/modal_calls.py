@@ -108,9 +108,15 @@ class Container:
         self._killed = False
         self._place = modal.state / "containers" / f"{call.id}-{time.monotonic_ns()}"
         self._views = {
-            f"vo-paddleocr-vl-{name}": View(stored, self._place / name, f"/{name}", modal.rules)
-            for name, stored in modal.stored().items()
+            mount.volume_id: View(
+                modal.volume(mount.volume_id), self._place / mount.volume_id, mount.mount_path, modal.rules
+            )
+            for mount in self._function.volume_mounts
         }
+
+    @property
+    def _function(self) -> api_pb2.Function:
+        return self.modal.functions[self.modal.bound.get(self.kind[0], self.kind[0])]
 
     @property
     def idle(self) -> bool:
@@ -127,8 +133,7 @@ class Container:
         """The call to work on; None once nothing has come for as long as a warm container is kept."""
         if self.call is not None and not self.call.taken:
             return self.call
-        function = self.modal.functions[self.modal.bound.get(self.kind[0], self.kind[0])]
-        if function.single_use_containers:
+        if self._function.single_use_containers:
             return None
         self.call = None
         if (waiting := self.modal.containers.waiting_for(self)) is not None:
@@ -150,7 +155,7 @@ class Container:
         try:
             await self._mount()
             code = await self._work(self.server._server.sockets[0].getsockname()[1])  # type: ignore[union-attr]
-            if not self._killed or self.call is None:
+            if code >= 0 and (not self._killed or self.call is None):  # else the machine is lost, or as good as lost
                 await self.commit()
         finally:
             self._killed = True
@@ -221,7 +226,7 @@ class Container:
             task_id=f"ta-{self.last.id}",
             function_id=function_id,
             app_id="ap-1",
-            function_def=self.modal.functions[self.modal.bound.get(function_id, function_id)],
+            function_def=self._function,
             app_layout=self.modal.layout(),
             environment_name="main",
         )

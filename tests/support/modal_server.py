@@ -154,16 +154,11 @@ class ModalServer:
         ids = options.secret_ids if options is not None and options.replace_secret_ids else base.secret_ids
         return {k: v for id_ in ids for k, v in self.secrets.get(id_.removeprefix("st-"), {}).items()}
 
-    def stored(self) -> dict[str, Stored]:
-        """The committed states of the three volumes."""
-        for name in ("data", "models", "outputs"):
-            self._stored.setdefault(name, Stored(self.folder(f"vo-paddleocr-vl-{name}")))
-        return self._stored
-
     def volume(self, volume_id: str) -> Stored:
         """A volume's committed state."""
-        name = volume_id.removeprefix("vo-").removeprefix("paddleocr-vl-")
-        return self.stored().get(name) or Stored(self.folder(volume_id))
+        if volume_id not in self._stored:
+            self._stored[volume_id] = Stored(self.folder(volume_id))
+        return self._stored[volume_id]
 
     def note_commit(self, volume_id: str) -> None:
         """Remember what others see from now on."""

@@ -1,3 +1,5 @@
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +137,27 @@ def test_garbage_is_no_safetensors_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     assert torn(path) is not None
+
+
+def test_the_best_one_stays_when_the_trainer_has_let_go_of_it(trainer: Path, tmp_path: Path) -> None:
+    place = tmp_path / "best"
+    first = make(trainer, 2, loss=0.1)
+    assert checkpoints.keep_best(place, trainer) == place / first.name
+    shutil.rmtree(first)
+    make(trainer, 4, loss=0.2)
+    assert checkpoints.keep_best(place, trainer) is None
+    better = make(trainer, 6, loss=0.05)
+    assert checkpoints.keep_best(place, trainer) == place / better.name
+    assert [step for step, _ in checkpoints.listed(place)] == [6]
+
+
+def test_where_files_cannot_be_linked_the_best_is_a_copy_of_what_a_reader_needs(trainer: Path) -> None:
+    """As on Modal's volumes of version 1; here on another file system."""
+    chosen = make(trainer, 2, loss=0.1)
+    for name in ("optimizer-00001-of-00001.safetensors", "scheduler.pdparams", "rng_state.pth"):
+        (chosen / name).write_bytes(b"0" * 100)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        kept = checkpoints.keep_best(Path(other) / "best", trainer)
+        assert kept is not None
+        state = {"optimizer-00001-of-00001.safetensors", "scheduler.pdparams", "rng_state.pth"}
+        assert {path.name for path in kept.iterdir()} == {path.name for path in chosen.iterdir()} - state
