@@ -40,10 +40,8 @@ def main() -> None:
             outcome = play(seed, folder, api, place)
             log.write(json.dumps(dataclasses.asdict(outcome)) + "\n")
             log.flush()
-            print(
-                f"seed {seed} {place} {outcome.seconds:.0f} s {outcome.faults} {outcome.weather} {outcome.problems or 'ok'}",
-                flush=True,
-            )
+            told = f"{outcome.faults} {outcome.weather} {outcome.problems or 'ok'}"
+            print(f"seed {seed} {place} {outcome.seconds:.0f} s {told}", flush=True)
             return outcome
 
         with ThreadPoolExecutor(options.at_once) as pool:
