@@ -6,15 +6,18 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from sft.errors import JobCancelled, SftError, without_secrets
+from sft.errors import JobCancelled, SftError, check_all, without_secrets
 from sft.foreign import as_ours
+
+if TYPE_CHECKING:
+    from sft.config import RunConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,6 +68,19 @@ def guarded(body: Callable[[Console], None]) -> None:
         told = as_ours(error) or _unforeseen(error)
         err.print(f"error: {told}", style="bold red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130 if isinstance(told, JobCancelled) else told.exit_code) from None
+
+
+def resolved(profile: str, settings: Sequence[str], *checks: Callable[[], object]) -> RunConfig:
+    """The configuration that a command is given, once ``checks`` have looked at what else it is given.
+
+    Raises:
+        InputError: all that is wrong with both, at once.
+    """
+    from sft.config import load  # late: sft --help needs none of it
+
+    found: list[RunConfig] = []
+    check_all(lambda: found.append(load(profile, settings).config), *checks)
+    return found[0]
 
 
 def _unforeseen(error: Exception) -> SftError:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 
 from cli.base import guarded, say
+from sft.errors import check_all
 
 if TYPE_CHECKING:
     from sft.dataset.findings import Report
@@ -110,11 +112,20 @@ def validate(
 
     def body(out: Console) -> None:
         from cli.options import dataset_config
+        from runs.checking import check_folder, check_tokenizer
         from sft.dataset import validate as validator
+        from sft.dataset.reading import detect_file
         from sft.dataset.tokens import Limits
         from sft.report.dataset import write_dataset_report
 
-        config = dataset_config(rule, "content" if images is Look.none else images.value, workers, shown)
+        settings = (rule, "content" if images is Look.none else images.value, workers, shown)
+        check_all(
+            lambda: dataset_config(*settings),
+            *(partial(detect_file, file) for file in (path, held_out) if file is not None),
+            *(partial(check_tokenizer, folder) for folder in (model,) if folder is not None),
+            *(partial(check_folder, page.parent) for page in (report,) if page is not None),
+        )
+        config = dataset_config(*settings)
         limits = Limits(max_seq_len) if model is None else Limits.of_model(model, max_seq_len)
         look = images is not Look.none
         with _bar(out) as progress:

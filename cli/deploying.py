@@ -17,6 +17,7 @@ from compute.select import compute_for
 from modal_infra.app import app, setup
 from modal_infra.entries import leases
 from modal_infra.names import SETUP
+from runs.checking import KNOWN_WHEELS, check_wheel
 from runs.dataset import limits_for
 from runs.fetched import known_wheel
 from runs.uploading import upload as send
@@ -24,10 +25,10 @@ from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.dataset.validate import validate
 from sft.errors import ComputeError, InputError
-from sft.jobs.fetch_sample import SAMPLES, sample_args
+from sft.jobs.fetch_sample import check_sample, sample_args
 from sft.plan import DatasetFiles, wheel_args
 from sft.store import records
-from sft.training.wheels import CUDNN95, WHEELS
+from sft.training.wheels import WHEELS
 
 Say = Callable[[str], None]
 
@@ -100,14 +101,8 @@ def put_wheel(path: Path) -> str:
     Raises:
         InputError: no such file, or not one of the wheels that the engines need.
     """
-    known = {source.name: source for source in (*WHEELS.values(), CUDNN95)}
-    if not path.is_file():
-        raise InputError("no such file", where=str(path), remedy="give the path of the wheel")
-    if path.name not in known:
-        raise InputError(
-            "not a wheel that an engine needs", where="file name", value=path.name, remedy=f"use {' or '.join(known)}"
-        )
-    target = known[path.name].path
+    check_wheel(path)
+    target = KNOWN_WHEELS[path.name].path
     compute = compute_for(_config("erniekit"))
     record = {"path": target, "url": "uploaded", "size": path.stat().st_size, "sha256": records.hash_file(path)}
     compute.put("models", path, target)
@@ -138,8 +133,7 @@ def get_sample(config: RunConfig, name: str, say: Say) -> None:
         InputError: no sample set of that name.
         DatasetError, TransientError: an image or a file could not be fetched; what has arrived is kept.
     """
-    if name not in SAMPLES:
-        raise InputError("no such sample set", value=name, remedy=f"use {', '.join(SAMPLES)}")
+    check_sample(name)
     compute = compute_for(config)
 
     def started(call_id: str) -> None:

@@ -11,7 +11,7 @@ from compute.select import compute_for
 from runs.waiting import follow
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobDied, JobError, SftError, TransientError
-from sft.jobs.inspect_environment import InspectArgs, code_hash, fitting
+from sft.jobs.inspect_environment import InspectArgs, check_names, code_hash, fitting
 
 PATIENCE = 20 * 60  # seconds: a first container may have to load its image
 Finding = dict[str, Any]
@@ -29,6 +29,7 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
         quick: only the first few.
     """
     device = "cpu" if config.on_cpu else "gpu"
+    check_names(config.engine, device, names)
     chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
     args = InspectArgs(engine=config.engine, device=device, checks=chosen)
     deployments = [] if names else _deployments(config)

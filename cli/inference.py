@@ -47,7 +47,7 @@ def read_sources(
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
     """
-    check_reading(sources, task, out)
+    check_reading(sources, model, task, out)
     compute = compute_for(config)
     place = model_place(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.base import Settings, guarded, say
+from cli.base import Settings, guarded, resolved, say
 
 PANEL = "Models"
 Where = Annotated[
@@ -42,10 +42,8 @@ def infer(
         from rich.progress import Progress
 
         from runs.checking import check_reading
-        from sft.config import load
 
-        config = load(profile, settings).config
-        check_reading(sources, task, out)
+        config = resolved(profile, settings, lambda: check_reading(sources, model, task, out))
         from cli.inference import read_sources
 
         with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:
@@ -69,10 +67,12 @@ def promote(
     """Put a training into service by hand. The gate is not asked; the export is checked all the same."""
 
     def body(console: Console) -> None:
-        from cli.serving import promote_by_hand
-        from sft.config import load
+        from runs.checking import check_identity
 
-        now = promote_by_hand(load(profile, settings).config, training, lambda t: say(console, t), force=force)
+        config = resolved(profile, settings, lambda: check_identity(training))
+        from cli.serving import promote_by_hand
+
+        now = promote_by_hand(config, training, lambda t: say(console, t), force=force)
         say(console, f"{now.name}: champion {now.identity[:16]}; sft rollback {profile} goes back")
 
     guarded(body)
@@ -82,10 +82,10 @@ def rollback(profile: OneProfile, settings: Settings = []) -> None:  # noqa: B00
     """Put the champion before the present one into service again."""
 
     def body(console: Console) -> None:
+        config = resolved(profile, settings)
         from cli.serving import roll_back
-        from sft.config import load
 
-        now = roll_back(load(profile, settings).config)
+        now = roll_back(config)
         say(console, f"{now.name}: champion {now.identity[:16]} again")
 
     guarded(body)
@@ -102,10 +102,11 @@ def publish(
     """Upload a model with a card made from its records to the Hugging Face Hub. HF_TOKEN must allow writing."""
 
     def body(console: Console) -> None:
-        from cli.serving import publish_model
-        from sft.config import load
+        from runs.checking import check_published
 
-        config = load(profile, settings).config
+        config = resolved(profile, settings, lambda: check_published(repo, model))
+        from cli.serving import publish_model
+
         tell = lambda text: say(console, text)  # noqa: E731
         address = publish_model(config, repo, model, public=public, licence=licence, say=tell)
         say(console, f"published: {address}" + ("" if public else " (private)"))
@@ -126,12 +127,12 @@ def cleanup(
     """Show what lies on the outputs volume, and remove what nobody needs: never what is promoted, held or unsynced."""
 
     def body(console: Console) -> None:
+        config = resolved(profile, settings)
         from cli.serving import cleanup_table
-        from sft.config import load
         from sft.jobs.maintenance import CleanupArgs
 
         args = CleanupArgs(older_than=older_than, keep=keep, models=models, dry_run=not yes)
-        console.print(cleanup_table(load(profile, settings).config, args))
+        console.print(cleanup_table(config, args))
 
     guarded(body)
 
@@ -144,9 +145,9 @@ def tensorboard(
     """Serve TensorBoard over the trainings on this machine, or say where Modal serves it."""
 
     def body(console: Console) -> None:
+        config = resolved(profile, settings)
         from cli.serving import tensorboard as serve
-        from sft.config import load
 
-        serve(load(profile, settings).config, port, lambda text: say(console, text))
+        serve(config, port, lambda text: say(console, text))
 
     guarded(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from sft.dataset.rules import RULES
 from sft.dataset.settings import DatasetConfig
 from sft.errors import ConfigError
 
@@ -19,5 +20,11 @@ def dataset_config(rules: list[str], images: str, workers: int, shown: int) -> D
     try:
         return DatasetConfig.model_validate(values)
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(said, where="sft validate", remedy="sft validate --help") from None
+        options = {"rules": "--rule"}
+        told = [
+            (".".join(map(str, e["loc"])), str(e["msg"]).removeprefix("Value error, "))
+            for e in error.errors(include_url=False)
+        ]
+        said = "; ".join(f"{options.get(key, '--' + key.replace('rules.', 'rule '))}: {text}" for key, text in told)
+        remedy = f"the rules are {', '.join(RULES)}" if "--rule" in said else "sft validate --help has what is allowed"
+        raise ConfigError(said, remedy=remedy) from None

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from cli import dataset as cli_dataset
 from cli import models as cli_models
-from cli.base import Profile, Settings, app, guarded, say
-from sft.errors import JobCancelled, SftError
+from cli.base import Profile, Settings, app, guarded, resolved, say
+from sft.errors import InputError, JobCancelled, SftError
 
 if TYPE_CHECKING:
     from runs.results import RunResult
@@ -74,15 +74,15 @@ def run(
         from runs.checking import check_first
         from sft.config import load
 
-        resolved = load(profile, settings)
-        check_first(resolved.config)
+        given = load(profile, settings)
+        check_first(given.config)
         prefect_defaults()
         from cli.console import show_resolved
         from cli.temporary_server import prefect_api
 
         wait = prefect_api()  # it starts while the flow is imported
-        show_resolved(out, resolved)
-        result = run_flow(resolved.config, out, wait, detach=detach)
+        show_resolved(out, given)
+        result = run_flow(given.config, out, wait, detach=detach)
         if isinstance(result, str):
             say(out, result)
             return
@@ -107,13 +107,12 @@ def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (type
 
     def body(out: Console) -> None:
         from runs.checking import check_first
-        from sft.config import load
 
-        resolved = load(profile, settings)
-        check_first(resolved.config)
+        config = resolved(profile, settings)
+        check_first(config)
         from cli.planning import plan_table
 
-        out.print(plan_table(resolved.config))
+        out.print(plan_table(config))
 
     guarded(body)
 
@@ -126,10 +125,10 @@ def status(
     """Show the trainings on the outputs volume: which run, which have finished, and their error rates."""
 
     def body(out: Console) -> None:
+        config = resolved(profile, settings)
         from cli.status import status_table
-        from sft.config import load
 
-        out.print(status_table(load(profile, settings).config))
+        out.print(status_table(config))
 
     guarded(body)
 
@@ -144,10 +143,9 @@ def history(
     """Show every run of the ledger: when, what, on which GPU, how long, at what cost, with which result."""
 
     def body(out: Console) -> None:
+        config = resolved(profile, settings)
         from cli.history import history_table, json_lines
-        from sft.config import load
 
-        config = load(profile, settings).config
         if as_json:
             for line in json_lines(config, last):
                 print(line)
@@ -169,10 +167,10 @@ def cancel(
     """Stop a training that runs, also one that nobody waits for; it saves a checkpoint if it can."""
 
     def body(out: Console) -> None:
+        config = resolved(profile, settings)
         from cli.history import cancel_training
-        from sft.config import load
 
-        text = cancel_training(load(profile, settings).config, training, now=now)
+        text = cancel_training(config, training, now=now)
         say(out, text)
 
     guarded(body)
@@ -188,9 +186,9 @@ def sample(
 
     def body(out: Console) -> None:
         from runs.checking import check_modal
-        from sft.config import load
+        from sft.jobs.fetch_sample import check_sample
 
-        config = load(profile, settings).config
+        config = resolved(profile, settings, lambda: check_sample(name))
         if config.compute == "modal":
             check_modal()
         from cli.deploying import get_sample
@@ -210,10 +208,10 @@ def doctor(
     """Check that everything is there that a run of this profile needs, where it would run. Exit code 1 if not."""
 
     def body(out: Console) -> None:
+        config = resolved(profile, settings)
         from cli.doctor import examine
-        from sft.config import load
 
-        findings = examine(load(profile, settings).config, check, quick=quick)
+        findings = examine(config, check, quick=quick)
         for finding in findings:
             mark, remedy = ("ok", "") if finding["ok"] else ("FAILED", f"   Next: {finding['remedy']}")
             text = f"{mark:6}  {finding['name']:16} {finding['found']}{remedy}"
@@ -235,14 +233,13 @@ def deploy(
     def body(out: Console) -> None:
         from runs.checking import check_modal
 
-        check_modal()
-        from cli.deploying import deploy_all
-        from sft.config import load
-        from sft.errors import InputError
-
         if settings and not profile:
             raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
-        deploy_all(lambda text: say(out, text), load(profile, settings).config if profile else None)
+        config = resolved(profile, settings) if profile else None
+        check_modal()
+        from cli.deploying import deploy_all
+
+        deploy_all(lambda text: say(out, text), config)
 
     guarded(body)
 
@@ -254,8 +251,9 @@ def upload_wheel(
     """Put a wheel from this machine on the models volume, where Modal cannot download it."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_modal
+        from runs.checking import check_modal, check_wheel
 
+        check_wheel(path)
         check_modal()
         from cli.deploying import put_wheel
 
@@ -272,8 +270,9 @@ def upload(
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_modal
+        from runs.checking import check_dataset, check_modal
 
+        check_dataset(train, held_out)
         check_modal()
         from cli.deploying import put_dataset
 

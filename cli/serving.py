@@ -67,6 +67,9 @@ def roll_back(config: RunConfig) -> Champion:
         InputError: there is none.
     """
     compute = compute_for(config)
+    if champion(compute, config.name) is None:  # said at once; with one before it or not, the job sees under its lease
+        remedy = "sft promote PROFILE IDENTITY puts a training in service"
+        raise InputError("there is no champion to go back to", where=config.name, remedy=remedy)
     asked = PromoteArgs(name=config.name, by="rollback")
     return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))))
 
@@ -151,7 +154,7 @@ def tensorboard(config: RunConfig, port: int, say: Say) -> None:
         return
     say(f"TensorBoard: http://127.0.0.1:{port}  (Ctrl-C ends it)")
     runs = compute.volumes.outputs / RUNS
-    runs.mkdir(exist_ok=True)
+    runs.mkdir(parents=True, exist_ok=True)
     command = [*TENSORBOARD, "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, preexec_fn=die_with_parent)
     try:

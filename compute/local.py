@@ -30,15 +30,24 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 class LocalCompute:
-    """See :class:`compute.base.Compute`. ``state`` is the folder of all calls and of the three volumes."""
+    """See :class:`compute.base.Compute`.
+
+    Args:
+        state: the folder of all calls and of the three volumes.
+        make: make these folders now; without, the first job or file does, so that a question leaves nothing behind.
+    """
 
     name = "local"
     pace = 0.5
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *, make: bool = True) -> None:
         self.state = state.resolve()
         self.calls = self.state / "calls"
         self.volumes = Volumes.below(self.state / "volumes")
+        if make:
+            self._make()
+
+    def _make(self) -> None:
         self.volumes.make()
         self.calls.mkdir(parents=True, exist_ok=True)
 
@@ -46,6 +55,7 @@ class LocalCompute:
         """Write the request, take the lock, start the process; the lock passes to it without a gap."""
         call_id = f"{job}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
         folder = self.calls / call_id
+        self._make()
         folder.mkdir()
         volumes = {name: str(getattr(self.volumes, name)) for name in NAMES}
         records.write_json(folder / "request.json", {"job": job, "args": args, "volumes": volumes})

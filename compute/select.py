@@ -24,7 +24,7 @@ def compute_for(config: RunConfig) -> Compute:
         ComputeError, TransientError: there is no way to Modal from here (:func:`compute.reach.ready`).
     """
     if config.compute == "local":
-        return LocalCompute(state_folder())
+        return LocalCompute(state_folder(), make=False)
     # The client takes a while to import, and a local run needs none.
     from compute.modal import ModalCompute
     from compute.reach import ready

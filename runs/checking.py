@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from compute.select import state_folder
+from compute.base import Compute
+from compute.select import compute_for, state_folder
+from runs.results import read_stored
 from sft.config import RunConfig
 from sft.dataset.reading import detect_file
 from sft.dataset.rules import TASKS
+from sft.dataset.settings import DatasetConfig
 from sft.download import check_scheme
-from sft.errors import InputError
+from sft.errors import InputError, check_all, raise_all
+from sft.models import pages
 from sft.plan import DatasetFiles
+from sft.store.volumes import RUNS
+from sft.training.wheels import CUDNN95, WHEELS
 
 PROMPTS = {task: prompt for prompt, task in TASKS.items()}
 WHOLE = "page"  # the task that reads a page with its layout
+KNOWN_WHEELS = {source.name: source for source in (*WHEELS.values(), CUDNN95)}
 SHOWN = 5  # paths that an error names
 
 
@@ -26,14 +34,75 @@ def check_sources(sources: Sequence[str]) -> None:
             check_scheme(source)
     if missing := [source for source in sources if "://" not in source and not Path(source).exists()]:
         raise InputError("no such file or folder", value=", ".join(missing[:SHOWN]), remedy="correct the path")
+    problems: list[InputError] = []
+    for source in sources:
+        try:
+            if "://" not in source:
+                pages.look(Path(source))
+        except InputError as error:
+            problems.append(error)
+    if problems and len(problems) == len(sources):  # where one can be read, the others are told of beside its result
+        raise_all(problems)
 
 
-def check_reading(sources: Sequence[str], task: str, out: Path) -> None:
-    """Raises InputError if pages cannot be read, there is no such task, or results cannot be written to ``out``."""
+def check_reading(sources: Sequence[str], model: str, task: str, out: Path) -> None:
+    """Raises InputError if pages cannot be read, there can be no such model or task, or ``out`` cannot be written to:
+    all of it at once.
+    """
+    check_all(
+        lambda: check_task(task), lambda: check_model(model), lambda: check_sources(sources), lambda: check_folder(out)
+    )
+
+
+def check_task(task: str) -> None:
+    """Raises InputError if there is no such task."""
     if task != WHOLE and task not in PROMPTS:
         raise InputError("no such task", value=task, remedy=f"use {', '.join((*PROMPTS, WHOLE))}")
-    check_sources(sources)
-    check_folder(out)
+
+
+def check_model(model: str) -> None:
+    """Raises InputError if no model can be called so."""
+    if model not in ("base", "champion") and not re.fullmatch(r"[0-9a-f]{16,64}(/checkpoint-\d+)?", model):
+        remedy = "use base, champion, a training's identity (at least its first 16 digits; sft status lists them), or "
+        raise InputError("no model is called so", value=model, remedy=f"{remedy}IDENTITY/checkpoint-N")
+
+
+def check_identity(identity: str) -> None:
+    """Raises InputError if no training can be called so."""
+    if not re.fullmatch(r"[0-9a-f]{16,64}", identity):
+        remedy = "sft status lists them: at least the first 16 digits"
+        raise InputError("no finished training of that identity", value=identity, remedy=remedy)
+
+
+def check_repository(repo: str) -> None:
+    """Raises InputError if no repository of the Hub can be called so."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise InputError("a repository has an owner and a name", value=repo, remedy="use owner/name")
+
+
+def check_published(repo: str, model: str) -> None:
+    """Raises InputError if no repository can be called so, or no training: both at once."""
+    check_all(lambda: check_repository(repo), lambda: check_identity(model) if model != "champion" else None)
+
+
+def check_wheel(path: Path) -> None:
+    """Raises InputError if there is no such file, or it is none of the wheels that the engines need."""
+
+    def there() -> None:
+        if not path.is_file():
+            raise InputError("no such file", where=str(path), remedy="give the path of the wheel")
+
+    def known() -> None:
+        if path.name not in KNOWN_WHEELS:
+            said = "not a wheel that an engine needs"
+            raise InputError(said, where="file name", value=path.name, remedy=f"use {' or '.join(KNOWN_WHEELS)}")
+
+    check_all(there, known)
+
+
+def check_dataset(train: Path, held_out: Path) -> None:
+    """Raises DatasetError if one of the files is missing, empty or of no known format, or both are one: all at once."""
+    check_all(lambda: detect_file(train), lambda: detect_file(held_out), lambda: DatasetFiles.of(train, held_out))
 
 
 def check_folder(folder: Path) -> None:
@@ -58,6 +127,13 @@ def check_folder(folder: Path) -> None:
         raise InputError(said, where=str(folder), value=str(above), remedy=remedy) from error
 
 
+def check_tokenizer(folder: Path) -> None:
+    """Raises InputError if a folder has no tokenizer to count tokens with."""
+    if not (folder / "tokenizer.json").is_file():
+        remedy = "give the base model's folder, or leave --model out: tokens are then estimated"
+        raise InputError("no tokenizer.json in the folder", where="--model", value=str(folder), remedy=remedy)
+
+
 def check_modal() -> None:
     """Raises ComputeError or TransientError if there is no token, or no way to Modal (:func:`compute.reach.ready`)."""
     from compute.reach import ready  # a run on this machine needs no client
@@ -70,14 +146,35 @@ def check_first(config: RunConfig) -> None:
 
     Raises:
         DatasetError: a dataset file is missing, empty or of no known format.
-        InputError: nothing can be written to ``output.folder``, or to the state's folder.
+        InputError: nothing can be written to ``output.folder``, or to the state's folder; ``train.resume`` names a
+            checkpoint that no training has. Of all these, as many as there are, at once.
         ComputeError, TransientError: there is no token, or no way to Modal.
     """
-    if config.dataset.digits is None and not config.dataset.volume:
-        files = DatasetFiles.named(config.dataset)
-        for path in (files.train, files.held_out):
-            detect_file(path)
-    check_folder(Path(config.output.folder))
-    check_folder(state_folder())
-    if config.compute == "modal":
-        check_modal()
+    check_all(
+        lambda: _check_rows(config.dataset),
+        lambda: check_folder(Path(config.output.folder)),
+        lambda: check_folder(state_folder()),
+    )
+    compute = compute_for(config)  # there is a token, and a way to Modal
+    if config.dataset.volume:
+        read_stored(config.dataset.volume, compute)
+    if config.train.resume.startswith("checkpoint-"):
+        _check_checkpoint(compute, config.train.resume)
+
+
+def _check_rows(dataset: DatasetConfig) -> None:
+    if dataset.digits is not None or dataset.volume:
+        return
+    files = DatasetFiles.named(dataset)
+    check_all(lambda: detect_file(files.train), lambda: detect_file(files.held_out))
+
+
+def _check_checkpoint(compute: Compute, name: str) -> None:
+    """Raises InputError if no training has a checkpoint of that name, whatever the run's identity turns out to be."""
+    known: set[str] = set()
+    for file in compute.list("outputs", RUNS):
+        known |= {part for part in file.path.split("/") if re.fullmatch(r"checkpoint-\d+", part)}
+    if name not in known:
+        newest = sorted(known, key=lambda name: int(name.rpartition("-")[2]))[-SHOWN:]
+        remedy = f"there are: {', '.join(newest) or 'none'}"
+        raise InputError("no training has such a checkpoint", where="train.resume", value=name, remedy=remedy)

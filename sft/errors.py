@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _ADDRESS = re.compile(r"(?<=://)(?:[^\s/?#]*@)?([^\s?#'\"<>|]*)(?:\?[^\s'\"<>]*)?")
 
@@ -75,8 +75,10 @@ class SftError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         found = f" (found {self.value})" if self.value else ""
-        advice = f". Next: {self.remedy}" if self.remedy else ""
-        return f"{place}{self.message}{found}{advice}"
+        said = f"{place}{self.message}{found}"
+        if not self.remedy:
+            return said
+        return f"{said}{'' if said.endswith(chr(10)) else '. '}Next: {self.remedy}"
 
     def __reduce__(self) -> tuple[Callable[..., SftError], tuple[type[SftError], str, dict[str, str]]]:
         context = {"where": self.where, "value": self.value, "remedy": self.remedy}
@@ -145,6 +147,41 @@ def listed(problems: list[str], shown: int) -> str:
     """The first problems, a line each, and how many there are more; for the end of a message."""
     more = f"\n  and {len(problems) - shown} more" if len(problems) > shown else ""
     return "\n  " + "\n  ".join(problems[:shown]) + more + "\n"
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Make every check, so that all that is wrong with what was given is said at once.
+
+    Raises:
+        InputError: what a check found; where several found something, one error that lists them, a line each.
+    """
+    found: list[InputError] = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            several = error.__cause__  # a check may itself be made of checks
+            found += several.found if isinstance(several, _Several) else [error]
+    raise_all(found)
+
+
+def raise_all(found: Sequence[InputError]) -> None:
+    """Raises the only error, or one that lists all of them; nothing where there is none."""
+    if len({str(error) for error in found}) == 1:
+        raise found[0]
+    if found:
+        told = dict.fromkeys(str(error).strip().replace("\n", "\n    ") for error in found)
+        lines = "".join(f"\n  - {text}" for text in told)
+        kind = type(found[0]) if len({type(error) for error in found}) == 1 else InputError
+        raise kind(f"{len(told)} problems:{lines}\n", remedy="correct them and run again") from _Several(found)
+
+
+class _Several(Exception):
+    """What an error of :func:`raise_all` lists."""
+
+    def __init__(self, found: Sequence[InputError]) -> None:
+        super().__init__(found)
+        self.found = found
 
 
 Wire = dict[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sft import metrics
@@ -14,7 +15,7 @@ from sft.dataset.reading import image_folder
 from sft.dataset.settings import DatasetConfig
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
-from sft.errors import DatasetError
+from sft.errors import DatasetError, check_all
 from sft.jobs.check_export import CheckExportArgs
 from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
@@ -72,7 +73,9 @@ class DatasetFiles:
         Raises:
             DatasetError: one of them is missing, no file, or at an address; or as :meth:`of`.
         """
-        return cls.of(_file("dataset.train", config.train), _file("dataset.held_out", config.held_out))
+        named = {"dataset.train": config.train, "dataset.held_out": config.held_out}
+        check_all(*(partial(_file, key, name) for key, name in named.items()))
+        return cls.of(*(_file(key, name) for key, name in named.items()))
 
 
 def _file(key: str, name: str) -> Path:

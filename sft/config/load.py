@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import yaml
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from sft.config.model import RunConfig, is_whole
 from sft.config.profiles import layers, leaves, merge, profile_path
 from sft.config.yaml import is_text, read_yaml, type_at
-from sft.errors import ConfigError, without_secrets
+from sft.errors import ConfigError, check_all, without_secrets
 
 # What pydantic says of a value that is of another kind than its field, in the words of YAML.
 _KINDS = {
@@ -45,18 +46,21 @@ def read_overrides(settings: Sequence[str]) -> dict[str, Any]:
     """``["a.b=c"]`` as nested values: a text where the field is one, else YAML (``null``, ``true``, ``3``, ``[a, b]``).
 
     Raises:
-        ConfigError: one of them is not of the form key=value, or a key stands twice in a value.
+        ConfigError: some are not of the form key=value, or a key stands twice in a value.
     """
-    values: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not all(key.split(".")):
-            raise ConfigError("--set takes key=value", value=setting, remedy="write for example --set train.epochs=3")
-        value = _given(setting, text, reduce(type_at, key.split("."), RunConfig))
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        values = merge(values, value)
-    return values
+    read: list[dict[str, Any]] = []
+    check_all(*(partial(lambda setting: read.append(_override(setting)), setting) for setting in settings))
+    return reduce(merge, read, {})
+
+
+def _override(setting: str) -> dict[str, Any]:
+    key, equals, text = setting.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError("--set takes key=value", value=setting, remedy="write for example --set train.epochs=3")
+    value = _given(setting, text, reduce(type_at, key.split("."), RunConfig))
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
 
 
 def _given(setting: str, text: str, kind: Any) -> Any:
@@ -77,7 +81,7 @@ def load(profile: str, settings: Sequence[str] = ()) -> Resolved:
     Raises:
         ConfigError: with every problem found, each with its source, key, value and what is allowed.
     """
-    profile_path(profile)  # also an empty one is none
+    check_all(lambda: profile_path(profile), lambda: read_overrides(settings))  # also an empty profile is none
     read, above = layers(profile, RunConfig), read_overrides(settings)
     below: dict[str, Any] = reduce(merge, (values for _, values in read), {})
     named = [(key, file) for file, values in [*read, ("--set", above)] for key, _ in leaves(values)]
@@ -130,10 +134,26 @@ def _checked(values: dict[str, Any], sources: dict[str, str], name: str, file: s
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        problems = _problems(error.errors(include_url=False), sources, file)
+        problems = _problems(error.errors(include_url=False), sources, file) + _not_there(values, sources)
         text = "\n".join(f"  - {problem}" for problem in problems)
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise ConfigError(f"{count} in the configuration {name}:\n{text}\n", remedy="correct and run again") from None
+
+
+def _not_there(values: dict[str, Any], sources: dict[str, str]) -> list[str]:
+    """The dataset's files that ``--set`` names and that do not exist: said with the other problems, not after them.
+
+    What a profile names is not looked at here: most commands read no rows.
+    """
+    dataset = values.get("dataset")
+    if not isinstance(dataset, dict) or dataset.get("digits") is not None or dataset.get("volume"):
+        return []
+    named = {key: dataset.get(key) for key in ("train", "held_out") if sources.get(f"dataset.{key}") == "--set"}
+    return [
+        f"--set: dataset.{key}: the dataset file does not exist (found {path!r})"
+        for key, path in named.items()
+        if isinstance(path, str) and path and "://" not in path and not os.path.exists(os.path.expanduser(path))
+    ]
 
 
 def _problems(entries: Sequence[Any], sources: dict[str, str], file: str) -> list[str]:

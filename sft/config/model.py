@@ -72,8 +72,11 @@ class RunConfig(Section):
         elsewhere = self.dataset.digits is not None or self.dataset.volume
         if not elsewhere and not (self.dataset.train and self.dataset.held_out):
             advice = "" if self.profile else ", or name a profile that does (profile: smoke)"
+            given = next((f"dataset.{key}" for key in ("train", "held_out") if getattr(self.dataset, key)), "")
+            missing = {"dataset.train": "dataset.held_out", "dataset.held_out": "dataset.train"}.get(given, "")
+            both = f"dataset.train and dataset.held_out are both needed: give the paths of two JSONL files{advice}"
             problems.append(
-                f"dataset.train and dataset.held_out are both needed: give the paths of two JSONL files{advice}"
+                f"{missing} is missing: give the path of a JSONL file, as {given} has it" if missing else both
             )
         if self.dataset.digits is not None and self.dataset.volume:
             problems.append("dataset.digits and dataset.volume are two datasets: choose one")

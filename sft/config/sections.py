@@ -67,7 +67,11 @@ class WheelConfig(Section):
     build: Literal["stable", "cudnn95"] = Field(
         "stable", description="cudnn95: the build with cuDNN 9.5 (erniekit only); deploy with SFT_WHEEL_BUILD=cudnn95"
     )
-    url: str = Field("", pattern=r"^(https?://.+\.whl(\?.*)?)?$", description="Another address of the wheel")
+    url: str = Field(
+        "",
+        pattern=r"^(https?://.+\.whl(\?.*)?)?$",
+        description="Another address of the wheel (http or https; it ends in .whl)",
+    )
     size: int = Field(0, ge=0, description="Its size (bytes); 0: not checked at the first download")
     sha256: str = Field(
         "", pattern=r"^([0-9a-fA-F]{64})?$", description="Its sha256; empty: recorded at first download"

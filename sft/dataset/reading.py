@@ -66,7 +66,7 @@ def first_line(path: Path) -> bytes:
         raise DatasetError("it is a folder, not a dataset file", where=str(path), remedy=remedy)
     refuse_address(path)
     if not path.is_file():
-        raise DatasetError("the dataset file does not exist", where=str(path), remedy="correct dataset.train/held_out")
+        raise DatasetError("the dataset file does not exist", where=str(path), remedy="correct the path")
     first = next((line for _, line in numbered(path)), None)
     if first is None:
         raise DatasetError("the dataset file is empty", where=str(path), remedy="write one JSON object per line")

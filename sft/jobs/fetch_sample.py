@@ -12,6 +12,7 @@ from sft.dataset.remote import localise
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.download import download, is_private
+from sft.errors import InputError
 from sft.jobs.base import Job
 from sft.store import records
 
@@ -19,6 +20,12 @@ MAX_ROWS_FILE = 2 * 10**9  # bytes
 
 _BENGALI = "https://paddleformers.bj.bcebos.com/datasets/ocr_vl_sft"
 SAMPLES = {"bengali": {"train": f"{_BENGALI}-train_Bengali.jsonl", "held_out": f"{_BENGALI}-test_Bengali.jsonl"}}
+
+
+def check_sample(name: str) -> None:
+    """Raises InputError if there is no sample set of that name."""
+    if name not in SAMPLES:
+        raise InputError("no such sample set", value=name, remedy=f"use {', '.join(SAMPLES)}")
 
 
 class SampleArgs(BaseModel):

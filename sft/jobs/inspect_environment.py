@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -241,6 +241,13 @@ def fitting(engine: str, device: str, *, quick: bool = False) -> list[Check]:
     return [check for check in fits if check.quick or not quick]
 
 
+def check_names(engine: str, device: str, names: Sequence[str]) -> None:
+    """Raises InputError if a named check does not exist, or does not fit the engine and device."""
+    known = [check.name for check in fitting(engine, device)]
+    if unknown := [name for name in names if name not in known]:
+        raise InputError("no such check", value=", ".join(unknown), remedy=f"use {', '.join(known)}")
+
+
 def code_hash() -> str:
     """sha256 (hex) over the Python and lock files of sft/ and modal_infra/: is what is deployed what lies here?"""
     root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
@@ -257,12 +264,9 @@ def inspect_environment(args: InspectArgs, context: Context) -> dict[str, Any]:
     Raises:
         InputError: a named check does not exist, or does not fit the engine and device.
     """
-    checks = {check.name: check for check in fitting(args.engine, args.device)}
-    unknown = [name for name in args.checks if name not in checks]
-    if unknown:
-        raise InputError("no such check", value=", ".join(unknown), remedy=f"use {', '.join(checks)}")
+    check_names(args.engine, args.device, args.checks)
     findings = []
-    for check in checks.values():
+    for check in fitting(args.engine, args.device):
         if not args.checks or check.name in args.checks:
             ok, found = check.body(args)
             finding = Finding(check.name, ok, found, "" if ok else check.remedy)

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,20 +70,46 @@ def pages(source: Path, work: Path) -> Found:
     if not source.is_dir():
         return Found(_of_file(source, source.stem, work))
     found = Found()
-    files = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in (*IMAGES, *OTHER_IMAGES) and p.is_file()]
-    for path in files:
-        if path.name.startswith("._"):  # macOS keeps a file's attributes in these
-            continue
+    for path in sorted(_candidates(source)):
         name = path.relative_to(source).with_suffix("").as_posix().replace("/", "__")
         try:
             found += list(_of_file(path, name, work))
         except InputError as error:
             found.broken.append(error)
     if not found and not found.broken:
-        raise InputError(
-            "no image and no PDF in the folder", value=str(source), remedy=f"known: {', '.join(IMAGES)}, .pdf"
-        )
+        raise _nothing_in(source)
     return found
+
+
+def look(source: Path) -> None:
+    """See by names and first bytes whether there is anything to read: in milliseconds, before a model is looked for.
+
+    Raises:
+        InputError: as :func:`pages`, but for what only shows when a picture is decoded or a PDF's pages are drawn.
+    """
+    if not source.exists():
+        raise InputError("no such file or folder", value=str(source), remedy="correct the path")
+    if source.is_dir():
+        if next(_candidates(source), None) is None:
+            raise _nothing_in(source)
+        return
+    head = _head(source)
+    if not _is_pdf(source, head):
+        with _as_ours(source, head), opened(source):
+            pass
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """Files at any depth whose names say that they are images or PDFs."""
+    for path in folder.rglob("*"):  # macOS keeps a file's attributes in ._NAME
+        if path.suffix.lower() in (*IMAGES, *OTHER_IMAGES) and not path.name.startswith("._") and path.is_file():
+            yield path
+
+
+def _nothing_in(folder: Path) -> InputError:
+    return InputError(
+        "no image and no PDF in the folder", value=str(folder), remedy=f"known: {', '.join(IMAGES)}, .pdf"
+    )
 
 
 def _claimed(work: Path, name: str) -> Path:
@@ -102,28 +129,41 @@ def _claimed(work: Path, name: str) -> Path:
 
 
 def _of_file(path: Path, name: str, work: Path) -> Iterator[Page]:
-    place = _claimed(work, name)
+    place, head = _claimed(work, name), _head(path)
+    if _is_pdf(path, head):
+        yield from _of_pdf(path, place, work)
+        return
+    with _as_ours(path, head), opened(path) as image:
+        count, size = getattr(image, "n_frames", 1), image.size
+        _shaped(path, size)
+        if count == 1 or image.format != "TIFF":  # an animation is one picture
+            seen, done = saved_as_seen(path, place)
+            yield Page(place.name, seen, os.path.abspath(path), done=done)
+            return
+        _bounded(path, count)
+        for number, frame in enumerate(ImageSequence.Iterator(image), 1):
+            upright, done = as_seen(frame)
+            yield _saved(upright, path, place, number, work, done)
+
+
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            return file.read(HEAD)
     except OSError as error:
         remedy = "look who may read it (ls -l), and whether its disk is whole"
         raise InputError(f"it cannot be read: {error.strerror}", where=str(path), remedy=remedy) from error
-    if path.suffix.lower() == ".pdf" or b"%PDF-" in head:
-        yield from _of_pdf(path, place, work)
-        return
+
+
+def _is_pdf(path: Path, head: bytes) -> bool:
+    return path.suffix.lower() == ".pdf" or b"%PDF-" in head
+
+
+@contextmanager
+def _as_ours(path: Path, head: bytes) -> Iterator[None]:
+    """What Pillow raises for a file that it cannot read, as an InputError."""
     try:
-        with opened(path) as image:
-            count, size = getattr(image, "n_frames", 1), image.size
-            _shaped(path, size)
-            if count == 1 or image.format != "TIFF":  # an animation is one picture
-                seen, done = saved_as_seen(path, place)
-                yield Page(place.name, seen, os.path.abspath(path), done=done)
-                return
-            _bounded(path, count)
-            for number, frame in enumerate(ImageSequence.Iterator(image), 1):
-                upright, done = as_seen(frame)
-                yield _saved(upright, path, place, number, work, done)
+        yield
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(_why(head, error), where=str(path), remedy=_way(path, head)) from error
 

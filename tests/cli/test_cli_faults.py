@@ -19,7 +19,7 @@ SMOKE = "run smoke"
 TOKEN = {"MODAL_TOKEN_ID": "ak-planted", "MODAL_TOKEN_SECRET": "as-planted"}
 AWAY = {**TOKEN, "MODAL_SERVER_URL": "http://127.0.0.1:9"}
 PROXY = {**TOKEN, "HTTPS_PROXY": "http://me:planted@127.0.0.1:9"}
-STARTED = 2.0  # seconds of processor time within which wrong input is said
+STARTED = 4.0  # seconds of processor time for wrong input: twice what a quiet machine takes (docs/operations.md)
 
 # command, environment, exit code, what is said, and with which next step
 FAULTS: tuple[tuple[str, dict[str, str], int, str, str], ...] = (
@@ -72,7 +72,8 @@ def test_it_is_one_message_at_once_with_a_next_step(
     assert "Traceback" not in text
     assert "planted" not in text
     assert process.stderr.count("error:") == 1
-    assert len(process.stderr.strip().splitlines()) == 1, "one message"
+    first, *more = process.stderr.strip().splitlines()
+    assert all(line.startswith(("  - ", "Next: ")) for line in more), "one message, or a list of what is wrong"
     assert not (tmp_path / "prefect").exists(), "a server was started"
     taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert taken < STARTED, f"{taken:.1f} s of processor time"

@@ -116,8 +116,8 @@ def test_promoted_by_hand_it_reads_pages_and_goes_to_the_hub(home: Path, monkeyp
     [
         (("infer", "none.png", "--model", "base"), "no such file or folder"),
         (("infer", "page.png"), "there is no champion yet"),
-        (("infer", "page.png", "--model", "feed"), "no finished training of that identity"),
-        (("infer", "page.png", "--model", "feed/checkpoint-2"), "no such checkpoint"),
+        (("infer", "page.png", "--model", "feed" * 4), "no finished training of that identity"),
+        (("infer", "page.png", "--model", "feed" * 4 + "/checkpoint-2"), "no such checkpoint"),
         (("infer", "page.png", "--task", "poem"), "no such task"),
         (("infer", "page.png", "--out", "page.png"), "no folder can be made there"),
         (("promote", "smoke", "feed"), "no finished training of that identity"),

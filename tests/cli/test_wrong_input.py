@@ -1,0 +1,99 @@
+"""Wrong input, for every command: all that is wrong at once, before anything is started, asked or written."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+import cli.run
+from cli.base import app
+from tests.cli.test_cli_faults import SFT, STARTED, sft
+from tests.conftest import Dataset
+
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+assert cli.run, "imported, so that every command is registered"
+PROFILE = "unknown profile (found nosuch)"
+IDENTITY = "no finished training of that identity (found nosuch)"
+
+# What is typed, and all that has to be said of it. Nowhere is there a token for Modal: mistakes come before it.
+WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("run nosuch --set foo --set .=x", (PROFILE, "key=value (found foo)", "key=value (found .=x)")),
+    (
+        "run smoke --set dataset.train=nosuch.jsonl --set dataset.digits=null",
+        ("dataset.train: the dataset file does not exist (found 'nosuch.jsonl')", "dataset.held_out is missing"),
+    ),
+    (
+        "run full --set dataset.train=n1 --set dataset.held_out=n2 --set output.folder=good.jsonl",
+        ("dataset.train: the dataset file does not exist", "dataset.held_out: the", "good.jsonl: no folder"),
+    ),
+    ("run full --set dataset.train=n1 --set modal.gpu=A99", ("Modal has no GPU A99", "does not exist (found 'n1')")),
+    ("run smoke --set dataset.digits=null --set dataset.volume=nosuch", ("no finished dataset", "found nosuch")),
+    ("run smoke --set train.resume=checkpoint-999", ("no training has such a checkpoint (found checkpoint-999)",)),
+    ("run smoke --set base_model.repo=nosuch", ("base_model.repo: Repository on the HF Hub (owner/name)",)),
+    ("plan nosuch", (PROFILE,)),
+    ("plan full --set dataset.train=good.jsonl", ("dataset.held_out: the dataset file does not exist",)),
+    ("status nosuch", (PROFILE,)),
+    ("history nosuch", (PROFILE,)),
+    ("cancel --profile nosuch", (PROFILE,)),
+    ("cancel nosuch", ("no such training runs (found nosuch)",)),
+    ("sample nosuch --name nosuch", (PROFILE, "no such sample set (found nosuch)")),
+    ("doctor full --check nosuch", ("no such check (found nosuch)", "use python")),
+    ("deploy nosuch", (PROFILE,)),
+    ("deploy smoke --set wheel.url=foo", ("wheel.url: Another address of the wheel (http or https",)),
+    ("upload-wheel nosuch.whl", ("nosuch.whl: no such file", "not a wheel that an engine needs (found nosuch.whl)")),
+    ("upload nosuch.jsonl empty.jsonl", ("nosuch.jsonl: the dataset file does not exist", "empty.jsonl: the dataset")),
+    (
+        "validate nosuch.jsonl --held-out empty.jsonl --rule leek-row=off --model folder --report good.jsonl/page.html",
+        ("nosuch.jsonl: the", "empty.jsonl: the", "perhaps 'leak-row'", "no tokenizer.json", "good.jsonl: no folder"),
+    ),
+    ("convert nosuch.jsonl out.jsonl --to messages", ("nosuch.jsonl: the dataset file does not exist",)),
+    ("import nosuch out.jsonl", ("nosuch: no such file or folder",)),
+    ("split nosuch.jsonl", ("nosuch.jsonl: the dataset file does not exist",)),
+    ("fetch-images nosuch.jsonl out.jsonl", ("nosuch.jsonl: the dataset file does not exist",)),
+    ("infer folder", ("no image and no PDF in the folder (found folder)",)),
+    ("infer text.md folder --profile nosuch", (PROFILE, "text.md: it cannot be read as an image", "found folder")),
+    (
+        "infer nosuch.png --model x --task y --out good.jsonl/read",
+        ("found nosuch.png", "no model is called so (found x)", "no such task (found y)", "a file is in its place"),
+    ),
+    ("promote nosuch nosuch", (PROFILE, IDENTITY)),
+    ("promote full nosuch", (IDENTITY,)),
+    ("rollback nosuch", (PROFILE,)),
+    ("rollback smoke", ("no champion to go back to",)),
+    ("publish nosuch noslash --model nosuch", (PROFILE, "an owner and a name (found noslash)", IDENTITY)),
+    ("publish smoke noslash", ("a repository has an owner and a name (found noslash)",)),
+    ("cleanup nosuch", (PROFILE,)),
+    ("tensorboard nosuch", (PROFILE,)),
+)
+
+
+def test_every_command_is_given_something_wrong() -> None:
+    assert {line.split()[0] for line, _ in WRONG} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("line", "said"), WRONG)
+def test_all_of_it_is_said_at_once_and_nothing_is_written(tmp_path: Path, line: str, said: tuple[str, ...]) -> None:
+    data = Dataset(tmp_path)
+    data.write("good.jsonl", [data.row(data.image("a.png"))])
+    (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "text.md").write_text("no picture")
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    process = sft(tmp_path, f"{SFT} {line}", {})
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert [text for text in said if text not in process.stderr] == [], process.stderr
+    problems = [text for text in process.stderr.splitlines() if text.startswith("  - ")]
+    assert len(problems) in (0, len(said)), "no more than what is wrong"
+    assert process.stderr.count("error:") == 1
+    assert "Traceback" not in process.stderr
+    assert "Next: " in process.stderr
+    assert "\n. Next" not in process.stderr
+    assert sorted(tmp_path.rglob("*")) == before, "something was written: a state, Prefect's home, a result"
+    taken = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    assert taken < STARTED, f"{taken:.1f} s of processor time"
