@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from cli import at_modal as cli_modal
 from cli import dataset as cli_dataset
 from cli import models as cli_models
 from cli.base import Profile, Settings, app, guarded, resolved, say
-from sft.errors import InputError, JobCancelled, SftError
+from sft.errors import JobCancelled, SftError
 
 if TYPE_CHECKING:
     from runs.results import RunResult
@@ -177,28 +177,6 @@ def cancel(
 
 
 @app.command()
-def sample(
-    profile: Profile = "full",
-    name: Annotated[str, typer.Option(help="Which sample set: bengali")] = "bengali",
-    settings: Settings = [],  # noqa: B006 (typer copies it)
-) -> None:
-    """Fetch a public sample set to the data volume, images included; nothing goes through this machine."""
-
-    def body(out: Console) -> None:
-        from runs.checking import check_modal
-        from sft.jobs.fetch_sample import check_sample
-
-        config = resolved(profile, settings, lambda: check_sample(name))
-        if config.compute == "modal":
-            check_modal()
-        from cli.deploying import get_sample
-
-        get_sample(config, name, lambda text: say(out, text))
-
-    guarded(body)
-
-
-@app.command()
 def doctor(
     profile: Profile,
     settings: Settings = [],  # noqa: B006 (typer copies it)
@@ -223,64 +201,7 @@ def doctor(
     guarded(body)
 
 
-@app.command()
-def deploy(
-    profile: Annotated[str, typer.Argument(help="A profile whose wheel.… is that of its engine; may be left out")] = "",
-    settings: Settings = [],  # noqa: B006 (typer copies it)
-) -> None:
-    """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
-
-    def body(out: Console) -> None:
-        from runs.checking import check_modal
-
-        if settings and not profile:
-            raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
-        config = resolved(profile, settings) if profile else None
-        check_modal()
-        from cli.deploying import deploy_all
-
-        deploy_all(lambda text: say(out, text), config)
-
-    guarded(body)
-
-
-@app.command()
-def upload_wheel(
-    path: Annotated[Path, typer.Argument(help="A paddlepaddle_gpu wheel, under its original name")],
-) -> None:
-    """Put a wheel from this machine on the models volume, where Modal cannot download it."""
-
-    def body(out: Console) -> None:
-        from runs.checking import check_modal, check_wheel
-
-        check_wheel(path)
-        check_modal()
-        from cli.deploying import put_wheel
-
-        say(out, put_wheel(path))
-
-    guarded(body)
-
-
-@app.command()
-def upload(
-    train: Annotated[Path, typer.Argument(help="Training set (JSONL)")],
-    held_out: Annotated[Path, typer.Argument(help="Held-out set (JSONL), below the same folder")],
-) -> None:
-    """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
-
-    def body(out: Console) -> None:
-        from runs.checking import check_dataset, check_modal
-
-        check_dataset(train, held_out)
-        check_modal()
-        from cli.deploying import put_dataset
-
-        say(out, put_dataset(train, held_out, lambda text: say(out, text)))
-
-    guarded(body)
-
-
+cli_modal.register(app)
 cli_dataset.register(app)
 cli_models.register(app)
 

@@ -72,7 +72,7 @@ def test_it_is_one_message_at_once_with_a_next_step(
     assert "Traceback" not in text
     assert "planted" not in text
     assert process.stderr.count("error:") == 1
-    first, *more = process.stderr.strip().splitlines()
+    _, *more = process.stderr.strip().splitlines()
     assert all(line.startswith(("  - ", "Next: ")) for line in more), "one message, or a list of what is wrong"
     assert not (tmp_path / "prefect").exists(), "a server was started"
     taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -1,0 +1,96 @@
+"""Commands that prepare Modal: deploy, wheels, datasets. What is wrong here is said before a token is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.base import Profile, Settings, guarded, resolved, say
+from sft.errors import InputError
+
+PANEL = "Modal"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for body in (deploy, sample, upload, upload_wheel):
+        app.command(body.__name__.replace("_", "-"), rich_help_panel=PANEL)(body)
+
+
+def sample(
+    profile: Profile = "full",
+    name: Annotated[str, typer.Option(help="Which sample set: bengali")] = "bengali",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Fetch a public sample set to the data volume, images included; nothing goes through this machine."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_modal
+        from sft.jobs.fetch_sample import check_sample
+
+        config = resolved(profile, settings, lambda: check_sample(name))
+        if config.compute == "modal":
+            check_modal()
+        from cli.deploying import get_sample
+
+        get_sample(config, name, lambda text: say(out, text))
+
+    guarded(body)
+
+
+def deploy(
+    profile: Annotated[str, typer.Argument(help="A profile whose wheel.… is that of its engine; may be left out")] = "",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_modal
+
+        if settings and not profile:
+            raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
+        config = resolved(profile, settings) if profile else None
+        check_modal()
+        from cli.deploying import deploy_all
+
+        deploy_all(lambda text: say(out, text), config)
+
+    guarded(body)
+
+
+def upload_wheel(
+    path: Annotated[Path, typer.Argument(help="A paddlepaddle_gpu wheel, under its original name")],
+) -> None:
+    """Put a wheel from this machine on the models volume, where Modal cannot download it."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_modal, check_wheel
+
+        check_wheel(path)
+        check_modal()
+        from cli.deploying import put_wheel
+
+        say(out, put_wheel(path))
+
+    guarded(body)
+
+
+def upload(
+    train: Annotated[Path, typer.Argument(help="Training set (JSONL)")],
+    held_out: Annotated[Path, typer.Argument(help="Held-out set (JSONL), below the same folder")],
+) -> None:
+    """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_dataset, check_modal
+
+        check_dataset(train, held_out)
+        check_modal()
+        from cli.deploying import put_dataset
+
+        say(out, put_dataset(train, held_out, lambda text: say(out, text)))
+
+    guarded(body)
