@@ -41,7 +41,7 @@ def figures() -> Iterator[Figure]:
         flows = [_flow(Path(first))]
         by_hand = _by_hand(Path(first))
         flows.append(_flow(Path(second)))
-    hand = _rate(by_hand.output.splitlines())
+    hand = median_rate(by_hand.output.splitlines())
     rate, around, judging = (statistics.mean(values) for values in zip(*((f.rate, f.around, f.judging) for f in flows)))
     spread = _spread([flow.rate / hand for flow in flows])
     yield Figure("steps/s through the flow", rate, hand, "steps/s (by hand)", "≥ 0.98", rate >= 0.98 * hand, spread)
@@ -57,7 +57,7 @@ def _flow(folder: Path) -> Flow:
     ran = run(*smoke_run(folder, SETTINGS), folder)
     calls = folder / "state" / "calls"
     (log,) = calls.glob("train-*/log.txt")
-    return Flow(ran, _rate(log.read_text().splitlines()), sum(map(_took, calls.iterdir())))
+    return Flow(ran, median_rate(log.read_text().splitlines()), sum(map(_took, calls.iterdir())))
 
 
 def _by_hand(folder: Path) -> Ran:
@@ -78,7 +78,7 @@ def _took(call: Path) -> float:
     return (call / "result.json").stat().st_mtime - (call / "request.json").stat().st_mtime
 
 
-def _rate(lines: Sequence[str]) -> float:
+def median_rate(lines: Sequence[str]) -> float:
     """The median of the progress lines' own steps/s, without the first ones."""
     rates = [progress.rate for line in lines if (progress := read_progress(line)) is not None]
     return statistics.median(rates[SKIPPED:])

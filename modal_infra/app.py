@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import FrameType
@@ -63,7 +63,9 @@ def run_job(name: str, args: dict[str, Any]) -> dict[str, Any]:
         entries = DictEntries()
         shared = Shared(refresh=refresh, publish=commit, is_running=is_running, entries=entries)
         call_id = modal.current_function_call_id() or ""
-        context = Context(MOUNTED, call_id, commit=commit, try_commit=partial(commit, BRIEF), shared=shared)
+        # In the middle of a training, whose trainer reads from the other volumes: a commit may reload what it commits.
+        try_commit = partial(commit, BRIEF, ("outputs",))
+        context = Context(MOUNTED, call_id, commit=commit, try_commit=try_commit, shared=shared)
         signal.signal(signal.SIGTERM, _stop)
         with ExitStack() as at_last:
             at_last.enter_context(counted(entries, modal.current_input_id() or ""))
@@ -121,15 +123,16 @@ def refresh() -> None:
     _with_each(lambda each: each.reload(), BRIEF)
 
 
-def commit(patience: float = PATIENCE) -> None:
+def commit(patience: float = PATIENCE, names: Sequence[str] = NAMES) -> None:
     """Make what was written durable and visible to others.
 
     Args:
         patience: seconds that a refused one is tried again for.
+        names: of the volumes.
     Raises:
         TransientError: Modal refuses it for longer.
     """
-    _with_each(_commit, patience)
+    _with_each(_commit, patience, names)
 
 
 def _commit(each: modal.Volume) -> None:
@@ -143,10 +146,10 @@ def _commit(each: modal.Volume) -> None:
             raise
 
 
-def _with_each(act: Callable[[modal.Volume], None], patience: float) -> None:
+def _with_each(act: Callable[[modal.Volume], None], patience: float, names: Sequence[str] = NAMES) -> None:
     """Do it with every volume, also where one refuses; what fails is tried again while there is patience."""
     end, wait = time.monotonic() + patience, 0.25
-    left: dict[str, Exception] = dict.fromkeys(NAMES, Exception())
+    left: dict[str, Exception] = dict.fromkeys(names, Exception())
     while True:
         for mounted in list(left):
             try:

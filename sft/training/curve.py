@@ -9,6 +9,7 @@ from typing import Any
 
 from sft.engines.base import Progress
 from sft.errors import TrainingFailed
+from sft.store.reloads import through_a_reload
 from sft.training.events import EVENTS, Board
 from sft.training.failures import LEARNING_RATE
 
@@ -58,10 +59,13 @@ class Curve:
             )
         self._losses.append((progress.step, progress.loss))
         self._check_divergence(progress.step)
-        with self._path.open("a") as file:
-            file.write(json.dumps(progress.as_dict()) + "\n")
+        through_a_reload(lambda: self._keep(progress))
         if self._board is not None:
             self._board.add(progress.step, {"loss": progress.loss, "learning_rate": progress.learning_rate})
+
+    def _keep(self, progress: Progress) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(progress.as_dict()) + "\n")
 
     def mean(self, after: int, until: int) -> float | None:
         """Mean loss (nats per token) of the steps behind ``after`` up to ``until``; None if none of them was told."""

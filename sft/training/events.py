@@ -8,6 +8,8 @@ import time
 import uuid
 from pathlib import Path
 
+from sft.store.reloads import through_a_reload
+
 EVENTS = "tensorboard"  # folder below a training's
 # Events that a resumed training repeats are dropped by TensorBoard itself: a session start stands before them.
 # Its data server (load_fast) keeps every file open, and then Modal shows a volume's new files no more.
@@ -42,6 +44,9 @@ class Board:
         self._write(Event(wall_time=time.time(), step=step, summary=summary).SerializeToString())
 
     def _write(self, *events: bytes) -> None:
+        through_a_reload(lambda: self._append(*events))
+
+    def _append(self, *events: bytes) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         with self._path.open("ab") as file:

@@ -34,7 +34,7 @@ STEPS, SAVE = 14, 3
 SFT = str(Path(sys.executable).with_name("sft"))
 CANCELLED = 10  # seconds within which a cancelled run's job must be gone
 ARGUMENTS = "MODAL_CONTAINER_ARGUMENTS_PATH"  # of a container, below its round's folder
-LONGEST = 240  # seconds until a process is given up
+LONGEST = 480  # seconds until a process is given up
 NEVER_FAULTY = {"ClientHello", "ContainerHello"}  # asked once, before there is anything to retry
 SETTINGS = (
     "dataset.digits.train_rows=64",
@@ -143,8 +143,9 @@ class Round:
         rules.commit_seconds = draw.choice([0.0, 0.3, 3.0])
         rules.reload_seconds = draw.choice([0.0, 0.3])
         rules.background = draw.choice([None, 2.0])
+        # Not both: what is written between a commit and the reload behind it would be gone, whoever wrote it.
         rules.reload_after_commit = draw.random() < 0.3
-        rules.reload_drops = draw.random() < 0.5
+        rules.reload_drops = draw.random() < 0.5 and not rules.reload_after_commit
         told += [f"commits take {rules.commit_seconds} s"] if rules.commit_seconds else []
         told += [name for name in ("reload_after_commit", "reload_drops") if getattr(rules, name)]
         told += ["no background commits"] if rules.background is None else []
