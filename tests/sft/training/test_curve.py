@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def test_a_step_that_is_told_during_a_reload_is_kept(tmp_path: Path) -> None:
     curve.begin(0)
     curve.add(Progress(step=1, loss=1.0, learning_rate=0.1, rate=1.0))
     run.rename(away)
-    thread = threading.Thread(target=lambda: (time.sleep(0.5), away.rename(run)))
+    thread = threading.Timer(0.5, lambda: away.rename(run))
     thread.start()
     curve.add(Progress(step=2, loss=0.9, learning_rate=0.1, rate=1.0))
     thread.join()
