@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.base import Profile, Settings, guarded, resolved, say
+from cli.base import NAMES, Profile, Settings, guarded, resolved, say
 from sft.errors import InputError
 
 PANEL = "Modal"
@@ -42,7 +42,7 @@ def sample(
 
 
 def deploy(
-    profile: Annotated[str, typer.Argument(help="A profile whose wheel.… is that of its engine; may be left out")] = "",
+    profile: Annotated[str, typer.Argument(help=f"Where its wheel is another: one of {NAMES}, or a .yaml file")] = "",
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""

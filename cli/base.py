@@ -8,24 +8,49 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
+from cli.examples import EXAMPLES
 from sft.errors import JobCancelled, SftError, check_all, without_secrets
 from sft.foreign import as_ours
 
 if TYPE_CHECKING:
     from sft.config import RunConfig
 
+NAMES = "{profiles}"  # in a help text: the profiles that are in configs/, looked up when a command is asked for
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+class Commands(TyperGroup):
+    """The commands; each has its examples under its help."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, with what only its help needs."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            return None
+        names = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+        for parameter in command.params:
+            if NAMES in (said := getattr(parameter, "help", None) or ""):
+                parameter.help = said.replace(NAMES, names)  # type: ignore[attr-defined]
+        if examples := EXAMPLES.get(cmd_name):
+            command.epilog = "\n\n".join(["Examples:", *examples])
+        return command
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Fine-tune PaddleOCR-VL on your own documents.",
 )
-Profile = Annotated[str, typer.Argument(help="smoke, full, lora, nightly, or the path of a .yaml file")]
+Profile = Annotated[str, typer.Argument(help=f"One of {NAMES}, or the path of a .yaml file")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.epochs=3")
 ]

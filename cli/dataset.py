@@ -162,7 +162,7 @@ def _tell(out: Console, result: Report, page: Path | None) -> None:
 def convert(
     source: Source,
     target: Annotated[Path, typer.Argument(help="The new file, in the same folder: image paths stay as they are")],
-    to: Annotated[Format, typer.Option(help="The format wanted")],
+    to: Annotated[Format, typer.Option(help="The format wanted: erniekit or messages")],
     force: Force = False,
 ) -> None:
     """Convert rows between ERNIEKit's and PaddleFormers' format, without loss.
@@ -182,8 +182,8 @@ def convert(
 def import_(
     source: Annotated[Path, typer.Argument(help="A folder, or a list of images and texts; docs/importing.md has all")],
     target: Annotated[Path, typer.Argument(help="The dataset file to write; images go beside it")],
-    task: Annotated[Task, typer.Option(help="What the texts are")] = Task.ocr,
-    to: Annotated[Format, typer.Option(help="The row format")] = Format.erniekit,
+    task: Annotated[Task, typer.Option(help="What the texts are: ocr, table, formula, chart")] = Task.ocr,
+    to: Annotated[Format, typer.Option(help="The row format: erniekit or messages")] = Format.erniekit,
     image_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
     text_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
     images: Annotated[Path | None, typer.Option(help="Where the images lie, if not beside the list")] = None,

@@ -8,13 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.base import Settings, guarded, resolved, say
+from cli.base import NAMES, Profile, Settings, guarded, resolved, say
 
 PANEL = "Models"
-Where = Annotated[
-    str, typer.Option("--profile", envvar="SFT_PROFILE", help="A profile with compute local or modal, or a .yaml file")
-]
-OneProfile = Annotated[str, typer.Argument(help="smoke, full, lora, nightly, or the path of a .yaml file")]
+Where = Annotated[str, typer.Option("--profile", envvar="SFT_PROFILE", help=f"One of {NAMES}, or a .yaml file")]
 SMOKE = "smoke"
 
 
@@ -57,7 +54,7 @@ def infer(
 
 
 def promote(
-    profile: OneProfile,
+    profile: Profile,
     training: Annotated[str, typer.Argument(help="Its identity, from sft status (16 digits suffice)")],
     force: Annotated[
         bool, typer.Option("--force", help="Also a model whose export was not checked or is broken")
@@ -78,7 +75,7 @@ def promote(
     guarded(body)
 
 
-def rollback(profile: OneProfile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
+def rollback(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (typer copies it)
     """Put the champion before the present one into service again."""
 
     def body(console: Console) -> None:
@@ -92,7 +89,7 @@ def rollback(profile: OneProfile, settings: Settings = []) -> None:  # noqa: B00
 
 
 def publish(
-    profile: OneProfile,
+    profile: Profile,
     repo: Annotated[str, typer.Argument(help="Repository on the Hugging Face Hub (owner/name); made if missing")],
     model: Annotated[str, typer.Option(help="champion, or a training's identity")] = "champion",
     public: Annotated[bool, typer.Option("--public", help="Visible to everybody; private otherwise")] = False,
@@ -115,7 +112,7 @@ def publish(
 
 
 def cleanup(
-    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = SMOKE,
+    profile: Annotated[str, typer.Argument(help=f"Whose volumes: one of {NAMES}, or a .yaml file")] = SMOKE,
     older_than: Annotated[float, typer.Option(min=0, help="Only trainings that finished so long ago (days)")] = 14,
     keep: Annotated[int, typer.Option(min=0, help="The newest trainings of each name stay")] = 3,
     models: Annotated[
@@ -138,7 +135,7 @@ def cleanup(
 
 
 def tensorboard(
-    profile: Annotated[str, typer.Argument(help="Whose trainings: a profile with compute local or modal")] = SMOKE,
+    profile: Annotated[str, typer.Argument(help=f"Whose trainings: one of {NAMES}, or a .yaml file")] = SMOKE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine")] = 6006,
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:

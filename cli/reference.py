@@ -18,6 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
+from cli.base import NAMES
+from cli.examples import EXAMPLES
 from sft.config import RunConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -122,14 +124,22 @@ def commands() -> str:
         lines += [f"## sft {name}", ""]
         lines += [f"    sft {' '.join([name, *_usage(command)])}", ""]
         lines += [*_paragraphs(command.help or ""), ""]
+        lines += [*(f"    {example}" for example in EXAMPLES.get(name, ())), ""]
         rows = [row for row in map(_row, command.params) if row]
         lines += ["| | | default |", "|---|---|---|", *rows, ""] if rows else []
     return "\n".join(lines)
 
 
 def _usage(command: Any) -> list[str]:
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    return [f"{p.name.upper()}{'…' if p.nargs < 0 else ''}" for p in arguments] + ["[OPTIONS]"]
+    """The arguments, those that may be left out in brackets, and the options that may not."""
+    usage = []
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            named = f"{parameter.name.upper()}{'…' if parameter.nargs < 0 else ''}"
+            usage.append(named if parameter.required else f"[{named}]")
+        elif parameter.required:
+            usage.append(f"{parameter.opts[0]} {parameter.name.upper()}")
+    return [*usage, "[OPTIONS]"]
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -141,9 +151,12 @@ def _row(parameter: Any) -> str:
     if parameter.name == "help":
         return ""
     named = parameter.name.upper() if parameter.param_type_name == "argument" else " ".join(parameter.opts)
-    said = (getattr(parameter, "help", "") or "").replace("|", "\\|")
-    default = parameter.default
+    # A profile that a user adds makes the page no other.
+    said = (getattr(parameter, "help", "") or "").replace("|", "\\|").replace(NAMES, "the names in `configs/`")
+    default = getattr(parameter.default, "value", parameter.default)
     shown = default if isinstance(default, str | int | float | Path) and default not in ("", False) else ""
+    if parameter.required:
+        shown = "needed"
     return f"| `{named}` | {said} | {shown} |"
 
 

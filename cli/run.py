@@ -13,7 +13,7 @@ from rich.console import Console
 from cli import at_modal as cli_modal
 from cli import dataset as cli_dataset
 from cli import models as cli_models
-from cli.base import Profile, Settings, app, guarded, resolved, say
+from cli.base import NAMES, Profile, Settings, app, guarded, resolved, say
 from sft.errors import JobCancelled, SftError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def plan(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (type
 
 @app.command()
 def status(
-    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = "smoke",
+    profile: Annotated[str, typer.Argument(help=f"Whose volumes: one of {NAMES}, or a .yaml file")] = "smoke",
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:
     """Show the trainings on the outputs volume: which run, which have finished, and their error rates."""
@@ -135,7 +135,7 @@ def status(
 
 @app.command()
 def history(
-    profile: Annotated[str, typer.Argument(help="Whose volumes: a profile with compute local or modal")] = "smoke",
+    profile: Annotated[str, typer.Argument(help=f"Whose volumes: one of {NAMES}, or a .yaml file")] = "smoke",
     settings: Settings = [],  # noqa: B006 (typer copies it)
     last: Annotated[int, typer.Option(min=0, help="Runs shown, the newest last; 0: all")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print whole records, a line each")] = False,
@@ -160,7 +160,7 @@ def cancel(
     training: Annotated[
         str, typer.Argument(help="Its identity, or the start of it; empty: the only one that runs")
     ] = "",
-    profile: Annotated[str, typer.Option(help="Where: a profile with compute local or modal")] = "smoke",
+    profile: Annotated[str, typer.Option(help=f"Where: one of {NAMES}, or a .yaml file")] = "smoke",
     now: Annotated[bool, typer.Option("--now", help="At once, without time to save a checkpoint")] = False,
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:

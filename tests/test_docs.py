@@ -16,7 +16,7 @@ import cli.run
 from cli import reference
 from cli.base import app
 from sft import errors
-from sft.config.profiles import profiles
+from sft.config.profiles import PROFILES, profiles
 from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).parents[1]
@@ -58,23 +58,52 @@ def test_every_path_that_a_page_names_is_there(page: Path) -> None:
             assert (ROOT / name).exists(), f"{page.name} names {name}"
 
 
-def written() -> Iterator[tuple[Path, list[str]]]:
-    """(page, words) of each ``sft`` command in a page's blocks of code."""
-    for page in PAGES:
-        for line in page.read_text().splitlines():
-            text = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
-            if line.startswith("    ") and text.startswith("sft ") and "[OPTIONS]" not in text:
-                yield page, shlex.split(text, comments=True)
+def code(text: str) -> Iterator[str]:
+    """The lines of a page's blocks of code, fenced or indented, at any depth of a list."""
+    fence = ""
+    for line in text.splitlines():
+        mark = re.match(r"\s*(```+|~~~+)", line)
+        if mark and not (fence and not mark[1].startswith(fence)):
+            fence = "" if fence else mark[1]
+        elif fence or re.match(r" {4}|\t", line):
+            yield line.strip()
+
+
+def written() -> Iterator[tuple[str, list[str]]]:
+    """(place, words) of each ``sft`` command in a page's blocks of code and at the head of a profile."""
+    lines = [(page.name, line) for page in PAGES for line in code(page.read_text())]
+    heads = [(path.name, path.read_text().splitlines()[0][2:].partition(": ")[0]) for path in PROFILES.glob("*.yaml")]
+    for place, line in [*lines, *heads]:
+        text = line.removeprefix("$ ").removeprefix(".venv/bin/")
+        if text.startswith("sft ") and "[OPTIONS]" not in text:
+            yield place, shlex.split(text, comments=True)
 
 
 def test_every_command_that_a_page_shows_is_one() -> None:
     found = list(written())
-    assert len(found) > 20
-    for page, words in found:
-        assert words[1] in COMMANDS, f"{page.name}: {' '.join(words)}"
+    assert len({place for place, _ in found}) > 5
+    for place, words in found:
+        assert words[1] in COMMANDS, f"{place}: {' '.join(words)}"
         command = COMMANDS[words[1]]
         # Parsing alone: nothing runs. A wrong option or argument raises UsageError.
-        assert command.make_context(words[1], words[2:]), f"{page.name}: {' '.join(words)}"
+        assert command.make_context(words[1], words[2:]), f"{place}: {' '.join(words)}"
+
+
+def test_every_command_that_a_sentence_names_has_those_options() -> None:
+    found = [
+        (page.name, named) for page in PAGES for named in re.findall(r"`(?:\.venv/bin/)?sft ([^`]+)`", prose(page))
+    ]
+    assert len(found) > 20
+    for place, named in found:
+        words = shlex.split(named)
+        options = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, f"{place}: sft {named}"
+
+
+def test_blocks_of_code_are_read_whether_fenced_or_indented() -> None:
+    lines = ["a", "", "    one", "```bash", "two", "    three", "```", "- b", "  ~~~", "  four", "  ~~~", "c `five`"]
+    page = "\n".join([*lines, "````", "```", "six", "````", "d"])
+    assert list(code(page)) == ["one", "two", "three", "four", "```", "six"]
 
 
 def test_the_made_pages_are_what_make_docs_writes() -> None:

@@ -1,0 +1,39 @@
+"""Examples of each command, for its help and for docs/commands.md; a test types those that need no account.
+
+They follow one another: ``receipts`` is a folder of scans with a text beside each.
+"""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "import": ("sft import receipts all.jsonl",),
+    "split": ("sft split all.jsonl", "sft split all.jsonl --held-out 0.2 --seed 7 --force"),
+    "validate": (
+        "sft validate all.train.jsonl --held-out all.held_out.jsonl --report dataset.html",
+        "sft validate all.jsonl --rule near-empty=error --images headers",
+    ),
+    "convert": ("sft convert all.jsonl all.messages.jsonl --to messages",),
+    "fetch-images": ("sft fetch-images all.jsonl fetched.jsonl",),
+    "run": (
+        "sft run smoke",
+        "sft run full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl --detach",
+    ),
+    "plan": (
+        "sft plan smoke",
+        "sft plan full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl",
+    ),
+    "status": ("sft status smoke",),
+    "history": ("sft history smoke --last 5", "sft history full --json"),
+    "cancel": ("sft cancel", "sft cancel 0123456789abcdef --profile full"),
+    "doctor": ("sft doctor smoke", "sft doctor full --quick"),
+    "deploy": ("sft deploy",),
+    "sample": ("sft sample",),
+    "upload": ("sft upload all.train.jsonl all.held_out.jsonl",),
+    "upload-wheel": ("sft upload-wheel paddlepaddle_gpu-3.2.1-cp312-cp312-linux_x86_64.whl",),
+    "infer": ("sft infer receipts/1.png --model base", "sft infer new.pdf --profile full --set name=receipts"),
+    "promote": ("sft promote smoke 0123456789abcdef",),
+    "rollback": ("sft rollback smoke",),
+    "publish": ("sft publish full me/receipts-ocr --licence mit",),
+    "cleanup": ("sft cleanup smoke --older-than 30", "sft cleanup full --models --yes"),
+    "tensorboard": ("sft tensorboard smoke --port 6007",),
+}
