@@ -28,7 +28,7 @@ def sample(
     """Fetch a public sample set to the data volume, images included; nothing goes through this machine."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_modal
+        from compute.select import check_modal
         from sft.jobs.fetch_sample import check_sample
 
         config = resolved(profile, settings, lambda: check_sample(name))
@@ -48,7 +48,7 @@ def deploy(
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_modal
+        from compute.select import check_modal
 
         if settings and not profile:
             raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
@@ -67,7 +67,8 @@ def upload_wheel(
     """Put a wheel from this machine on the models volume, where Modal cannot download it."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_modal, check_wheel
+        from compute.select import check_modal
+        from runs.checking import check_wheel
 
         check_wheel(path)
         check_modal()
@@ -85,7 +86,8 @@ def upload(
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_dataset, check_modal
+        from compute.select import check_modal
+        from runs.checking import check_dataset
 
         check_dataset(train, held_out)
         check_modal()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -21,22 +21,29 @@ from typer.main import get_command
 from cli.base import NAMES
 from cli.examples import EXAMPLES
 from sft.config import RunConfig
+from sft.config.profiles import layers, leaves, profiles
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MADE = "<!-- Made by `make docs`: change the source, not this file. -->"
 
 
-def configuration() -> str:
-    """A table for each section: key, what is allowed, default, description."""
+def configuration(named: Sequence[str] | None = None) -> str:
+    """A table for each section: key, what is allowed, unit, default, which profile sets it to what, description.
+
+    Args:
+        named: the profiles that are looked at; None: all in configs/.
+    """
     sections = dict(_sections(RunConfig, ""))
+    values = {name: dict(leaves(layers(name, RunConfig)[-1][1])) for name in (profiles() if named is None else named)}
     lines = [MADE, "", "# Configuration", "", _INTRODUCTION.strip(), ""]
     for prefix, model in sections.items():
         lines += [f"## {prefix or 'The run'}", "", _plain(model.__doc__ or ""), ""]
-        lines += ["| key | allowed | default | |", "|---|---|---|---|"]
+        lines += ["| key | allowed | unit | default | set by | |", "|---|---|---|---|---|---|"]
         for name, field in model.model_fields.items():
             key = f"{prefix}.{name}" if prefix else name
             if key not in sections:
-                cells = (f"`{key}`", _allowed(field), _default(field), field.description or "")
+                said = field.description or ""
+                cells = (f"`{key}`", _allowed(field), unit(field), _default(field), _set_by(key, values), said)
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines)
@@ -53,6 +60,44 @@ epochs / gradient_accumulation_steps, where a pack has at most batch_size rows a
 sample where not every pack is full). "The trainer does not use what it was told": the run stopped before its first
 step, with a table of what was asked for and what the trainer says that it uses.
 """
+
+
+# Where a description says its unit: in brackets, or by its first words.
+_UNITS = (
+    re.compile(r"\((?:absolute, )?(px|bytes|rows|tokens|minutes|hours|MiB|fraction|currency per hour|currency)\b"),
+    re.compile(
+        r"^(?:Held-out |Optimiser )?(Share|How often|Rows|rows|Steps|steps|Passes|Forward passes|Processes|Checkpoints|"
+        r"Calls|Findings|CPU cores)\b"
+    ),
+)
+_WORDS = {"Share": "fraction", "How often": "times"}
+
+
+def unit(field: FieldInfo) -> str:
+    """The unit of a number, as its description has it; empty where it has none."""
+    if not {int, float} & set(_plain_types(field.annotation)):
+        return ""
+    found = next((m for m in (pattern.search(field.description or "") for pattern in _UNITS) if m), None)
+    if found is None:
+        return ""
+    return _WORDS.get(found[1]) or (found[1] if found[1] in ("MiB", "CPU cores") else found[1].lower())
+
+
+def _plain_types(kind: Any) -> Iterator[Any]:
+    yield kind
+    for part in get_args(kind):
+        yield from _plain_types(part)
+
+
+def _set_by(key: str, values: dict[str, dict[str, Any]]) -> str:
+    """Which profiles set the key in their own file, and to what."""
+    found: dict[str, list[str]] = {}
+    for name, given in values.items():
+        if key in given:
+            value = given[key]
+            text = str(value).lower() if isinstance(value, bool) or value is None else str(value)
+            found.setdefault(text, []).append(name)
+    return "; ".join(f"{', '.join(names)}: `{text}`" for text, names in found.items())
 
 
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel]]]:

@@ -23,6 +23,7 @@ from modal.exception import (
     VolumeUploadTimeoutError,
 )
 
+from compute import token
 from sft.errors import ComputeError, TransientError
 from sft.foreign import as_ours, proxy_package
 
@@ -61,8 +62,7 @@ def ready() -> None:
         TransientError: nobody answers there.
     """
     if not (settings.get("token_id") and settings.get("token_secret")):
-        remedy = "modal token new, which opens a browser; or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
-        raise ComputeError("there is no token for Modal on this machine", remedy=remedy)
+        raise token.missing()
     for url in str(settings.get("server_url")).split(","):
         server = urlsplit(url.strip())
         proxies = {} if settings.get("disable_api_proxy") or proxy_bypass(server.hostname or "") else getproxies()

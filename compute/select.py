@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from compute import token
 from compute.base import Compute
 from compute.local import LocalCompute
 from sft.config import RunConfig
@@ -25,9 +26,23 @@ def compute_for(config: RunConfig) -> Compute:
     """
     if config.compute == "local":
         return LocalCompute(state_folder(), make=False)
-    # The client takes a while to import, and a local run needs none.
-    from compute.modal import ModalCompute
+    check_modal()
+    from compute.modal import ModalCompute  # the client takes a while to import, and a local run needs none
+
+    return ModalCompute(config)
+
+
+def check_modal() -> None:
+    """Make sure that there is a token and a way to Modal.
+
+    Modal's client is not imported to say that there is no token: that takes 0.7 s.
+
+    Raises:
+        ComputeError: there is no token.
+        SftError: see :func:`compute.reach.ready`.
+    """
+    if not token.possible():
+        raise token.missing()
     from compute.reach import ready
 
     ready()
-    return ModalCompute(config)

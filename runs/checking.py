@@ -134,13 +134,6 @@ def check_tokenizer(folder: Path) -> None:
         raise InputError("no tokenizer.json in the folder", where="--model", value=str(folder), remedy=remedy)
 
 
-def check_modal() -> None:
-    """Raises ComputeError or TransientError if there is no token, or no way to Modal (:func:`compute.reach.ready`)."""
-    from compute.reach import ready  # a run on this machine needs no client
-
-    ready()
-
-
 def check_first(config: RunConfig) -> None:
     """Look at what a run needs that can be seen from here.
 

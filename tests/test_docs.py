@@ -16,7 +16,8 @@ import cli.run
 from cli import reference
 from cli.base import app
 from sft import errors
-from sft.config.profiles import PROFILES, profiles
+from sft.config import RunConfig
+from sft.config.profiles import PROFILES, layers, leaves, profiles
 from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).parents[1]
@@ -107,8 +108,29 @@ def test_blocks_of_code_are_read_whether_fenced_or_indented() -> None:
 
 
 def test_the_made_pages_are_what_make_docs_writes() -> None:
-    assert (ROOT / "docs" / "configuration.md").read_text() == reference.configuration(), "run make docs"
+    # A profile that somebody has just added, and not yet committed, makes it no other.
+    kept = [name for name in profiles() if f"configs/{name}.yaml" in git_files()]
+    made = {reference.configuration(), reference.configuration(kept)}
+    assert (ROOT / "docs" / "configuration.md").read_text() in made, "run make docs"
     assert (ROOT / "docs" / "commands.md").read_text() == reference.commands(), "run make docs"
+
+
+NO_UNIT = {"seed", "learning_rate", "min_learning_rate", "weight_decay", "rank", "alpha"}
+
+
+def test_every_number_has_its_unit_and_every_value_the_profiles_that_set_it() -> None:
+    rows = [line.split(" | ") for line in reference.configuration().splitlines() if line.startswith("| `")]
+    numbers = [row for row in rows if "number" in row[1]]
+    assert len(numbers) > 40
+    without = {row[0].strip("| `").rpartition(".")[2] for row in numbers if not row[2]}
+    assert without == NO_UNIT, "say it in the field's description, in brackets"
+    by_key = {row[0].strip("| `"): row for row in rows}
+    assert [by_key[f"train.{key}"][2] for key in ("stall_minutes", "max_seq_len")] == ["minutes", "tokens"]
+    assert (by_key["modal.memory_mb"][2], by_key["promote.margin"][2]) == ("MiB", "fraction")
+    for name in profiles():
+        for key, value in leaves(layers(name, RunConfig)[-1][1]):
+            if key in by_key:
+                assert re.search(rf"\b{name}\b[^;]*: `{re.escape(str(value))}`", by_key[key][4], re.I), (name, key)
 
 
 def test_every_key_and_every_command_stands_in_the_reference() -> None:
@@ -129,13 +151,12 @@ def test_operations_names_every_error_that_a_person_may_see() -> None:
             assert int(row[1]) == kind.exit_code, kind
 
 
-def kept_folders() -> set[str]:
-    """The folders that git keeps: what a user puts beside them (receipts/, read/) is none of the project's."""
+def git_files() -> list[str]:
+    """The files that git keeps: what a user puts beside them (receipts/, read/) is none of the project's."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip(f"this is no checkout: {listed.stderr.strip()}")
-    folders = {name.split("/")[0] for name in listed.stdout.split("\0") if "/" in name}
-    return {name for name in folders if not name.startswith(".")}
+    return [name for name in listed.stdout.split("\0") if name]
 
 
 def test_readme_is_a_newcomers_page_and_its_map_is_the_folders() -> None:
@@ -143,6 +164,8 @@ def test_readme_is_a_newcomers_page_and_its_map_is_the_folders() -> None:
     assert len(lines) <= 150
     named = [name for line in lines if line.startswith("| `") for name in re.findall(r"`(\w+)/`", line)]
     assert named[: len(ROOMS)] == list(ROOMS), "in the order of the arrows"
-    assert set(named) == kept_folders(), "a row of the map for each folder of the repository, and for no other"
+    folders = {name.split("/")[0] for name in git_files() if "/" in name}
+    kept = {name for name in folders if not name.startswith(".")}
+    assert set(named) == kept, "a row of the map for each folder of the repository, and for no other"
     for page in PAGES[1:]:
         assert f"(docs/{page.name})" in README.read_text(), page.name

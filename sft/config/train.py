@@ -30,7 +30,7 @@ class LoraConfig(Section):
 
 
 class TrainConfig(Section):
-    """Hyperparameters: all of them are part of the run's identity, but for the three marked otherwise."""
+    """Hyperparameters, part of the run's identity but for ``restarts``, ``resume`` and those marked."""
 
     max_steps: Annotated[int, Field(ge=1)] | Auto = Field(
         "auto", description="Optimiser steps; auto derives them from rows and epochs"
@@ -65,14 +65,17 @@ class TrainConfig(Section):
     save_total_limit: int = Field(5, ge=1, le=100, description="Checkpoints kept (not part of the identity)")
     logging_steps: int = Field(1, ge=1, description="Steps between progress lines (not part of the identity)")
     stall_minutes: float = Field(
-        60, gt=0, le=1440, description="A training without a progress line for so long is stopped (minutes; beside)"
+        60,
+        gt=0,
+        le=1440,
+        description="A training without a progress line for so long is stopped (minutes; not part of the identity)",
     )
     dropped_rows: float = Field(
         0.005,
         ge=0,
         le=1,
         description="Share of the rows that the trainer may leave out (too long, unreadable); above it the training "
-        "stops (beside)",
+        "stops (not part of the identity)",
     )
     restarts: int = Field(
         2, ge=0, le=20, description="How often a training that died or ran into its time limit resumes by itself"

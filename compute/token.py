@@ -1,0 +1,20 @@
+"""Is there a token for Modal? Without Modal's client, which takes a while to import."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sft.errors import ComputeError
+
+
+def possible() -> bool:
+    """Is there anything where the client looks for one (``modal/config.py``): the environment, or its file?"""
+    file = Path(os.environ.get("MODAL_CONFIG_PATH") or "~/.modal.toml").expanduser()
+    return bool(os.environ.get("MODAL_TOKEN_ID")) or file.exists()
+
+
+def missing() -> ComputeError:
+    """There is none on this machine."""
+    remedy = "modal token new, which opens a browser; or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
+    return ComputeError("there is no token for Modal on this machine", remedy=remedy)
