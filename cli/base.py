@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,6 +51,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fine-tune PaddleOCR-VL on your own documents.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sft {version('paddleocr-vl-sft')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which version this is")
+    ] = False,
+) -> None:
+    """Fine-tune PaddleOCR-VL on your own documents."""
+
+
 Profile = Annotated[str, typer.Argument(help=f"One of {NAMES}, or the path of a .yaml file")]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as train.epochs=3")

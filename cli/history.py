@@ -21,7 +21,9 @@ def history_table(config: RunConfig, last: int) -> Table:
     names = ledger_names(compute)
     hours, cost = month_so_far(config, compute)
     spent = f", {cost:.2f} {config.budget.currency}" if config.budget.prices else ""
-    title = f"{len(names)} runs in the ledger; this month {hours:.1f} h of computing{spent}"
+    title = (
+        f"{len(names)} run{'s' if len(names) != 1 else ''} in the ledger; this month {hours:.1f} h of computing{spent}"
+    )
     columns = (
         "started",
         "name",

@@ -41,7 +41,8 @@ def verdict(decision: Decision, args: PromoteArgs) -> str:
         over = f"over {decision['over'][:16]}" if decision["over"] else "over the base"
         state = f"promoted {over}" if decision.get("live", True) else "promoted before, rolled back or replaced since"
         return f"{args.name}: {args.identity[:16]} {state}"
-    failed = [f"{check['name']}: {check['found']}" for check in decision["checks"] if not check["passed"]]
+    unmet = [check for check in decision["checks"] if not check["passed"]]
+    failed = [f"{check['name']}: {check['found']} (needed: {check['needed']})" for check in unmet]
     return f"{args.name}: {args.identity[:16]} is refused: {'; '.join(failed)}"
 
 

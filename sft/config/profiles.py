@@ -50,7 +50,7 @@ def profile_path(profile: str) -> Path:
     is_path = profile.lower().endswith((".yaml", ".yml"))
     path = Path(os.path.expanduser(profile)) if is_path else PROFILES / f"{profile}.yaml"
     if not path.is_file() or (not is_path and profile not in profiles()):
-        near = difflib.get_close_matches(profile, profiles(), n=1)
+        near = difflib.get_close_matches(Path(profile).stem, profiles(), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ConfigError(
             "unknown profile",

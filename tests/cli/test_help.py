@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ def test_help_shows_examples_and_every_profile(name: str, monkeypatch: pytest.Mo
     if "profile" in [parameter.name for parameter in COMMANDS[name].params]:
         assert set(profiles()) <= set(re.findall(r"[\w-]+", text))
     assert "{" not in reference.commands()
+
+
+def test_it_says_its_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"sft {version('paddleocr-vl-sft')}\n"
 
 
 def test_the_help_looks_where_the_configuration_looks() -> None:
