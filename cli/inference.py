@@ -140,7 +140,7 @@ def model_place(config: RunConfig, compute: Compute, model: str) -> str:
     if model == "champion":
         now = champion(compute, config.name)
         if now is None:
-            remedy = "--model IDENTITY (sft status lists them) or --model base; sft run promotes what is better than its base"
+            remedy = "use --model IDENTITY (sft status) or --model base; sft run promotes what is better than its base"
             raise InputError("there is no champion yet", value=config.name, remedy=remedy)
         return f"outputs/{run_place(now.identity)}/model"
     identity, _, checkpoint = model.partition("/")
