@@ -32,7 +32,7 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
     check_names(config.engine, device, names)
     chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
     args = InspectArgs(engine=config.engine, device=device, checks=chosen)
-    deployments = [] if names else _deployments(config)
+    deployments = [] if names else [_base(config), *_deployments(config)]
     findings = _client_side(config) if config.compute == "modal" else []
     if not all(finding["ok"] for finding in findings):
         return deployments + findings
@@ -46,6 +46,11 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
         found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
         findings.append({"name": "up to date", "ok": same, "found": found, "remedy": "" if same else "sft deploy"})
     return deployments + findings + list(result["findings"])
+
+
+def _base(config: RunConfig) -> Finding:
+    repo = config.base_model.repo if config.base_model.source == "hub" else "the tiny model"
+    return {"name": "base model", "ok": True, "found": f"{repo} is PaddleOCR-VL-{config.family.name}", "remedy": ""}
 
 
 def _deployments(config: RunConfig) -> list[Finding]:

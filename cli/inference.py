@@ -17,7 +17,8 @@ from runs.results import champion, finished_training
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.download import download
-from sft.errors import InputError, JobError, SftError, listed, without_secrets
+from sft.errors import InputError, JobError, SftError, check_all, listed, without_secrets
+from sft.families import V0_9B
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
 from sft.models import pages
@@ -28,6 +29,7 @@ from sft.store.volumes import run_place
 
 MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits
+PIPELINE = V0_9B.pipeline  # of the document parser that is installed
 SHOWN = 20  # files that a message names
 Said = Callable[[int, int], None]
 
@@ -47,7 +49,7 @@ def read_sources(
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
     """
-    check_reading(sources, model, task, out)
+    check_all(lambda: check_reading(sources, model, task, out), lambda: _check_parser(config, task))
     compute = compute_for(config)
     place = model_place(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
@@ -64,6 +66,15 @@ def read_sources(
         count = f"{len(found.broken)} file{'s' if len(found.broken) > 1 else ''}"
         read = f"{len(found)} page{'s are' if len(found) > 1 else ' is'} read"
         raise JobError(f"{read}, but {count} could not be:{text}", remedy="see each line's advice")
+
+
+def _check_parser(config: RunConfig, task: str) -> None:
+    """Raises InputError if the document parser that is installed does not know the model's family."""
+    family = config.family
+    if task == WHOLE and family.pipeline != PIPELINE:
+        said = f"the document parser of the images (PaddleOCR 3.3) does not know PaddleOCR-VL-{family.name}"
+        remedy = f"paddleocr doc_parser --pipeline_version {family.pipeline} of PaddleOCR 3.6 or later reads with it"
+        raise InputError(said, where="--task page", remedy=f"{remedy}; or read elements: --task ocr")
 
 
 def _ensure_base(config: RunConfig, compute: Compute) -> None:
@@ -120,7 +131,7 @@ def _read(
 
 def _layout(config: RunConfig, compute: Compute) -> str:
     """The layout model that lies in the base model's repository, or an empty text."""
-    place = f"{download_args(config).folder}/PP-DocLayoutV2"
+    place = f"{download_args(config).folder}/{config.family.layout}"
     return place if compute.list("models", place) else ""
 
 

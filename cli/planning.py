@@ -94,7 +94,12 @@ def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetP
     name = download_args(config).folder
     base = known_base_model(compute, name)
     size = f"{sum(f['size'] for f in base['files'].values()) / 1e6:.0f} MB" if base else "size unknown"
-    table.add_row("ensure-base-model", f"{name} ({size})", base["identity"][:16] if base else LATER, _state(base))
+    table.add_row(
+        "ensure-base-model",
+        f"{name} ({size}; PaddleOCR-VL-{config.family.name})",
+        base["identity"][:16] if base else LATER,
+        _state(base),
+    )
     _add_training(table, config, compute, base, place, amount)
 
 

@@ -115,7 +115,8 @@ def publish_model(
     evaluation = _evaluation(compute, training["identity"])
     if evaluation is None:
         raise InputError("the training was not evaluated", value=model, remedy="sft run evaluates it")
-    card = model_card(training, evaluation, base_repo=download_args(config).repo, licence=licence)
+    repository = download_args(config).repo
+    card = model_card(training, evaluation, base_repo=repository, family=config.family, licence=licence)
     with tempfile.TemporaryDirectory(prefix="sft-publish-") as temporary:
         folder = Path(config.output.folder).resolve() / f"{training['name']}-{training['identity'][:8]}" / "model"
         if not folder.is_dir():  # it was synced elsewhere

@@ -21,8 +21,11 @@ from sft.store import records
 def limits_for(config: RunConfig, compute: Compute, say: Callable[[str], None] = lambda _: None) -> Limits:
     """What a row may become: by the base model's own tokenizer and image bounds, in the engine's hands."""
     folder, room = base_tokenizer(config, compute, say), config.train.max_seq_len
-    limits = Limits.of_model(folder, room) if folder else Limits(room)
-    return replace(limits, enlarges=ENGINES[config.engine].enlarges)
+    family = config.family
+    bounds = Limits(room, min_pixels=family.min_pixels, max_pixels=family.max_pixels)
+    limits = Limits.of_model(folder, room) if folder else bounds
+    enlarges = ENGINES[config.engine].enlarges if config.train.augment == "template" else 1.0
+    return replace(limits, enlarges=enlarges, asks=family.asks)
 
 
 def dataset_files(config: RunConfig, say: Callable[[str], None] = lambda _: None) -> DatasetFiles:

@@ -103,7 +103,7 @@ def train_spec(config: RunConfig, amount: Amount) -> TrainSpec:
     Args:
         amount: what the training set amounts to.
     """
-    return config.train.spec(config.train.steps(passes(config, amount)), config.device)
+    return config.spec(config.train.steps(passes(config, amount)))
 
 
 def memory_warning(config: RunConfig, rows: SplitStats) -> str | None:
@@ -188,6 +188,7 @@ def train_args(
         base_model=base["name"],
         start_from=start.identity if start else "",
         resume=config.train.resume,
+        family=config.family.name,
         gpu=config.billed_as,
     )
 

@@ -26,7 +26,9 @@ from sft.config.sections import (
 from sft.config.train import TrainConfig
 from sft.dataset.settings import DatasetConfig
 from sft.engines import ENGINES
+from sft.engines.base import TrainSpec
 from sft.errors import ConfigError
+from sft.families import Family
 from sft.settings import Section
 from sft.training.cards import Card, cards
 from sft.training.memory import check
@@ -82,7 +84,10 @@ class RunConfig(Section):
             problems.append("dataset.digits and dataset.volume are two datasets: choose one")
         if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
+        problems += self.base_model.problems(self.engine)
         problems += [f"{self._asked(key)} {why}" for key, why in self._engine_cannot()]
+        if self.train.augment != "none" and not ENGINES[self.engine].augments:
+            problems.append(f"train.augment {self.train.augment} needs engine paddleformers")
         if self.compute == "local" and self.local.device == "gpu":
             if not ENGINES[self.engine].uses_this_gpu:
                 problems.append("local.device gpu needs engine transformers: Paddle is installed here for the CPU")
@@ -100,6 +105,18 @@ class RunConfig(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def family(self) -> Family:
+        """What is known of the base model's family."""
+        found = self.base_model.known()
+        assert found is not None, "validated"
+        return found
+
+    def spec(self, steps: int) -> TrainSpec:
+        """The resolved hyperparameters of a training of so many steps."""
+        augment = self.train.augment if ENGINES[self.engine].augments else ""
+        return self.train.spec(steps, self.device).model_copy(update={"asks": self.family.asks, "augment": augment})
 
     @property
     def on_cpu(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from sft.families import FAMILIES, REFUSED, TINY, Family, of_repository
 from sft.metrics.gate import Rule
 from sft.metrics.text import Normalisation
 from sft.settings import Section, of_the_user
@@ -23,12 +24,37 @@ class BaseModelConfig(Section):
     repo: str = Field(
         "PaddlePaddle/PaddleOCR-VL", pattern=r"^[\w.-]+/[\w.-]+$", description="Repository on the HF Hub (owner/name)"
     )
+    family: Literal["auto", "0.9B", "1.5", "1.6"] = Field(
+        "auto", description="The PaddleOCR-VL that the repository's model was made from; auto: the repository is one"
+    )
     revision: str = Field(
         "main", min_length=1, max_length=64, description="Commit (40 hex digits), tag or branch; a commit is best"
     )
     start: Literal["base", "champion"] = Field(
         "base", description="What is trained on: the base model, or this name's champion where there is one"
     )
+
+    def known(self) -> Family | None:
+        """The family that the model is of; None where nobody says it."""
+        if self.source == "tiny":
+            return TINY
+        return of_repository(self.repo) or FAMILIES.get(self.family)
+
+    def problems(self, engine: str) -> list[str]:
+        """Why an engine does not train this model as it was trained before."""
+        found, registered = self.known(), of_repository(self.repo)
+        if found is None:
+            known = ", ".join(name for family in FAMILIES.values() for name in family.repositories)
+            return [
+                f"base_model.repo {self.repo} is no known PaddleOCR-VL ({known}): where its model was made from one of "
+                f"them, say from which: base_model.family={', '.join(FAMILIES)}"
+            ]
+        if self.source == "hub" and registered and self.family not in ("auto", registered.name):
+            return [f"base_model.family {self.family}: {self.repo} is {registered.name}; leave base_model.family out"]
+        if engine not in found.engines:
+            advice = f"use engine {' or '.join(found.engines)}"
+            return [f"engine {engine} does not train PaddleOCR-VL-{found.name}: {REFUSED[engine]}; {advice}"]
+        return []
 
 
 class EvaluateConfig(Section):

@@ -56,6 +56,10 @@ class TrainConfig(Section):
     freeze: tuple[Part, ...] = Field(
         (), description="Parts that stay as they are: text, vision, projector (engine transformers)"
     )
+    augment: Literal["none", "template"] = Field(
+        "none",
+        description="template: PaddleFormers' own changes of training images (turns by 90°, scales, JPEG, padding)",
+    )
     recompute: Literal["auto", "always", "never"] = Field(
         "auto",
         description="Compute activations twice instead of keeping them: less memory, a third slower; auto: on a GPU "
@@ -111,7 +115,7 @@ class TrainConfig(Section):
 
     def spec(self, steps: int, device: str) -> TrainSpec:
         """The resolved hyperparameters of a training of so many steps on a ``gpu`` or ``cpu``."""
-        same = self.model_dump(exclude={"max_steps", "warmup_steps", "lora", "freeze", "resume", "restarts"})
+        same = self.model_dump(exclude={"max_steps", "warmup_steps", "lora", "freeze", "augment", "resume", "restarts"})
         given = {"device": device, "max_steps": steps, "warmup_steps": self.warmup(steps), "frozen": self.freeze}
         if self.lora is not None:
             given |= {f"lora_{name}": getattr(self.lora, name) for name in ("rank", "alpha", "dropout", "targets")}

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from sft.dataset.rules import BYTES_PER_TOKEN
+from sft.families import V0_9B
 
 FACTOR = 28  # px: a patch of 14 × 14, merged 2 × 2, is one token
 MAX_RATIO = 200  # longer images are refused by the processor
@@ -18,8 +20,7 @@ MIN_SIDE = 4  # px: 1 or 3 rows of pixels the processor takes for colours, and o
 TEMPLATE = 16  # tokens that the chat template adds to a turn, about
 TEMPLATE_MOST = 24  # the same where each of its characters is a token
 MARKS = 2  # tokens round an image
-# The template of PaddleFormers 1.2.0 (datasets/template/template.py, "paddleocr_vl"); ERNIEKit's differs by a token.
-BEFORE, BEHIND = "User: ", "\nAssistant: "
+BEFORE = "User: "  # the template of PaddleFormers 1.2.0 (datasets/template/template.py); ERNIEKit's differs by a token
 PADDING = 15  # px: what PaddleFormers' augmentation may add to one side
 ENLARGED = 0.5  # share of the images that its augmentation scales, evenly between 0.5 and ``Limits.enlarges``
 
@@ -58,20 +59,22 @@ class Limits:
         min_pixels, max_pixels: the processor's bounds; the defaults are those of PaddlePaddle/PaddleOCR-VL.
         tokenizer: path of the base model's tokenizer.json; empty: text is estimated.
         enlarges: by how much the trainer's augmentation may lengthen an image's sides; 1: it does not.
+        asks: what stands between a prompt and its answer (see :mod:`sft.families`).
         text_bytes: bytes of UTF-8 that are 100 tokens, for the estimates (see :mod:`sft.dataset.packing`).
     """
 
     max_seq_len: int = 16384
-    min_pixels: int = 147_384
-    max_pixels: int = 2_822_400
+    min_pixels: int = V0_9B.min_pixels
+    max_pixels: int = V0_9B.max_pixels
     tokenizer: str = ""
     enlarges: float = 1.0
     text_bytes: int = 100 * BYTES_PER_TOKEN
+    asks: str = V0_9B.asks
 
     @classmethod
     def of_model(cls, folder: Path, max_seq_len: int) -> Limits:
         """The bounds of a model's folder; what it does not say is the default."""
-        values: dict[str, int] = {}
+        values: dict[str, Any] = {}
         try:
             said = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
             values = {key: int(said[key]) for key in ("min_pixels", "max_pixels") if key in said}
@@ -123,7 +126,7 @@ class Limits:
         can be at most: a token is at least one byte.
         """
         count = self.text_tokens if self.exact else _bytes
-        texts = sum(count(f"{BEFORE}{prompt}{BEHIND}") + count(answer) for prompt, answer in turns)
+        texts = sum(count(f"{BEFORE}{prompt}{self.asks}") + count(answer) for prompt, answer in turns)
         return texts + 1 + len(turns) + MARKS * images  # one begins, one ends each turn
 
 

@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict
 
 from sft.dataset.rows import Format
 from sft.engines.paths import told
+from sft.families import V0_9B
 from sft.models.weights import torn
 
 PARTS = ("text", "vision", "projector")  # of the model
 # Settings that came later, and change a result only where they are set: trainings of before keep their identity.
-_LATER = ("lora_alpha", "lora_dropout", "lora_targets", "four_bit", "frozen")
+_LATER = ("asks", "augment", "lora_alpha", "lora_dropout", "lora_targets", "four_bit", "frozen")
 
 
 class TrainSpec(BaseModel):
@@ -47,6 +48,8 @@ class TrainSpec(BaseModel):
     lora_targets: tuple[str, ...] = ()  # of PARTS; empty: all
     four_bit: bool = False
     frozen: tuple[str, ...] = ()  # of PARTS
+    asks: str = V0_9B.asks  # what stands between a prompt and its answer
+    augment: str = ""  # none or template; empty: what the engine does by itself
     recompute: str = "auto"  # always, never, or auto: on a GPU
     save_steps: int
     save_total_limit: int
@@ -136,7 +139,8 @@ class Engine(Protocol):
     version: str  # of the trainer's package or commit: part of the run's identity
     dataset_format: Format
     packs: bool  # a forward pass holds rows up to max_seq_len tokens, batch_size at most; else batch_size whole rows
-    enlarges: float  # by how much its augmentation may lengthen an image's sides; 1: not at all
+    augments: bool  # does it heed train.augment?
+    enlarges: float  # by how much that augmentation may lengthen an image's sides; 1: not at all
     uses_this_gpu: bool  # with compute local it trains on this machine's GPU, where there is one
     left_out: re.Pattern[str]  # in its output: a row that it leaves out; the first group that is there says why
     explained: Mapping[str, str]  # keys of its config whose effective value is not printed as written, and why
@@ -147,6 +151,12 @@ class Engine(Protocol):
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
         """The training's command, its environment and its config file."""
+        ...
+
+    def parity(self, spec: TrainSpec, folders: Folders) -> Command | None:
+        """What writes, before a training, what it makes of a few rows, and what a reader is asked for them, as JSON
+        (see :mod:`sft.training.parity`); None where the trainer offers no way.
+        """
         ...
 
     def export(self, spec: TrainSpec, folders: Folders) -> None:

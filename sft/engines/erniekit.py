@@ -48,6 +48,7 @@ class ErnieKit:
     version = ERNIE_COMMIT
     dataset_format: Format = "erniekit"
     packs = True
+    augments = False
     enlarges = 1.0
     uses_this_gpu = False  # the wheel of Paddle that is installed here is the CPU's
     left_out = dropped.ERNIEKIT
@@ -73,6 +74,9 @@ class ErnieKit:
             config["resume_from_checkpoint"] = str(resume_from)
         environment = {"CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}
         return Command(("erniekit", "train", str(folders.config)), environment, config)
+
+    def parity(self, spec: TrainSpec, folders: Folders) -> None:
+        """Its data pipeline builds whole packs on a GPU: of one row it says nothing. The family's prompt is checked."""
 
     def export(self, spec: TrainSpec, folders: Folders) -> None:
         """Nothing: the trainer saves the model in the Hub's layout itself (save_to_hf)."""

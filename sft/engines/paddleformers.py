@@ -6,6 +6,7 @@ best practice for PaddleOCR-VL.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from sft.models.lora import merge
 _NEEDED = ("config.json", "trainer_state.*", "scheduler.pdparams", "optimizer*", "*.safetensors")
 
 
+TEMPLATE = Path(__file__).parents[1] / "environments" / "paddle_template.py"  # PaddleFormers reads it as a file
+
+
 class PaddleFormers:
     """See :class:`sft.engines.base.Engine`."""
 
@@ -27,10 +31,13 @@ class PaddleFormers:
     version = "1.2.0"
     dataset_format: Format = "messages"
     packs = False
+    augments = True
     enlarges = 1.5  # the template's, in half of the passes
     uses_this_gpu = False  # the wheel of Paddle that is installed here is the CPU's
     left_out = dropped.PADDLEFORMERS
-    explained: Mapping[str, str] = {}
+    explained: Mapping[str, str] = {
+        "custom_register_path": "the file is run, and the key taken out, before the rest is read"
+    }
 
     def cannot(self, spec: TrainSpec) -> dict[str, str]:
         """What it computes in depends on the device alone."""
@@ -49,7 +56,12 @@ class PaddleFormers:
             config |= {"_attn_implementation": "eager", "padding_free": False}
         if resume_from is not None:
             config["resume_from_checkpoint"] = str(resume_from)
-        return Command((*_launcher(spec), "train", str(folders.config)), _environment(spec), config)
+        return Command((*_launcher(spec), "train", str(folders.config)), _environment(spec) | _template(spec), config)
+
+    def parity(self, spec: TrainSpec, folders: Folders) -> Command:
+        """PaddleFormers' own data pipeline, in the environment and with the template of the training."""
+        argv = (sys.executable, "-m", "sft.models.paddle_parity", str(folders.config))
+        return Command(argv, _environment(spec) | _template(spec), {})
 
     def export(self, spec: TrainSpec, folders: Folders) -> None:
         """LoRA: merge the adapter into the base model (see :mod:`sft.models.lora` for why we do it ourselves)."""
@@ -71,6 +83,11 @@ class PaddleFormers:
 
 def _launcher(spec: TrainSpec) -> tuple[str, ...]:
     return (sys.executable, "-m", "sft.environments.cpu_launcher") if spec.device == "cpu" else ("paddleformers-cli",)
+
+
+def _template(spec: TrainSpec) -> dict[str, str]:
+    """What :mod:`sft.environments.paddle_template` reads."""
+    return {"SFT_ASKS": json.dumps(spec.asks), "SFT_AUGMENT": spec.augment}
 
 
 def _environment(spec: TrainSpec) -> dict[str, str]:
@@ -111,7 +128,8 @@ def _common(spec: TrainSpec, folders: Folders) -> dict[str, Any]:
         "train_dataset_path": str(folders.train_file),
         "train_dataset_prob": "1.0",
         "template_backend": "custom",
-        "template": "paddleocr_vl",
+        "template": "sft_paddleocr_vl",
+        "custom_register_path": str(TEMPLATE),
         "mix_strategy": "concat",
         "seed": spec.seed,
         "do_train": True,

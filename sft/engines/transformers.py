@@ -29,6 +29,7 @@ class Transformers:
     version = "5.24.0+1"  # of transformers, and of what the program makes of it: raise it when another model comes out
     dataset_format: Format = "messages"
     packs = True
+    augments = False
     enlarges = 1.0
     uses_this_gpu = True
     left_out = dropped.TRANSFORMERS
@@ -51,24 +52,15 @@ class Transformers:
         Raises:
             TrainingFailed: there is no such environment.
         """
-        python = interpreter()
-        if python is None:
-            remedy = "run make torch, which makes it; or take the engine paddleformers"
-            raise TrainingFailed("the engine transformers has no environment with torch here", remedy=remedy)
         config = _config(spec, folders)
         if resume_from is not None:
             config["resume_from_checkpoint"] = str(resume_from)
-        environment = {
-            "PYTHONPATH": str(PROJECT),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONWARNINGS": "ignore",  # a trainer's output is read line by line: two lines a warning are no help
-            "HF_HUB_OFFLINE": "1",  # the base model's folder is all that it needs
-            "TOKENIZERS_PARALLELISM": "false",
-            "CUDA_VISIBLE_DEVICES": "" if spec.device == "cpu" else "0",
-        }
-        if spec.device == "cpu":
-            environment["OMP_NUM_THREADS"] = "2"  # the tiny model's matrices are too small for more
-        return Command((str(python), "-P", "-m", "sft.torch_trainer", str(folders.config)), environment, config)
+        return Command((_python(), "-P", "-m", "sft.torch_trainer", str(folders.config)), _environment(spec), config)
+
+    def parity(self, spec: TrainSpec, folders: Folders) -> Command:
+        """The rows as the trainer encodes them, in its environment."""
+        argv = (_python(), "-P", "-m", "sft.torch_trainer.parity", str(folders.config))
+        return Command(argv, _environment(spec), {})
 
     def export(self, spec: TrainSpec, folders: Folders) -> None:
         """The weights in the base model's types: trained ones are float32 until then. LoRA: the adapter is merged."""
@@ -89,6 +81,28 @@ class Transformers:
     def model_folder(self, spec: TrainSpec, folders: Folders) -> Path:
         """The folder of the cast or merged weights."""
         return folders.output / "export"
+
+
+def _python() -> str:
+    python = interpreter()
+    if python is None:
+        remedy = "run make torch, which makes it; or take the engine paddleformers"
+        raise TrainingFailed("the engine transformers has no environment with torch here", remedy=remedy)
+    return str(python)
+
+
+def _environment(spec: TrainSpec) -> dict[str, str]:
+    environment = {
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",  # a trainer's output is read line by line: two lines a warning are no help
+        "HF_HUB_OFFLINE": "1",  # the base model's folder is all that it needs
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": "" if spec.device == "cpu" else "0",
+    }
+    if spec.device == "cpu":
+        environment["OMP_NUM_THREADS"] = "2"  # the tiny model's matrices are too small for more
+    return environment
 
 
 def _config(spec: TrainSpec, folders: Folders) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from sft.context import Context
 from sft.errors import InputError, IntegrityError
+from sft.families import V0_9B
 from sft.jobs.base import Job
 from sft.jobs.infer import found_images, found_model
-
-NAME = "PaddleOCR-VL-0.9B"  # what inference.yml calls the model
 
 
 class ParsePagesArgs(BaseModel):
@@ -63,7 +62,10 @@ def _pipeline(model: Path, device: str, layout: str | None) -> Any:
         raise InputError(f"whole pages need PaddleOCR's document parser: {error}", remedy=remedy) from error
     try:
         return PaddleOCRVL(
-            vl_rec_model_name=NAME, vl_rec_model_dir=str(model), device=device, layout_detection_model_dir=layout
+            vl_rec_model_name=V0_9B.parser,
+            vl_rec_model_dir=str(model),
+            device=device,
+            layout_detection_model_dir=layout,
         )
     except Exception as error:  # whatever PaddleX raises; it is kept as the cause
         remedy = "sft promote checks the files that it reads: inference.yml, tokenizer.model, config.json"

@@ -27,6 +27,7 @@ from sft.store import checkpoints, contents, records
 from sft.store.contents import Training
 from sft.store.lease import Held
 from sft.store.volumes import REMOVING
+from sft.training import failures, parity
 from sft.training.effective import Effective
 from sft.training.trainer import Trainer
 
@@ -75,6 +76,7 @@ class TrainArgs(BaseModel):
     base_model: str
     start_from: str = ""
     resume: str = "auto"
+    family: str = ""  # of sft.families; empty: not known to who asks
     gpu: str = "cpu"
 
 
@@ -107,7 +109,7 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
     resume_from = checkpoints.choose(folders.output, args.resume, args.identity, engine.checkpoint_problems)
     if resume_from is not None:
         context.event("resume", checkpoint=resume_from.name)
-    stall, smaller = args.spec.stall_minutes * MINUTES, _smaller(args.spec)
+    stall, smaller = args.spec.stall_minutes * MINUTES, failures.smaller(args.spec)
     left_out = LeftOut(
         engine.left_out,
         rows,
@@ -135,6 +137,9 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
         trainer.take_up(checkpoints.step_of(resume_from))
         _take_out(resume_from, folders.output)
     else:
+        if resume_from is None:
+            same = parity.before(engine, args.spec, folders, args.family)
+            context.event("note", text=f"training and reading agree token by token on {same} rows")
         trainer.run(command, folders.output, resume_from)
     _check_last_step(args, folders, trainer)
     engine.export(args.spec, folders)
@@ -147,15 +152,6 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
     records.write_record(run, record)
     context.commit()
     return record
-
-
-def _smaller(spec: TrainSpec) -> str:
-    """The next smaller settings that give the same training, as words that can be pasted."""
-    batch, steps = spec.batch_size, spec.gradient_accumulation_steps
-    if batch > 1:
-        half = batch // 2
-        return f"--set train.batch_size={half} --set train.gradient_accumulation_steps={steps * batch // half}"
-    return f"--set train.max_seq_len={max(64, spec.max_seq_len // 2)} (sft validate --max-seq-len says which rows fit)"
 
 
 def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter) -> tuple[Folders, int]:

@@ -41,6 +41,21 @@ def question(row: tuple[Path, str] | Question) -> Question:
     return (Turn((first,), str(row[1])),) if isinstance(first, Path) else tuple(t for t in row if isinstance(t, Turn))
 
 
+def written(processor: Any, turns: Question) -> str:
+    """The turns as the trainers' template writes them (each training compares, see :mod:`sft.training.parity`): each as
+    the model's chat template has it, the images before the prompt; the row begins once, and earlier answers stand
+    behind their turns.
+    """
+    text = ""
+    for number, turn in enumerate(turns):
+        content = [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.prompt}]
+        messages = [{"role": "user", "content": content}]
+        one: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text += one.removeprefix(BEGIN) if number else one
+        text += turn.answer + END if number < len(turns) - 1 else ""
+    return text
+
+
 class Recogniser:
     """A loaded model.
 
@@ -89,17 +104,8 @@ class Recogniser:
         self._limits = Limits.of_model(folder, max_seq_len=0)
 
     def prompt(self, turns: Question) -> str:
-        """The turns as the trainers' template writes them (tests compare): each as the model's chat template has it,
-        the images before the prompt; the row begins once, and earlier answers stand behind their turns.
-        """
-        written = ""
-        for number, turn in enumerate(turns):
-            content = [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.prompt}]
-            messages = [{"role": "user", "content": content}]
-            one: str = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            written += one.removeprefix(BEGIN) if number else one
-            written += turn.answer + END if number < len(turns) - 1 else ""
-        return written
+        """The turns as the trainers' template writes them (see :func:`written`)."""
+        return written(self._processor, turns)
 
     def read(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sft.errors import InputError, IntegrityError, TransientError
+from sft.families import Family
 from sft.models.hub import translated
 from sft.report import render
 from sft.store import records
@@ -15,14 +16,21 @@ CARD = "README.md"
 LEFT_OUT = ("all_results.json", "train_results.json", "trainer_state.json", ".synced.json", "*.bin", "*.pdparams")
 
 
-def model_card(training: Training, evaluation: Evaluation, *, base_repo: str, licence: str) -> str:
+def model_card(training: Training, evaluation: Evaluation, *, base_repo: str, family: Family, licence: str) -> str:
     """The card as Markdown with the Hub's metadata block.
 
     Args:
         base_repo: the base model's repository on the Hub (owner/name).
+        family: of the base model.
         licence: identifier of a licence, as the Hub knows it: apache-2.0, …
     """
-    facts = {"training": training, "evaluation": evaluation, "base_repo": base_repo, "licence": licence}
+    facts = {
+        "training": training,
+        "evaluation": evaluation,
+        "base_repo": base_repo,
+        "family": family,
+        "licence": licence,
+    }
     return render("model_card.md.jinja", escape=False, **facts)
 
 

@@ -113,6 +113,24 @@ class Encoder:
                 ids = [one for some in ids for one in [some] * (left.pop(0) if some == mark and left else 1)]
             yield ids, answer
 
+    def asked(self, row: Row) -> list[int]:
+        """The ids of a row without its last answer, as the processor makes them of the conversation and its images."""
+        from PIL import Image
+
+        left, messages = list(row.images), []
+        for number, (images, prompt, answer) in enumerate(row.turns):
+            pictures = [Image.open(left.pop(0)).convert("RGB") for _ in range(images)]
+            shown: list[dict[str, Any]] = [{"type": "image", "image": picture} for picture in pictures]
+            messages.append({"role": "user", "content": [*shown, {"type": "text", "text": prompt}]})
+            if number < len(row.turns) - 1:
+                said = [{"type": "text", "text": answer}] if self._as_parts else answer
+                messages.append({"role": "assistant", "content": said})
+        found = self.processor.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True
+        )
+        ids: list[int] = found["input_ids"][0]
+        return ids
+
     def length(self, row: Row) -> int:
         """Tokens of a row; of its images only the headers are read.
 

@@ -9,6 +9,7 @@ import re
 import signal
 from collections.abc import Iterable
 
+from sft.engines.base import TrainSpec
 from sft.errors import JobDied, TrainingFailed
 
 TAIL = 15  # lines of the trainer's output that an error shows
@@ -108,3 +109,12 @@ def failure(tail: Iterable[str], code: int, where: str, smaller: str) -> Trainin
         value=found,
         remedy=remedy,
     )
+
+
+def smaller(spec: TrainSpec) -> str:
+    """The next smaller settings that give the same training, as words that can be pasted."""
+    batch, steps = spec.batch_size, spec.gradient_accumulation_steps
+    if batch > 1:
+        half = batch // 2
+        return f"--set train.batch_size={half} --set train.gradient_accumulation_steps={steps * batch // half}"
+    return f"--set train.max_seq_len={max(64, spec.max_seq_len // 2)} (sft validate --max-seq-len says which rows fit)"

@@ -18,7 +18,7 @@ MINE = """name: mine
 compute: local
 engine: paddleformers
 dataset: {digits: {train_rows: 64, held_out_rows: 20}}
-base_model: {source: hub, repo: owner/model}
+base_model: {source: hub, repo: owner/model, family: "0.9B"}
 train: {precision: float32, max_steps: 5}
 """
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sft.errors import InputError, IntegrityError, TransientError
+from sft.families import V0_9B
 from sft.jobs.evaluate import compare
 from sft.metrics import Normalisation
 from sft.models.held_out import HeldOutRow
@@ -104,7 +105,7 @@ def test_the_card_tells_data_metrics_settings_and_licence() -> None:
         "engine_version": "1",
         "spec": spec,
     }
-    card = model_card(training, scores, base_repo="PaddlePaddle/PaddleOCR-VL", licence="apache-2.0")
+    card = model_card(training, scores, base_repo="PaddlePaddle/PaddleOCR-VL", family=V0_9B, licence="apache-2.0")
     assert card.startswith("---\nlicense: apache-2.0\nbase_model: PaddlePaddle/PaddleOCR-VL\n")
     assert "| all | tuned | 30 | 0.000 | 0.000 (0.000–0.000) |" in card
     assert "| learning_rate | 5e-06 |" in card

@@ -1,0 +1,154 @@
+"""Is a model trained on the question that it is asked later? Found out in seconds, before a GPU is paid for hours.
+
+A few rows of each prompt go through the trainer's own data pipeline, in the environment of the training
+(:meth:`sft.engines.base.Engine.parity`), and through the base model's chat template, as a reader applies it. The token
+ids have to be the same, and what is learned has to be the answer and its end. A newline behind "Assistant:" that one
+has and the other has not cost users of PaddleOCR-VL-1.5 their trainings (ERNIE #1442, PaddleOCR #17589).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from sft.engines.base import Command, Engine, Folders, TrainSpec
+from sft.errors import IntegrityError, TrainingFailed
+from sft.families import FAMILIES, TINY, Family, differs
+from sft.processes import without_secrets
+
+EACH, LOOKED, LIMIT = 2, 2000, 300.0  # rows of each prompt, rows that are looked through for them, seconds
+AROUND = 6  # tokens that are shown on either side of a difference
+TEMPLATE = "chat_template.jinja"
+REMEDY = (
+    "correct base_model.repo or base_model.family; where both are right, report it: training would make the model worse"
+)
+
+
+def before(engine: Engine, spec: TrainSpec, folders: Folders, family: str) -> int:
+    """What is to be seen before a training; returns how many rows were the same, 0 where the engine shows none.
+
+    Args:
+        family: of :mod:`sft.families`; empty: whoever asked does not know.
+    Raises:
+        IntegrityError, TrainingFailed: see :func:`check_family` and :func:`check`.
+    """
+    if family:
+        check_family(folders.base_model, FAMILIES.get(family, TINY))
+    command = engine.parity(spec, folders)
+    if command is None:
+        return 0
+    return check(command, folders.train_file, folders.config.parent, augmented=spec.augment == "template")
+
+
+def check_family(base: Path, family: Family) -> None:
+    """Is a base model asked as its family is?
+
+    Raises:
+        IntegrityError: its chat template asks in another way, or it has none.
+    """
+    path = base / TEMPLATE
+    try:
+        found = differs(family, path.read_text(encoding="utf-8"))
+    except Exception as error:  # a template raises whatever it likes
+        said = f"the base model's chat template cannot be used: {error}"
+        raise IntegrityError(said, where=str(path), remedy=REMEDY) from error
+    if found is not None:
+        wanted, asked = found
+        said = f"the base model is no PaddleOCR-VL-{family.name}: its chat template asks {asked!r}, not {wanted!r}"
+        raise IntegrityError(said, where=str(path), remedy=REMEDY)
+
+
+def sample(train_file: Path, target: Path) -> int:
+    """Write a few rows of each prompt of a training set to ``target``; returns how many."""
+    seen: Counter[str] = Counter()
+    chosen: list[bytes] = []
+    with train_file.open("rb") as file:
+        for line in islice(file, LOOKED):
+            prompts = " ".join(message["content"] for message in json.loads(line)["messages"][::2])
+            seen[prompts] += 1
+            if seen[prompts] <= EACH:
+                chosen.append(line)
+    target.write_bytes(b"".join(chosen))
+    return len(chosen)
+
+
+def check(command: Command, train_file: Path, work: Path, *, augmented: bool) -> int:
+    """Compare the trainer's rows with the reader's; returns how many were the same.
+
+    Args:
+        command: of :meth:`sft.engines.base.Engine.parity`; it is given the rows' file.
+        augmented: images may become more or fewer tokens in training than for a reader.
+    Raises:
+        IntegrityError: they differ; both sides are shown at the first difference.
+        TrainingFailed: the trainer's data pipeline cannot be asked.
+    """
+    rows = work / "parity.jsonl"
+    sample(train_file, rows)
+    environment = {**without_secrets(os.environ), **command.environment}
+    try:
+        process = subprocess.run(
+            [*command.argv, str(rows)], env=environment, cwd=work, capture_output=True, text=True, timeout=LIMIT
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _unasked(str(error), rows) from error
+    if process.returncode:
+        raise _unasked((process.stderr.strip().splitlines() or ["no word"])[-1], rows)
+    said = json.loads(process.stdout.splitlines()[-1])
+    for row in said["rows"]:
+        if problem := difference(row, said["tokens"], said["image"] if augmented else None):
+            raise IntegrityError(problem, where=f"a row that asks {row['prompt']!r}", remedy=REMEDY)
+    return len(said["rows"])
+
+
+def _unasked(why: str, rows: Path) -> TrainingFailed:
+    remedy = "the environment of the engine is incomplete: sft doctor names what is missing"
+    return TrainingFailed(f"the trainer's rows cannot be looked at: {why}", where=str(rows), remedy=remedy)
+
+
+def difference(row: dict[str, Any], tokens: dict[str, str], image: int | None) -> str:
+    """What is wrong with a row, with both sides at the first difference; an empty text where nothing is.
+
+    Args:
+        row: ``trained`` (ids) and ``learned`` (is the id's loss counted?) of the trainer; ``asked`` (ids) of the
+            reader, the ids of the ``answer`` and its ``end``.
+        tokens: id → token.
+        image: the id of an image's tokens, of which any number counts as one; None: all count.
+    """
+    wanted = [*row["asked"], *row["answer"], row["end"]]
+    trained, learned = row["trained"], row["learned"]
+    if image is not None:
+        kept = _collapsed(trained, image)
+        trained, learned = [trained[i] for i in kept], [learned[i] for i in kept]
+        wanted = [wanted[i] for i in _collapsed(wanted, image)]
+    if trained != wanted:
+        at = next((i for i, (a, b) in enumerate(zip(trained, wanted)) if a != b), min(len(trained), len(wanted)))
+        sides = (f"{name} {_shown(ids, at, tokens)}" for name, ids in (("training has", trained), ("a reader", wanted)))
+        return f"training and reading differ at token {at + 1}: " + ", ".join(sides)
+    answer = len(row["answer"]) + 1
+    if not learned[-1]:
+        return "the answer's end is not learned: a tuned model would not stop"
+    if not all(learned[-answer:]):
+        return "a part of the answer is not learned"
+    if row["turns"] == 1 and any(learned[:-answer]):
+        return "the prompt is learned, not only the answer"
+    return ""
+
+
+def _collapsed(ids: Sequence[int], image: int) -> list[int]:
+    """Positions, of each run of ``image`` only the first."""
+    found: list[int] = []
+    for is_image, run in groupby(range(len(ids)), key=lambda i: ids[i] == image):
+        places = list(run)
+        found += places[:1] if is_image else places
+    return found
+
+
+def _shown(ids: Iterable[int], at: int, tokens: dict[str, str]) -> str:
+    part = list(ids)[max(0, at - AROUND) : at + AROUND]
+    return "[" + " ".join(repr(tokens.get(str(one), str(one)))[1:-1] for one in part) + "]"

@@ -1,0 +1,120 @@
+"""A training asks what a reader asks: each trainer's own data pipeline, run here on the tiny model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sft.config import load
+from sft.engines import ENGINES
+from sft.engines.base import Command, Folders
+from sft.errors import IntegrityError, TrainingFailed
+from sft.models.second_reader import interpreter
+from sft.smoke import digits, tiny
+from sft.training import parity
+
+NEWER = "\nAssistant:\n"  # as 1.5 asks
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, and a training set with rows of several tasks, of one and two turns."""
+    folder = tmp_path_factory.mktemp("parity")
+    tiny.materialise(folder / "base")
+    digits.write_dataset(folder / "data", train_rows=2, held_out_rows=1, seed=1)
+    images = [str(path) for path in sorted((folder / "data" / "train").glob("*.png"))]
+    rows = [
+        {"messages": turns("OCR:", "12"), "images": images[:1]},
+        {"messages": turns("OCR:", "7"), "images": images[1:2]},
+        {"messages": turns("Table Recognition:", "<fcel>1<nl>"), "images": images[:1]},
+        {"messages": [*turns("OCR:", "12"), *turns("Which digits?", "1 and 2", mark="")], "images": images[:1]},
+        {"messages": turns("Total as JSON", '{"total": "1"}'), "images": images[:1]},
+    ]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def turns(prompt: str, answer: str, mark: str = "<image>") -> list[dict[str, str]]:
+    return [{"role": "user", "content": mark + prompt}, {"role": "assistant", "content": answer}]
+
+
+def looked_at(
+    engine_name: str, material: Path, work: Path, base: Path | None = None, family: str = "tiny", **changes: Any
+) -> int:
+    settings = ["engine=transformers"] if engine_name == "transformers" else []
+    engine, spec = ENGINES[engine_name], load("smoke", settings).config.spec(5).model_copy(update=changes)
+    folders = Folders(base or material / "base", material / "train.jsonl", work / "out", work / "logs", work / "t.yaml")
+    folders.config.write_text(yaml.safe_dump(dict(engine.command(spec, folders, None).config)))
+    return parity.before(engine, spec, folders, family)
+
+
+ENGINE = [
+    "paddleformers",
+    pytest.param("transformers", marks=pytest.mark.skipif(interpreter() is None, reason="make torch")),
+]
+
+
+@pytest.mark.parametrize("engine", ENGINE)
+def test_each_trainer_trains_what_is_asked(engine: str, material: Path, tmp_path: Path) -> None:
+    assert looked_at(engine, material, tmp_path) == 5
+
+
+def test_the_augmentation_changes_images_and_nothing_else(material: Path, tmp_path: Path) -> None:
+    assert looked_at("paddleformers", material, tmp_path, augment="template") == 5
+
+
+def test_the_prompt_of_another_family_is_found_before_the_training(material: Path, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError) as told:
+        looked_at("paddleformers", material, tmp_path, asks=NEWER)
+    said = str(told.value)
+    assert "training and reading differ at token" in said
+    assert r"n t : \n 1 2 </s>]" in said
+    assert r"n t :   1 2 </s>]" in said
+    assert "base_model.family" in said
+
+
+def test_a_base_of_the_newer_kind_is_trained_with_its_own_prompt(material: Path, tmp_path: Path) -> None:
+    base = tmp_path / "newer"
+    shutil.copytree(material / "base", base)
+    text = (base / "chat_template.jinja").read_text()
+    (base / "chat_template.jinja").write_text(text.replace("Assistant: ", "Assistant:{{ '\\n' }}"))
+    assert looked_at("paddleformers", material, tmp_path, base=base, family="1.5", asks=NEWER) == 5
+
+
+ROW = {
+    "trained": [1, 9, 9, 2, 5, 3],
+    "learned": [False] * 4 + [True] * 2,
+    "asked": [1, 9, 9, 2],
+    "answer": [5],
+    "end": 3,
+}
+TOKENS = {"1": "<s>", "2": "\n", "3": "</s>", "5": "7", "9": "<image>", "8": " "}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, ""),
+        ({"trained": [1, 9, 9, 8, 5, 3]}, r"differ at token 4: training has [<s> <image> <image>   7 </s>], a reader "),
+        ({"trained": [1, 9, 9, 2, 5]}, "differ at token 6"),
+        ({"trained": [1, 9, 2, 5, 3]}, "differ at token 3"),
+        ({"learned": [False] * 4 + [True, False]}, "the answer's end is not learned"),
+        ({"learned": [False] * 5 + [True]}, "a part of the answer is not learned"),
+        ({"learned": [True] * 6}, "the prompt is learned"),
+    ],
+)
+def test_what_differs_is_said_with_both_sides(change: dict[str, Any], said: str) -> None:
+    found = parity.difference({**ROW, "turns": 1, **change}, TOKENS, None)
+    assert (said in found) if said else found == ""
+
+
+def test_a_pipeline_that_cannot_be_asked_says_so(material: Path, tmp_path: Path) -> None:
+    command = Command((sys.executable, "-c", "raise SystemExit('no paddle here')"), {}, {})
+    with pytest.raises(TrainingFailed, match="the trainer's rows cannot be looked at: no paddle here"):
+        parity.check(command, material / "train.jsonl", tmp_path, augmented=False)
