@@ -7,6 +7,7 @@ PaddleOCR's doc_parser (pipeline_version, vl_rec_model_name). 1.5 and 1.6 themse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 MODEL_TYPE = "paddleocr_vl"  # config.json
@@ -30,7 +31,7 @@ class Family:
         min_pixels, max_pixels: its processor's bounds of an image.
         layout: the model that finds a page's elements, a folder in its repository.
         parser: what PaddleOCR's parser calls it; ``pipeline`` is the version of the parser's pipeline.
-        engines: that train it.
+        not_by: engines that do not train it, and why.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Family:
     layout: str
     parser: str
     pipeline: str
-    engines: tuple[str, ...]
+    not_by: Mapping[str, str]
 
     def prompt(self, text: str, images: int = 1) -> str:
         """What a reader is asked, by the family's chat template."""
@@ -61,9 +62,9 @@ V0_9B = Family(
     layout="PP-DocLayoutV2",
     parser="PaddleOCR-VL-0.9B",
     pipeline="v1",
-    engines=("erniekit", "paddleformers", "transformers"),
+    not_by={},
 )
-_NEWER = ("paddleformers", "transformers")
+_NEWER = {"erniekit": "it asks with the prompt of 0.9B, whatever the model's chat template says"}
 V1_5 = Family(
     "1.5",
     ("PaddlePaddle/PaddleOCR-VL-1.5",),
@@ -75,7 +76,7 @@ V1_5 = Family(
     layout="PP-DocLayoutV3",
     parser="PaddleOCR-VL-1.5-0.9B",
     pipeline="v1.5",
-    engines=_NEWER,
+    not_by=_NEWER,
 )
 V1_6 = Family(
     "1.6",
@@ -88,13 +89,11 @@ V1_6 = Family(
     layout="PP-DocLayoutV3",
     parser="PaddleOCR-VL-1.6-0.9B",
     pipeline="v1.6",
-    engines=_NEWER,
+    not_by=_NEWER,
 )
 # The tiny model for the CPU that ships with the project (sft/smoke/tiny.py).
 TINY = replace(V0_9B, name="tiny", repositories=(), min_pixels=28 * 28, max_pixels=24 * 28 * 28)
 FAMILIES = {family.name: family for family in (V0_9B, V1_5, V1_6)}
-# Why an engine does not train a family.
-REFUSED = {"erniekit": "ERNIEKit asks with the prompt of 0.9B, whatever the model's chat template says"}
 
 
 def of_repository(repo: str) -> Family | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from sft.families import FAMILIES, REFUSED, TINY, Family, of_repository
+from sft.families import FAMILIES, TINY, Family, of_repository
 from sft.metrics.gate import Rule
 from sft.metrics.text import Normalisation
 from sft.settings import Section, of_the_user
@@ -51,9 +51,9 @@ class BaseModelConfig(Section):
             ]
         if self.source == "hub" and registered and self.family not in ("auto", registered.name):
             return [f"base_model.family {self.family}: {self.repo} is {registered.name}; leave base_model.family out"]
-        if engine not in found.engines:
-            advice = f"use engine {' or '.join(found.engines)}"
-            return [f"engine {engine} does not train PaddleOCR-VL-{found.name}: {REFUSED[engine]}; {advice}"]
+        if why := found.not_by.get(engine):
+            advice = "use engine paddleformers or transformers"
+            return [f"engine {engine} does not train PaddleOCR-VL-{found.name}: {why}; {advice}"]
         return []
 
 
