@@ -138,8 +138,7 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
         _take_out(resume_from, folders.output)
     else:
         if resume_from is None:
-            same = parity.before(engine, args.spec, folders, args.family)
-            context.event("note", text=f"training and reading agree token by token on {same} rows")
+            context.event("note", text=parity.before(engine, args.spec, folders, args.family))
         trainer.run(command, folders.output, resume_from)
     _check_last_step(args, folders, trainer)
     engine.export(args.spec, folders)

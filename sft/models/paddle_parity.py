@@ -18,6 +18,9 @@ import yaml
 
 from sft.environments.cpu_launcher import stub_triton
 
+# What the arguments must say where no device is to be touched; the data pipeline does not heed them.
+_ON_CPU = {"device": "cpu", "compute_type": "float32", "bf16": False, "fp16": False}
+
 
 def main() -> None:
     """See the module."""
@@ -45,7 +48,7 @@ def _trained(config: dict[str, Any], path: str, count: int) -> tuple[list[Any], 
     from paddleformers.datasets.template.template import get_template_and_fix_tokenizer
     from paddleformers.transformers import AutoProcessor, AutoTokenizer
 
-    model, data, *_ = get_train_args({**config, "train_dataset_path": path})
+    model, data, *_ = get_train_args({**config, **_ON_CPU, "train_dataset_path": path})
     tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path)
     processor = AutoProcessor.from_pretrained(model.model_name_or_path, use_fast=data.processor_use_fast)
     settings = {
@@ -87,5 +90,5 @@ def _beside(row: dict[str, Any], sequence: Any, processor: Any) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before paddle is imported: the card's memory is the trainer's
     main()

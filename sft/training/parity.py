@@ -30,8 +30,11 @@ REMEDY = (
 )
 
 
-def before(engine: Engine, spec: TrainSpec, folders: Folders, family: str) -> int:
-    """What is to be seen before a training; returns how many rows were the same, 0 where the engine shows none.
+def before(engine: Engine, spec: TrainSpec, folders: Folders, family: str) -> str:
+    """What is to be seen before a training; returns what was seen.
+
+    On a GPU a pipeline that cannot be asked is said, and the training begins: nobody has asked one there yet, and the
+    prompt of the base's family has been compared.
 
     Args:
         family: of :mod:`sft.families`; empty: whoever asked does not know.
@@ -42,8 +45,14 @@ def before(engine: Engine, spec: TrainSpec, folders: Folders, family: str) -> in
         check_family(folders.base_model, FAMILIES.get(family, TINY))
     command = engine.parity(spec, folders)
     if command is None:
-        return 0
-    return check(command, folders.train_file, folders.config.parent, augmented=spec.augment == "template")
+        return f"the base model asks as its family does; of its rows engine {engine.name} shows nothing"
+    try:
+        same = check(command, folders.train_file, folders.config.parent, augmented=spec.augment == "template")
+    except TrainingFailed as error:
+        if spec.device == "cpu":
+            raise
+        return f"the base model asks as its family does; {error.message}"
+    return f"training and reading agree token by token on {same} rows"
 
 
 def check_family(base: Path, family: Family) -> None:

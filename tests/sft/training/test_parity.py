@@ -46,7 +46,7 @@ def turns(prompt: str, answer: str, mark: str = "<image>") -> list[dict[str, str
 
 def looked_at(
     engine_name: str, material: Path, work: Path, base: Path | None = None, family: str = "tiny", **changes: Any
-) -> int:
+) -> str:
     settings = ["engine=transformers"] if engine_name == "transformers" else []
     engine, spec = ENGINES[engine_name], load("smoke", settings).config.spec(5).model_copy(update=changes)
     folders = Folders(base or material / "base", material / "train.jsonl", work / "out", work / "logs", work / "t.yaml")
@@ -54,6 +54,7 @@ def looked_at(
     return parity.before(engine, spec, folders, family)
 
 
+SAME = "training and reading agree token by token on 5 rows"
 ENGINE = [
     "paddleformers",
     pytest.param("transformers", marks=pytest.mark.skipif(interpreter() is None, reason="make torch")),
@@ -62,11 +63,11 @@ ENGINE = [
 
 @pytest.mark.parametrize("engine", ENGINE)
 def test_each_trainer_trains_what_is_asked(engine: str, material: Path, tmp_path: Path) -> None:
-    assert looked_at(engine, material, tmp_path) == 5
+    assert looked_at(engine, material, tmp_path) == SAME
 
 
 def test_the_augmentation_changes_images_and_nothing_else(material: Path, tmp_path: Path) -> None:
-    assert looked_at("paddleformers", material, tmp_path, augment="template") == 5
+    assert looked_at("paddleformers", material, tmp_path, augment="template") == SAME
 
 
 def test_the_prompt_of_another_family_is_found_before_the_training(material: Path, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_base_of_the_newer_kind_is_trained_with_its_own_prompt(material: Path,
     shutil.copytree(material / "base", base)
     text = (base / "chat_template.jinja").read_text()
     (base / "chat_template.jinja").write_text(text.replace("Assistant: ", "Assistant:{{ '\\n' }}"))
-    assert looked_at("paddleformers", material, tmp_path, base=base, family="1.5", asks=NEWER) == 5
+    assert looked_at("paddleformers", material, tmp_path, base=base, family="1.5", asks=NEWER) == SAME
 
 
 ROW = {
