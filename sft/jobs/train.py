@@ -138,7 +138,8 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
         _take_out(resume_from, folders.output)
     else:
         if resume_from is None:
-            context.event("note", text=parity.before(engine, args.spec, folders, args.family))
+            base = context.volumes.models / args.base_model
+            context.event("note", text=parity.before(engine, args.spec, folders, base, args.family))
         trainer.run(command, folders.output, resume_from)
     _check_last_step(args, folders, trainer)
     engine.export(args.spec, folders)

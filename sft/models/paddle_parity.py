@@ -19,7 +19,7 @@ import yaml
 from sft.environments.cpu_launcher import stub_triton
 
 # What the arguments must say where no device is to be touched; the data pipeline does not heed them.
-_ON_CPU = {"device": "cpu", "compute_type": "float32", "bf16": False, "fp16": False}
+_ON_CPU = {"device": "cpu", "compute_type": "float32", "bf16": False, "fp16": False, "amp_master_grad": False}
 
 
 def main() -> None:
@@ -31,9 +31,9 @@ def main() -> None:
         stub_triton()
     rows = [json.loads(line) for line in Path(sys.argv[2]).read_text().splitlines()]
     sequences, processor = _trained(config, sys.argv[2], len(rows))
-    found: dict[str, Any] = {
-        "rows": [_beside(row, sequence, processor) for row, sequence in zip(rows, sequences, strict=True)]
-    }
+    pairs = zip(rows, sequences, strict=True)
+    # What the trainer leaves out is counted while it trains.
+    found: dict[str, Any] = {"rows": [_beside(row, made, processor) for row, made in pairs if made is not None]}
     used = {token for row in found["rows"] for name in ("trained", "asked", "answer") for token in row[name]}
     names = processor.tokenizer.convert_ids_to_tokens(sorted(used))
     found["tokens"] = dict(zip(map(str, sorted(used)), names, strict=True))
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _trained(config: dict[str, Any], path: str, count: int) -> tuple[list[Any], Any]:
-    """(what the trainer's dataset makes of each row, its processor)."""
+    """(what the trainer's dataset makes of each row, None where it leaves it out; its processor)."""
     from paddleformers.cli.hparams import get_train_args
     from paddleformers.datasets.loader import create_dataset
     from paddleformers.datasets.template.template import get_template_and_fix_tokenizer
@@ -62,8 +62,15 @@ def _trained(config: dict[str, Any], path: str, count: int) -> tuple[list[Any], 
     }
     settings["template_instance"] = get_template_and_fix_tokenizer(settings)
     dataset = create_dataset(task_group=path, task_group_prob="1.0", sub_dataset_type="messages", **settings)
-    each = (sequence for group in dataset for sequence in group)  # it begins anew at the end
-    return list(islice(each, count)), processor
+
+    def made(example: Any) -> Any:
+        try:
+            return dataset._process_sft_sequence(example, 1)
+        except Exception as error:  # as its own loop does: it says so, and takes the next row
+            print(error)
+            return None
+
+    return [made(example) for example in islice(dataset.mix_datasets, count)], processor
 
 
 def _beside(row: dict[str, Any], sequence: Any, processor: Any) -> dict[str, Any]:

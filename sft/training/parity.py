@@ -30,19 +30,20 @@ REMEDY = (
 )
 
 
-def before(engine: Engine, spec: TrainSpec, folders: Folders, family: str) -> str:
+def before(engine: Engine, spec: TrainSpec, folders: Folders, base: Path, family: str) -> str:
     """What is to be seen before a training; returns what was seen.
 
     On a GPU a pipeline that cannot be asked is said, and the training begins: nobody has asked one there yet, and the
     prompt of the base's family has been compared.
 
     Args:
+        base: the base model's folder, whose small files the tuned model will have.
         family: of :mod:`sft.families`; empty: whoever asked does not know.
     Raises:
         IntegrityError, TrainingFailed: see :func:`check_family` and :func:`check`.
     """
     if family:
-        check_family(folders.base_model, FAMILIES.get(family, TINY))
+        check_family(base, FAMILIES.get(family, TINY))
     command = engine.parity(spec, folders)
     if command is None:
         return f"the base model asks as its family does; of its rows engine {engine.name} shows nothing"
@@ -62,8 +63,11 @@ def check_family(base: Path, family: Family) -> None:
         IntegrityError: its chat template asks in another way, or it has none.
     """
     path = base / TEMPLATE
+    if not path.exists():  # some keep it with the tokenizer's settings
+        path = base / "tokenizer_config.json"
     try:
-        found = differs(family, path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = differs(family, text if path.name == TEMPLATE else json.loads(text)["chat_template"])
     except Exception as error:  # a template raises whatever it likes
         said = f"the base model's chat template cannot be used: {error}"
         raise IntegrityError(said, where=str(path), remedy=REMEDY) from error
@@ -102,7 +106,7 @@ def check(command: Command, train_file: Path, work: Path, *, augmented: bool) ->
     environment = {**without_secrets(os.environ), **command.environment}
     try:
         process = subprocess.run(
-            [*command.argv, str(rows)], env=environment, cwd=work, capture_output=True, text=True, timeout=LIMIT
+            [*command.argv, rows.name], env=environment, cwd=work, capture_output=True, text=True, timeout=LIMIT
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _unasked(str(error), rows) from error

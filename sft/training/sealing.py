@@ -35,6 +35,7 @@ class Sealer:
         self._identity, self._engine = identity, engine
         self._sealed = {path for _, path in checkpoints.listed(output)}
         self._full: TrainingFailed | None = None
+        self._refused = 0  # the newest step whose commit was refused
         self._not_durable: list[int] = []  # steps of checkpoints that are sealed
         # A commit takes as long as its data, and the trainer's own reads and writes meanwhile.
         self._commit_sparingly = Sparingly(self._commit, least=0.0)
@@ -93,7 +94,10 @@ class Sealer:
             (self._context.try_commit or self._context.commit)()
         except TransientError as error:
             newest = max(self._not_durable)
-            self._context.event("note", text=f"checkpoint-{newest} is not durable yet; the training goes on. {error}")
+            if newest != self._refused:  # it is tried again and again, and said once
+                self._refused = newest
+                text = f"checkpoint-{newest} is not durable yet; the training goes on. {error}"
+                self._context.event("note", text=text)
             return
         for step in self._not_durable:
             self._context.event("checkpoint", step=step)

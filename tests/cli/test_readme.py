@@ -18,6 +18,7 @@ from PIL import Image
 from prefect.settings import get_current_settings
 
 from sft.dataset.remote import local_name
+from sft.smoke.tiny import CHAT_TEMPLATE
 from sft.training.wheels import WHEELS
 from tests.support.hub_server import hub_of
 from tests.support.modal_runs import environment, serving
@@ -88,7 +89,11 @@ def test_readmes_commands_do_what_it_says(
     place: Path, prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(tmp_path / "server") as server, hub_of("PaddlePaddle/PaddleOCR-VL") as hub:
-        hub.files = {"config.json": b"{}", "model.safetensors": b"w" * 5000}
+        hub.files = {
+            "config.json": b"{}",
+            "chat_template.jinja": CHAT_TEMPLATE.encode(),
+            "model.safetensors": b"w" * 5000,
+        }
         monkeypatch.setenv("HF_ENDPOINT", hub.url)  # for the containers, too
         variables = {**environment(server, place), "PREFECT_API_URL": str(get_current_settings().api.url)}
         variables.pop("HF_TOKEN", None)

@@ -455,6 +455,7 @@ def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, 
     assert well.returncode == 0, well.stdout + well.stderr
     lines = {line[8:24].strip(): line[:6].strip() for line in well.stdout.splitlines()}
     names = [
+        "base model",
         "token",
         "set-up app",
         "GPU app",

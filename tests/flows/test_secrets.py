@@ -50,7 +50,7 @@ def test_no_secret_is_left_anywhere(tmp_path: Path, modal: str) -> None:
     failing = sft(
         tmp_path, modal, "run", "smoke", *small, "--set", "train.seed=9", "--set", "train.resume=checkpoint-7"
     )
-    assert "no such checkpoint" in failing.stderr
+    assert "no training has such a checkpoint" in failing.stderr
     Image.new("L", (56, 28)).save(tmp_path / "a.png")
     turn = [{"text": "OCR:", "tag": "mask"}, {"text": "1", "tag": "no_mask"}]
     for name in ("t.jsonl", "h.jsonl"):

@@ -44,9 +44,7 @@ RECORDED: dict[str, tuple[TrainSpec, dict[str, Any]]] = {
         {"device": "cpu", "compute_type": "float32", "dataloader_num_workers": 1, "use_flash_attention": False},
     ),
     "paddleformers": (
-        load("smoke", ["train.save_steps=2", "train.logging_steps=1", "train.batch_size=4"]).config.train.spec(
-            4, "cpu"
-        ),
+        load("smoke", ["train.save_steps=2", "train.logging_steps=1", "train.batch_size=4"]).config.spec(4),
         {},
     ),
 }

@@ -51,7 +51,7 @@ def looked_at(
     engine, spec = ENGINES[engine_name], load("smoke", settings).config.spec(5).model_copy(update=changes)
     folders = Folders(base or material / "base", material / "train.jsonl", work / "out", work / "logs", work / "t.yaml")
     folders.config.write_text(yaml.safe_dump(dict(engine.command(spec, folders, None).config)))
-    return parity.before(engine, spec, folders, family)
+    return parity.before(engine, spec, folders, folders.base_model, family)
 
 
 SAME = "training and reading agree token by token on 5 rows"
@@ -64,6 +64,13 @@ ENGINE = [
 @pytest.mark.parametrize("engine", ENGINE)
 def test_each_trainer_trains_what_is_asked(engine: str, material: Path, tmp_path: Path) -> None:
     assert looked_at(engine, material, tmp_path) == SAME
+
+
+def test_the_arguments_of_a_gpu_profile_are_looked_at_without_a_gpu(material: Path, tmp_path: Path) -> None:
+    spec = load("lora", ["dataset.train=a", "dataset.held_out=b"]).config.spec(5).model_copy(update={"lora_rank": None})
+    assert spec.device == "gpu"
+    changes: dict[str, Any] = {"device": "gpu", "precision": spec.precision, "max_seq_len": spec.max_seq_len}
+    assert looked_at("paddleformers", material, tmp_path, **changes) == SAME
 
 
 def test_the_augmentation_changes_images_and_nothing_else(material: Path, tmp_path: Path) -> None:
