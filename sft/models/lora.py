@@ -87,6 +87,7 @@ def _whole(folder: Path, name: str) -> bytes:
 
 def _deltas(adapter: Path, scaling: float) -> dict[str, Floats]:
     """Weight's name → scaling · (A·B)ᵀ, of shape out × in."""
+    import numpy as np
     from safetensors import deserialize
 
     found: dict[str, Floats] = {}
@@ -94,7 +95,9 @@ def _deltas(adapter: Path, scaling: float) -> dict[str, Floats]:
         tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
         found.update({name: floats(tensor) for name, tensor in tensors})
     stems = [name.removesuffix(".lora_A") for name in found if name.endswith(".lora_A")]
-    return {f"{s}.weight": (scaling * (found[f"{s}.lora_A"] @ found[f"{s}.lora_B"])).T for s in stems}
+    # In float32 the product's last bits depend on how many threads compute it, and a model's identity on its bits.
+    product = {s: found[f"{s}.lora_A"].astype(np.float64) @ found[f"{s}.lora_B"].astype(np.float64) for s in stems}
+    return {f"{s}.weight": (scaling * product[s]).astype(np.float32).T for s in stems}
 
 
 def _add(tensor: dict[str, Any], delta: Floats, name: str) -> None:

@@ -1,6 +1,7 @@
 """Merging adapters: against the formula, in each type, and against the unmerged model's own outputs."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,36 @@ def test_an_array_that_is_not_contiguous_is_read_as_it_was_written(tmp_path: Pat
     wanted = np.arange(6, dtype=np.float32).reshape(2, 3).T
     save_file({"transposed": wanted}, str(tmp_path / "a.safetensors"))
     np.testing.assert_array_equal(load_file(str(tmp_path / "a.safetensors"))["transposed"], wanted)
+
+
+def test_a_merge_has_the_same_bits_whatever_computes_it(tmp_path: Path) -> None:
+    """OpenBLAS adds up in another order on another number of threads, and a model's identity is that of its bits."""
+    folder, rng = tmp_path / "adapter", np.random.default_rng(3)
+    base = tmp_path / "base"
+    for made in (folder, base):
+        made.mkdir()
+    (folder / "lora_config.json").write_text(json.dumps({"r": 8, "scaling": 2.0}))
+    shapes = {"a": (128, 384), "b": (384, 128), "c": (128, 101)}
+    save_file(
+        {f"{n}.weight": np.zeros((o, i), np.float32) for n, (i, o) in shapes.items()}, str(base / "model.safetensors")
+    )
+    pairs = {f"{n}.lora_A": (i, 8) for n, (i, _) in shapes.items()} | {
+        f"{n}.lora_B": (8, o) for n, (_, o) in shapes.items()
+    }
+    save_file(
+        {name: rng.standard_normal(shape, np.float32) for name, shape in pairs.items()},
+        str(folder / "peft_model-00001-of-00001.safetensors"),
+    )
+    found = []
+    for threads in ("1", "2"):
+        body = (
+            "import sys; from pathlib import Path; from sft.models.lora import merge; merge(*map(Path, sys.argv[1:]))"
+        )
+        target = tmp_path / threads
+        command = [sys.executable, "-c", body, str(base), str(folder), str(target)]
+        subprocess.run(command, check=True, env={**os.environ, "OPENBLAS_NUM_THREADS": threads})
+        found.append((target / "model.safetensors").read_bytes())
+    assert found[0] == found[1]
 
 
 def test_bfloat16_is_rounded_to_the_nearest(base: Path, tmp_path: Path) -> None:
