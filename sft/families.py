@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-MODEL_TYPE = "paddleocr_vl"  # config.json
 BEGIN, IMAGE = "<|begin_of_sentence|>", "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"
-END = "</s>"  # of an answer, by the chat template
 PROMPTS = ("OCR:", "Table Recognition:", "Formula Recognition:", "Chart Recognition:")
 LATER = ("Spotting:", "Seal Recognition:")
 
@@ -78,18 +76,12 @@ V1_5 = Family(
     pipeline="v1.5",
     not_by=_NEWER,
 )
-V1_6 = Family(
-    "1.6",
-    ("PaddlePaddle/PaddleOCR-VL-1.6",),
-    asks="\nAssistant:\n",
-    prompts=(*PROMPTS, *LATER),
-    locations=True,
-    min_pixels=112_896,
-    max_pixels=1_003_520,
-    layout="PP-DocLayoutV3",
+V1_6 = replace(  # but for the names as 1.5, of which it has the architecture and the template
+    V1_5,
+    name="1.6",
+    repositories=("PaddlePaddle/PaddleOCR-VL-1.6",),
     parser="PaddleOCR-VL-1.6-0.9B",
     pipeline="v1.6",
-    not_by=_NEWER,
 )
 # The tiny model for the CPU that ships with the project (sft/smoke/tiny.py).
 TINY = replace(V0_9B, name="tiny", repositories=(), min_pixels=28 * 28, max_pixels=24 * 28 * 28)

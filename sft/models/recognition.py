@@ -13,8 +13,9 @@ from sft.dataset.pictures import open_as_seen
 from sft.dataset.tokens import Limits
 from sft.environments.cpu_launcher import stub_triton
 from sft.errors import IntegrityError
+from sft.families import BEGIN
 
-BEGIN, END = "<|begin_of_sentence|>", "<|end_of_sentence|>"  # the training template's: of a row, behind an answer
+END = "<|end_of_sentence|>"  # the training template's, behind an answer
 
 
 class Turn(NamedTuple):

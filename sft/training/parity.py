@@ -77,8 +77,8 @@ def check_family(base: Path, family: Family) -> None:
         raise IntegrityError(said, where=str(path), remedy=REMEDY)
 
 
-def sample(train_file: Path, target: Path) -> int:
-    """Write a few rows of each prompt of a training set to ``target``; returns how many."""
+def sample(train_file: Path, target: Path) -> None:
+    """Write a few rows of each prompt of a training set to ``target``."""
     seen: Counter[str] = Counter()
     chosen: list[bytes] = []
     with train_file.open("rb") as file:
@@ -88,7 +88,6 @@ def sample(train_file: Path, target: Path) -> int:
             if seen[prompts] <= EACH:
                 chosen.append(line)
     target.write_bytes(b"".join(chosen))
-    return len(chosen)
 
 
 def check(command: Command, train_file: Path, work: Path, *, augmented: bool) -> int:
