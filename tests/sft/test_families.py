@@ -13,9 +13,9 @@ from sft.families import FAMILIES, TINY, V0_9B, V1_5, V1_6, differs, of_reposito
 from sft.smoke import tiny
 from sft.training import parity
 
-# Written after chat_template.jinja of 0.9B, as public programs quote it (read November 2026; that text, rendered by hand,
-# asks the same). Of 1.5 and 1.6 only the prompt was read, as programs that serve them write it. The Hub's own files were
-# not at hand.
+# Written after chat_template.jinja of 0.9B, as public programs quote it (read November 2026; that text, rendered by
+# hand, asks the same). Of 1.5 and 1.6 only the prompt was read, as programs that serve them write it. The Hub's own
+# files were not at hand.
 HUB = (
     "{%- set cls_token = '<|begin_of_sentence|>' -%}{%- set eos_token = '</s>' -%}{{- cls_token -}}"
     "{%- for message in messages -%}{%- if message['role'] == 'user' -%}{{- 'User: ' -}}"
