@@ -114,16 +114,23 @@ def guarded(body: Callable[[Console], None]) -> None:
         raise typer.Exit(130 if isinstance(told, JobCancelled) else told.exit_code) from None
 
 
-def resolved(profile: str, settings: Sequence[str], *checks: Callable[[], object]) -> RunConfig:
+def resolved(
+    profile: str,
+    settings: Sequence[str],
+    *checks: Callable[[], object],
+    fits: Callable[[RunConfig], object] = lambda _: None,
+) -> RunConfig:
     """The configuration that a command is given, once ``checks`` have looked at what else it is given.
 
+    Args:
+        fits: looks at what only the configuration can tell; it is asked where there is one.
     Raises:
         InputError: all that is wrong with both, at once.
     """
     from sft.config import load  # late: sft --help needs none of it
 
     found: list[RunConfig] = []
-    check_all(lambda: found.append(load(profile, settings).config), *checks)
+    check_all(lambda: found.append(load(profile, settings).config), *checks, lambda: [fits(one) for one in found])
     return found[0]
 
 

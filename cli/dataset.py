@@ -32,15 +32,6 @@ class Format(StrEnum):
     messages = "messages"
 
 
-class Task(StrEnum):
-    """The base model's four tasks."""
-
-    ocr = "ocr"
-    table = "table"
-    formula = "formula"
-    chart = "chart"
-
-
 class Look(StrEnum):
     """How closely images are looked at."""
 
@@ -182,7 +173,10 @@ def convert(
 def import_(
     source: Annotated[Path, typer.Argument(help="A folder, or a list of images and texts; docs/importing.md has all")],
     target: Annotated[Path, typer.Argument(help="The dataset file to write; images go beside it")],
-    task: Annotated[Task, typer.Option(help="What the texts are: ocr, table, formula, chart")] = Task.ocr,
+    task: Annotated[
+        str,
+        typer.Option(help="What the texts are: ocr, table, formula, chart, spotting, seal, or a prompt of your own"),
+    ] = "ocr",
     to: Annotated[Format, typer.Option(help="The row format: erniekit or messages")] = Format.erniekit,
     image_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
     text_column: Annotated[str, typer.Option(help="Of a table or list; else the usual names")] = "",
@@ -201,7 +195,7 @@ def import_(
 
         columns = {"image_column": image_column, "text_column": text_column}
         options = Options(
-            to.value, task.value, **columns, force=force, encoding=encoding, split=split, images=images, skip=skip
+            to.value, task, **columns, force=force, encoding=encoding, split=split, images=images, skip=skip
         )
         count = import_dataset(source, target, options, lambda text: say(out, text))
         say(out, f"{target}: {count} rows")

@@ -11,14 +11,14 @@ from urllib.parse import unquote, urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
-from runs.checking import PROMPTS, WHOLE, check_reading
+from runs.checking import WHOLE, check_reading, check_task
 from runs.fetched import known_base_model
 from runs.results import champion, finished_training
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.download import download
 from sft.errors import InputError, JobError, SftError, check_all, listed, without_secrets
-from sft.families import V0_9B
+from sft.families import Task
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
 from sft.models import pages
@@ -29,7 +29,6 @@ from sft.store.volumes import run_place
 
 MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits
-PIPELINE = V0_9B.pipeline  # of the document parser that is installed
 SHOWN = 20  # files that a message names
 Said = Callable[[int, int], None]
 
@@ -43,22 +42,22 @@ def read_sources(
         sources: images, PDF files, folders of them, or http(s) addresses.
         model: base, champion, the identity of a finished training (its first 16 digits suffice), or
             IDENTITY/checkpoint-N.
-        task: ocr, table, formula or chart for single elements; page for whole pages through PaddleOCR's parser.
+        task: of single elements by its name or its prompt; page for whole pages through PaddleOCR's parser.
         said: hears how many of how many pages are read.
     Raises:
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
     """
-    check_all(lambda: check_reading(sources, model, task, out), lambda: _check_parser(config, task))
+    check_all(lambda: check_reading(sources, model, out), lambda: check_task(task, config))
+    asked = check_task(task, config)
     compute = compute_for(config)
     place = model_place(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
         found = found_in(sources, Path(folder))
         if model == "base":
             _ensure_base(config, compute)
-        images = tuple(_on_volume(compute, page.image) for page in found)
         facts = {"task": task, "model": model, "place": place}
-        for page, (content, more) in zip(found, _read(config, compute, place, images, task, said)):
+        for page, (content, more) in zip(found, _read(config, compute, place, found, asked, said)):
             md, _ = pages.write(out, page, content, {**facts, **more})
             yield replace(page, name=md.stem), content
     if found.broken:
@@ -66,15 +65,6 @@ def read_sources(
         count = f"{len(found.broken)} file{'s' if len(found.broken) > 1 else ''}"
         read = f"{len(found)} page{'s are' if len(found) > 1 else ' is'} read"
         raise JobError(f"{read}, but {count} could not be:{text}", remedy="see each line's advice")
-
-
-def _check_parser(config: RunConfig, task: str) -> None:
-    """Raises InputError if the document parser that is installed does not know the model's family."""
-    family = config.family
-    if task == WHOLE and family.pipeline != PIPELINE:
-        said = f"the document parser of the images (PaddleOCR 3.3) does not know PaddleOCR-VL-{family.name}"
-        remedy = f"paddleocr doc_parser --pipeline_version {family.pipeline} of PaddleOCR 3.6 or later reads with it"
-        raise InputError(said, where="--task page", remedy=f"{remedy}; or read elements: --task ocr")
 
 
 def _ensure_base(config: RunConfig, compute: Compute) -> None:
@@ -109,24 +99,29 @@ def found_in(sources: Sequence[str], work: Path) -> Found:
 
 
 def _read(
-    config: RunConfig, compute: Compute, place: str, images: tuple[str, ...], task: str, said: Said
+    config: RunConfig, compute: Compute, place: str, found: Found, task: Task, said: Said
 ) -> list[tuple[str, dict[str, Any]]]:
-    """(Markdown, further facts) of each image."""
+    """(Markdown, further facts) of each page."""
+    images = tuple(_on_volume(compute, page.image) for page in found)
     where = {"device": "cpu" if config.on_cpu else "gpu", "gpu": config.billed_as}
-    if task == WHOLE:
-        whole = ParsePagesArgs(model=place, images=images, layout=_layout(config, compute), **where)
+    if task.name == WHOLE:
+        names = {"pipeline": config.family.pipeline, "parser": config.family.parser}
+        whole = ParsePagesArgs(model=place, images=images, layout=_layout(config, compute), **names, **where)
         read = run_job(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
         return [(page["markdown"], {"layout": page["layout"]}) for page in read]
     args = InferArgs(
         model=place,
         images=images,
-        prompt=PROMPTS[task],
+        prompt=task.prompt,
         batch_size=config.evaluate.batch_size,
         max_new_tokens=config.evaluate.max_new_tokens,
         **where,
     )
     texts = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
-    return [(pages.markdown(task, text), {"text": text}) for text in texts]
+    return [
+        (pages.markdown(task.measure, text), {"text": text, **pages.facts(task.measure, text, page.image)})
+        for page, text in zip(found, texts)
+    ]
 
 
 def _layout(config: RunConfig, compute: Compute) -> str:

@@ -27,7 +27,11 @@ def infer(
         str, typer.Option(help="base, champion, a training's identity from sft status, or IDENTITY/checkpoint-N")
     ] = "champion",
     task: Annotated[
-        str, typer.Option(help="ocr, table, formula, chart: the image as one element; page: with its layout")
+        str,
+        typer.Option(
+            help="ocr, table, formula, chart, spotting, seal, a name of dataset.prompts, or a prompt: the image as one "
+            "element; page: with its layout"
+        ),
     ] = "ocr",
     out: Annotated[Path, typer.Option(help="Folder for NAME.md and NAME.json of each page")] = Path("read"),
     profile: Where = SMOKE,
@@ -38,9 +42,10 @@ def infer(
     def body(console: Console) -> None:
         from rich.progress import Progress
 
-        from runs.checking import check_reading
+        from runs.checking import check_reading, check_task
 
-        config = resolved(profile, settings, lambda: check_reading(sources, model, task, out))
+        looks = lambda: check_reading(sources, model, out)  # noqa: E731
+        config = resolved(profile, settings, looks, fits=lambda config: check_task(task, config))
         from cli.inference import read_sources
 
         with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:

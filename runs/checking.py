@@ -12,16 +12,16 @@ from compute.select import compute_for, state_folder
 from runs.results import read_stored
 from sft.config import RunConfig
 from sft.dataset.reading import detect_file
-from sft.dataset.rules import TASKS
 from sft.dataset.settings import DatasetConfig
+from sft.dataset.tasks import BUILT_IN, find, known
 from sft.download import check_scheme
 from sft.errors import InputError, check_all, raise_all
+from sft.families import Task
 from sft.models import pages
 from sft.plan import DatasetFiles
 from sft.store.volumes import RUNS
 from sft.training.wheels import CUDNN95, WHEELS
 
-PROMPTS = {task: prompt for prompt, task in TASKS.items()}
 WHOLE = "page"  # the task that reads a page with its layout
 KNOWN_WHEELS = {source.name: source for source in (*WHEELS.values(), CUDNN95)}
 SHOWN = 5  # paths that an error names
@@ -45,19 +45,30 @@ def check_sources(sources: Sequence[str]) -> None:
         raise_all(problems)
 
 
-def check_reading(sources: Sequence[str], model: str, task: str, out: Path) -> None:
-    """Raises InputError if pages cannot be read, there can be no such model or task, or ``out`` cannot be written to:
-    all of it at once.
+def check_reading(sources: Sequence[str], model: str, out: Path) -> None:
+    """Raises InputError if pages cannot be read, there can be no such model, or ``out`` cannot be written to: all of it
+    at once.
     """
-    check_all(
-        lambda: check_task(task), lambda: check_model(model), lambda: check_sources(sources), lambda: check_folder(out)
-    )
+    check_all(lambda: check_model(model), lambda: check_sources(sources), lambda: check_folder(out))
 
 
-def check_task(task: str) -> None:
-    """Raises InputError if there is no such task."""
-    if task != WHOLE and task not in PROMPTS:
-        raise InputError("no such task", value=task, remedy=f"use {', '.join((*PROMPTS, WHOLE))}")
+def check_task(name: str, config: RunConfig) -> Task:
+    """The task that a user names; that of whole pages has no prompt.
+
+    Raises:
+        InputError: there is no such task, or the base model was not trained for it.
+    """
+    if name == WHOLE:
+        return Task(WHOLE, "")
+    among = known(config.dataset.prompts, config.family.tasks)
+    found = find(name, among)
+    if found is None:
+        names = ", ".join((*(task.name for task in among.values()), WHOLE))
+        later = find(name, BUILT_IN)
+        said = f"PaddleOCR-VL-{config.family.name} was not trained for it" if later else "no such task"
+        own = f"; a model that you trained for it: --task '{later.prompt}'" if later else ", or a prompt in quotes"
+        raise InputError(said, where="--task", value=name, remedy=f"use {names}{own}")
+    return found
 
 
 def check_model(model: str) -> None:

@@ -25,7 +25,7 @@ def limits_for(config: RunConfig, compute: Compute, say: Callable[[str], None] =
     bounds = Limits(room, min_pixels=family.min_pixels, max_pixels=family.max_pixels)
     limits = Limits.of_model(folder, room) if folder else bounds
     enlarges = ENGINES[config.engine].enlarges if config.train.augment == "template" else 1.0
-    return replace(limits, enlarges=enlarges, asks=family.asks)
+    return replace(limits, enlarges=enlarges, asks=family.asks, tasks=family.tasks, places=family.locations)
 
 
 def dataset_files(config: RunConfig, say: Callable[[str], None] = lambda _: None) -> DatasetFiles:

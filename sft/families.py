@@ -9,10 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 BEGIN, IMAGE = "<|begin_of_sentence|>", "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"
-PROMPTS = ("OCR:", "Table Recognition:", "Formula Recognition:", "Chart Recognition:")
-LATER = ("Spotting:", "Seal Recognition:")
+Measure = Literal["text", "table", "formula", "chart", "spotting", "json"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is asked for.
+
+    Attributes:
+        name: as ``--task`` says it, and the part of the held-out set that is scored by itself.
+        prompt: the question.
+        measure: what answers are, and so how they are judged (see :mod:`sft.metrics.judged`).
+        required: keys that an answer in JSON has.
+    """
+
+    name: str
+    prompt: str
+    measure: Measure = "text"
+    required: tuple[str, ...] = ()
+
+
+ELEMENTS = (
+    Task("ocr", "OCR:"),
+    Task("table", "Table Recognition:", "table"),  # OTSL
+    Task("formula", "Formula Recognition:", "formula"),  # LaTeX
+    Task("chart", "Chart Recognition:", "chart"),  # cells between |
+)
+LATER = (Task("spotting", "Spotting:", "spotting"), Task("seal", "Seal Recognition:"))
+TASKS = (*ELEMENTS, *LATER)  # of any family
 
 
 @dataclass(frozen=True)
@@ -24,7 +51,7 @@ class Family:
         repositories: on the HF Hub.
         asks: what stands between a prompt and its answer; with another one a model is trained on a question that nobody
             asks it later.
-        prompts: of the tasks that it was trained for.
+        tasks: that it was trained for.
         locations: does its tokenizer have ``<|LOC_0|>`` to ``<|LOC_1000|>``?
         min_pixels, max_pixels: its processor's bounds of an image.
         layout: the model that finds a page's elements, a folder in its repository.
@@ -35,7 +62,7 @@ class Family:
     name: str
     repositories: tuple[str, ...]
     asks: str
-    prompts: tuple[str, ...]
+    tasks: tuple[Task, ...]
     locations: bool
     min_pixels: int
     max_pixels: int
@@ -53,7 +80,7 @@ V0_9B = Family(
     "0.9B",
     ("PaddlePaddle/PaddleOCR-VL",),
     asks="\nAssistant: ",
-    prompts=PROMPTS,
+    tasks=ELEMENTS,
     locations=False,
     min_pixels=147_384,
     max_pixels=2_822_400,
@@ -67,7 +94,7 @@ V1_5 = Family(
     "1.5",
     ("PaddlePaddle/PaddleOCR-VL-1.5",),
     asks="\nAssistant:\n",
-    prompts=(*PROMPTS, *LATER),
+    tasks=TASKS,
     locations=True,
     min_pixels=112_896,
     max_pixels=1_003_520,
@@ -104,9 +131,9 @@ def differs(family: Family, template: str) -> tuple[str, str] | None:
     """
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    content = [{"type": "image"}, {"type": "text", "text": PROMPTS[0]}]
+    content = [{"type": "image"}, {"type": "text", "text": ELEMENTS[0].prompt}]
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     messages = [{"role": "user", "content": content}]
     asked = environment.from_string(template).render(messages=messages, add_generation_prompt=True)
-    wanted = family.prompt(PROMPTS[0])
+    wanted = family.prompt(ELEMENTS[0].prompt)
     return None if asked == wanted else (wanted, asked)

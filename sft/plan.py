@@ -206,6 +206,7 @@ def evaluate_args(config: RunConfig, training: TrainArgs, champion: str = "") ->
         dataset=training.dataset,
         device="cpu" if config.on_cpu else "gpu",
         gpu=training.gpu,
+        prompts=config.dataset.prompts,
         **config.evaluate.model_dump(exclude={"shards"}),
     )
 

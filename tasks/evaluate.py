@@ -54,21 +54,29 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
     return record
 
 
+HEAD = (
+    *("task", "model", "rows", "error", "CER (95 %)", "WER", "NED", "TEDS-S", "boxes F1"),
+    *("exactly right", "empty", "runaway", "cut off"),
+)
+
+
 def markdown(record: Evaluation) -> str:
     """The table of scores, a line for each task and model, then the candidate's differences with their intervals."""
     lines = [
         *(f"- {remark}." for remark in remarks(record)),
         "",
-        "| task | model | rows | error | CER (95 %) | WER | NED | TEDS-S | exactly right | empty | runaway | cut off |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        f"| {' | '.join(HEAD)} |",
+        f"|---|---{'|---:' * (len(HEAD) - 2)}|",
     ]
     for group in record["tuned"]:
         for model in record["models"]:
             s = record[model][group]
             low, high = s["intervals"].get("cer", (s["cer"], s["cer"]))
-            structure = "" if s["structure"] is None else f"{s['structure']:.3f}"
+            structure, boxes = ("" if one is None else f"{one:.3f}" for one in (s["structure"], s.get("boxes")))
             scores = f"{s['error']:.3f} | {s['cer']:.3f} ({low:.3f}-{high:.3f}) | {s['wer']:.3f} | {s['ned']:.3f}"
-            more = f"{structure} | {100 * s['exact']:.1f} % | {s['empty']} | {s['runaway']} | {s.get('cut', '')}"
+            more = (
+                f"{structure} | {boxes} | {100 * s['exact']:.1f} % | {s['empty']} | {s['runaway']} | {s.get('cut', '')}"
+            )
             lines.append(f"| {group} | {model} | {s['rows']} | {scores} | {more} |")
     lines += ["", "| tuned minus | task | error | 95 % interval | better in |", "|---|---|---:|---:|---:|"]
     for model, tasks in record["differences"].items():

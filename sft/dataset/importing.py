@@ -17,15 +17,17 @@ from sft.dataset import texts
 from sft.dataset.convert import as_row
 from sft.dataset.finding_files import MISSING, OUTSIDE, Finder
 from sft.dataset.layouts import entries
-from sft.dataset.layouts.base import Found, Note, Options, Problem, Unusable
+from sft.dataset.layouts.base import Found, Note, Options, Places, Problem, Unusable
 from sft.dataset.layouts.tables import table_text
 from sft.dataset.layouts.walking import SPLITS, Folder, walk
 from sft.dataset.placing import Placer
 from sft.dataset.reading import refuse_address
 from sft.dataset.rows import IMAGE_MARK, Sample, breaches
 from sft.dataset.rules import RULES
+from sft.dataset.tasks import BUILT_IN, find
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError, listed
+from sft.notation import spotting
 
 HUB_NAME = re.compile(r"[\w-]+/[\w.-]+")  # OWNER/NAME
 FOLDERS = 1000  # folders that are looked through for an image
@@ -55,6 +57,10 @@ def import_dataset(
         dangling = "a link to something that does not exist" if source.is_symlink() else "no such file or folder"
         remedy = "correct the path" + (_of_the_hub(source) if HUB_NAME.fullmatch(str(source)) else "")
         raise InputError(dangling, where=str(source), remedy=remedy)
+    if find(options.task, BUILT_IN) is None:
+        names = ", ".join(task.name for task in BUILT_IN.values())
+        remedy = f"use {names}, or a prompt in quotes, such as --task 'Read the invoice as JSON:'"
+        raise InputError("no such task", where="--task", value=options.task, remedy=remedy)
     options = replace(options, split=SPLITS.get(options.split.lower(), options.split))
     if options.split and not source.is_dir():
         raise InputError("--split chooses in a folder", where=str(source), value=options.split, remedy="leave it out")
@@ -124,20 +130,22 @@ class _Importer:
         Raises:
             Unusable: an image or a text of it cannot be used.
         """
+        images = []
+        for picture in found.images:
+            path, note = placer.place(picture, found.base)
+            images.append((path, picture.turn))
+            if note:
+                self._note(note, found.where)
         turns = []
         for prompt, answer in found.turns:
+            if isinstance(answer, Places):
+                answer = spotted(answer, *placer.size(images[0][0]))
             text, note = answer_text(answer)
             prompt = prompt.strip() or self.options.prompt
             if prompt == TABLE:
                 text, converted = table_text(text)
                 note = note or converted
             turns.append((prompt, text))
-            if note:
-                self._note(note, found.where)
-        images = []
-        for picture in found.images:
-            path, note = placer.place(picture, found.base)
-            images.append((path, picture.turn))
             if note:
                 self._note(note, found.where)
         if self.options.form == "messages" and any(IMAGE_MARK in prompt for prompt, _ in turns):
@@ -186,6 +194,15 @@ def _folders(source: Path, options: Options) -> list[Path]:
     if source.is_dir():
         return [*given, source, source.absolute().parent]
     return [*given, source.absolute().parent, source.absolute().parent.parent]
+
+
+def spotted(answer: Places, width: int, height: int) -> str:
+    """Texts and their places as the model writes them.
+
+    Args:
+        width, height: of the image, in px.
+    """
+    return "\n".join(spotting.line(text, corners, width, height) for text, corners in answer.lines)
 
 
 def answer_text(answer: Any) -> tuple[str, str]:

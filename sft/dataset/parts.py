@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sft.dataset import rows
 from sft.dataset.facts import Facts
 from sft.dataset.images import Bounds
+from sft.dataset.tasks import BUILT_IN, Known
 from sft.dataset.tokens import Limits
 
 
@@ -21,6 +22,7 @@ class Options:
         off: rules that are not asked for.
         shown: findings kept for each rule.
         documents: to which document does each row belong?
+        tasks: those that there are, by their prompts.
     """
 
     form: rows.Format
@@ -30,6 +32,7 @@ class Options:
     off: frozenset[str] = frozenset()
     shown: int = 5
     documents: bool = False
+    tasks: Known = field(default_factory=lambda: BUILT_IN)
 
 
 @dataclass

@@ -74,6 +74,18 @@ class Placer(AbstractContextManager["Placer"]):
             raise Unusable(str(error)) from error
         return self._of_file(path), said
 
+    def size(self, place: str) -> tuple[int, int]:
+        """(width, height) in px of an image that was placed.
+
+        Raises:
+            Unusable: it lies at an address.
+        """
+        name = place.removeprefix("./")
+        found = self._looker.inspect(str(self._plan.get(name, self.folder / name))[1:])
+        if "://" in place or not isinstance(found, ImageFacts):
+            raise Unusable("places in px need the image's size: fetch the image, and name the file")
+        return found.width, found.height
+
     def _of_file(self, path: Path) -> str:
         self._check(path, path.name)
         if path.is_relative_to(self.folder) and os.path.realpath(path).startswith(self._real.rstrip("/") + "/"):

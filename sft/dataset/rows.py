@@ -6,7 +6,6 @@ it breaks. Both ways agree (a property test compares them with each other and wi
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from sft.dataset.rules import MAX_TURNS, TASKS
+from sft.dataset.rules import MAX_TURNS
 
 Format = Literal["erniekit", "messages"]
 Breach = tuple[str, str]  # rule id, value found
@@ -30,11 +29,6 @@ class Sample:
 
     images: tuple[tuple[str, int], ...]
     turns: tuple[tuple[str, str], ...]
-
-    @property
-    def task(self) -> str:
-        """ocr, table, formula, chart or other, by the first prompt."""
-        return TASKS.get(self.turns[0][0].strip(), "other")
 
     @property
     def answer(self) -> str:
@@ -221,13 +215,6 @@ def _text_breaches(items: Any, where: str, tag: str, text: str, tags: tuple[str,
         yield "tags-alternate", _short(", ".join(found)) or "nothing"
     if not 2 <= len(items) <= 2 * MAX_TURNS:
         yield "turns", f"{len(items)} items in {where}"
-
-
-def nearest_prompt(prompt: str) -> str | None:
-    """None for one of the four prompts; otherwise the one that is nearest, or an empty text."""
-    if prompt.strip() in TASKS:
-        return None
-    return next(iter(difflib.get_close_matches(prompt.strip(), TASKS, n=1)), "")
 
 
 def duplicate_keys(line: bytes) -> list[str]:

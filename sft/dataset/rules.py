@@ -12,12 +12,6 @@ MAX_LINE = 16 * 1024 * 1024  # bytes
 BYTES_PER_TOKEN = 3  # of UTF-8, where no tokenizer is at hand: a stated estimate, on the safe side for Latin text
 SHORT = 8  # characters
 IMAGE_TYPES = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-TASKS = {
-    "OCR:": "ocr",
-    "Table Recognition:": "table",
-    "Formula Recognition:": "formula",
-    "Chart Recognition:": "chart",
-}
 
 
 @dataclass(frozen=True)
@@ -150,9 +144,37 @@ _RULES = (
         "a chart is a table: a header and values, cells between |",
         "write it so: | year | sales |, then a line for each year",
     ),
+    Rule(
+        "spotting-format",
+        "spotting is lines of a text and eight tokens of places, <|LOC_0|> to <|LOC_1000|>: x, y of its four corners",
+        "write each line so: Total<|LOC_102|><|LOC_80|>…; sft import Label.txt FILE.jsonl --task spotting makes them",
+    ),
+    Rule("json-format", "answers to a prompt with measure json are a JSON object or list", "write it with json.dumps"),
+    Rule(
+        "json-keys",
+        "an answer in JSON has the keys that dataset.prompts declares",
+        "add the key (null where the document has no such value), or leave it out of dataset.prompts",
+    ),
+    Rule(
+        "place-token",
+        "tokens of places, <|LOC_0|> to <|LOC_1000|>, are only for a base model that has them",
+        "train PaddleOCR-VL-1.5 or 1.6 (base_model.repo), or leave these rows out: the tokenizer would spell them",
+        fixed=True,
+    ),
+    Rule(
+        "place-augmented",
+        "places are true of the picture that is trained on: no augmentation turns or pads it",
+        "train.augment=none",
+        False,
+    ),
     Rule("otsl", "a table is rectangular OTSL: cells, each line closed by <nl>", "correct the answer", False),
     Rule("chart", "a chart's table has as many cells in each line", "correct the answer", False),
-    Rule("prompt", f"a prompt is one of {', '.join(TASKS)}", "use the base model's prompt for the task", False),
+    Rule(
+        "prompt",
+        "a prompt is one of the base model's tasks, or declared",
+        "use the base model's prompt for the task, or declare your own and how it is judged: dataset.prompts",
+        False,
+    ),
     Rule("duplicate", "rows differ from each other", "keep one of them", False),
     Rule(
         "conflict",
@@ -170,5 +192,14 @@ _RULES = (
     Rule("leak-row", "no row is in both the training and the held-out set", "take it out of one of them", False),
 )
 # An error that a trainer survives, and every warning, can be raised, lowered or switched off (dataset.rules).
-_FREE = ("tokens", "special-token", "table-format", "latex", "chart-format")
+_FREE = (
+    "tokens",
+    "special-token",
+    "table-format",
+    "latex",
+    "chart-format",
+    "spotting-format",
+    "json-format",
+    "json-keys",
+)
 RULES = {rule.id: replace(rule, fixed=rule.error and rule.id not in _FREE) for rule in _RULES}

@@ -17,8 +17,10 @@ from sft.dataset.facts import PARTS
 from sft.dataset.images import Folder, ImageFacts
 from sft.dataset.lines import Block
 from sft.dataset.parts import Options, Part
-from sft.dataset.rules import MAX_LINE, TASKS
+from sft.dataset.rules import MAX_LINE
+from sft.dataset.tasks import task_of, undeclared
 from sft.dataset.tokens import MARKS, TEMPLATE, TEMPLATE_MOST
+from sft.notation import spotting
 
 _FIRST_TURN = (0,)
 
@@ -82,7 +84,7 @@ class Scanner:
         part.images += len(lines)
         part.lengths.update(lengths)
         for prompt, count in kinds.items():
-            part.tasks[TASKS.get(prompt.strip(), "other")] += count
+            part.tasks[task_of(prompt, self.options.tasks).name] += count
         part.places.extend(range(block.first, block.first + len(lines)))
         return True
 
@@ -192,18 +194,20 @@ class Scanner:
         return found if len(found) == len(sample.images) else None
 
     def _texts(self, number: int, sample: rows.Sample) -> None:
-        for rule, value in texts.breaches(sample):
+        options = self.options
+        for rule, value in texts.breaches(sample, options.tasks, places=options.limits.places):
             self._add(rule, number, value)
-        for prompt, _ in sample.turns:
-            near = rows.nearest_prompt(prompt)
-            if near is not None:
-                self._add("prompt", number, f"{prompt[:60]!r}" + (f", perhaps {near!r}" if near else ""))
+        for prompt, answer in sample.turns:
+            if options.limits.enlarges != 1 and spotting.has_tokens(answer):
+                self._add("place-augmented", number, answer[answer.index("<|LOC_") :][:40])
+            if (said := undeclared(prompt, options.tasks)) is not None:
+                self._add("prompt", number, said)
 
     def _count(self, number: int, line: bytes, sample: rows.Sample, facts: list[ImageFacts]) -> None:
         part, limits = self.part, self.options.limits
         part.rows += 1
         part.images += len(sample.images)
-        part.tasks[sample.task] += 1
+        part.tasks[task_of(sample.turns[0][0], self.options.tasks).name] += 1
         part.lengths[len(sample.answer)] += 1
         part.places.append(number)
         if self._xxh is not None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from sft.dataset import tasks
 from sft.dataset.rules import RULES
 from sft.settings import Section, of_the_user
 
@@ -43,6 +44,10 @@ class DatasetConfig(Section):
         default_factory=dict,
         description="Rules whose breaches count otherwise than by default: near-empty: error, duplicate: off, …",
     )
+    prompts: dict[str, tasks.Prompt] = Field(
+        default_factory=dict,
+        description="Your own prompts, by a name: what is asked, and how answers are judged (docs/own-prompts.md)",
+    )
     images: Literal["content", "headers", "decode"] = Field(
         "content",
         description="content: read headers and hash the files; headers: sizes only; decode: every pixel as well",
@@ -53,6 +58,13 @@ class DatasetConfig(Section):
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
 
     _home = field_validator("train", "held_out")(of_the_user)
+
+    @field_validator("prompts")
+    @classmethod
+    def _named(cls, given: dict[str, tasks.Prompt]) -> dict[str, tasks.Prompt]:
+        if found := tasks.problems(given):
+            raise ValueError("; ".join(found))
+        return given
 
     @field_validator("rules")
     @classmethod

@@ -13,6 +13,7 @@ from sft.dataset import rows
 from sft.dataset.documents import document_of
 from sft.dataset.lines import numbered
 from sft.dataset.reading import detect_file
+from sft.dataset.tasks import task_of
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError
 
@@ -84,7 +85,7 @@ def split(
             at = place(group_of(sample, compiled), seed)
             out = is_held(at)
             (aside if out else kept).write(line.rstrip(b"\r\n") + b"\n")
-            (found.held_out if out else found.train)[sample.task] += 1
+            (found.held_out if out else found.train)[task_of(sample.turns[0][0]).name] += 1
         if broken:
             said = f"{len(broken)} rows are broken, so that nothing is written: {', '.join(broken[:5])}"
             raise DatasetError(said, remedy=f"sft validate {source}")
@@ -144,7 +145,7 @@ def _tasks(source: Path, form: rows.Format, pattern: re.Pattern[str] | None, see
         sample = rows.decode(line, form)
         if sample is not None:
             group = group_of(sample, pattern)
-            tasks.setdefault(sample.task, _Documents()).add(place(group, seed), group)
+            tasks.setdefault(task_of(sample.turns[0][0]).name, _Documents()).add(place(group, seed), group)
     return tasks
 
 

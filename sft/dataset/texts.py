@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence, Set
 
 from sft.dataset.rows import Breach, Sample
 from sft.dataset.rules import SHORT
-from sft.notation import latex, otsl, pipes, tables
+from sft.dataset.tasks import BUILT_IN, Known, task_of
+from sft.families import Task
+from sft.notation import documents, latex, otsl, pipes, spotting, tables
 
 # Controls but \t \n \r; soft hyphen, zero-width and direction marks, separators, byte order mark, non-characters.
 # ZWNJ and ZWJ (U+200C, U+200D) are letters' joiners in Bengali, Persian and others: they stay.
@@ -88,18 +90,26 @@ def is_near_empty(answer: str) -> bool:
     return not any(unicodedata.category(character)[0] in "LMNS" for character in answer)
 
 
-def breaches(sample: Sample) -> Iterator[Breach]:
-    """All that is wrong with the texts of a row."""
+def breaches(sample: Sample, among: Known = BUILT_IN, *, places: bool = True) -> Iterator[Breach]:
+    """All that is wrong with the texts of a row.
+
+    Args:
+        among: the tasks that there are, by their prompts.
+        places: has the base model tokens of places?
+    """
     for number, (prompt, answer) in enumerate(sample.turns):
+        task = task_of(prompt, among)
         for text, name in ((prompt, f"prompt {number + 1}"), (answer, f"answer {number + 1}")):
             if not is_clean(text):
                 yield from hygiene(text, name)
             if "<" in text:
-                yield from marks(text, name, table=prompt.strip() == "Table Recognition:")
+                yield from marks(text, name, table=task.measure == "table")
+                if not places and spotting.has_tokens(text):
+                    yield "place-token", f"{name}: {text[text.index('<|LOC_') :][:20]}"
         if is_near_empty(answer):
             yield "near-empty", repr(answer)
-        for rule, problem in _SYNTAX.get(prompt.strip(), ()):
-            if said := problem(answer):
+        for rule, problem in _SYNTAX.get(task.measure, ()):
+            if said := problem(answer, task):
                 yield rule, said
                 break
 
@@ -111,10 +121,20 @@ def chart_problem(answer: str) -> str:
 
 latex_problem = latex.unreadable
 
-# Prompt → the rule of what its measure can read, that of what is odd all the same, each with who says what is wrong.
-Check = tuple[str, Callable[[str], str]]
+
+def _alone(problem: Callable[[str], str]) -> Callable[[str, Task], str]:
+    return lambda answer, _: problem(answer)
+
+
+# Measure → the rule of what it can read, that of what is odd all the same, each with who says what is wrong.
+Check = tuple[str, Callable[[str, Task], str]]
 _SYNTAX: dict[str, tuple[Check, ...]] = {
-    "Table Recognition:": (("table-format", table_problem), ("otsl", otsl.problem)),
-    "Formula Recognition:": (("latex", latex_problem),),
-    "Chart Recognition:": (("chart-format", pipes.unreadable), ("chart", chart_problem)),
+    "table": (("table-format", _alone(table_problem)), ("otsl", _alone(otsl.problem))),
+    "formula": (("latex", _alone(latex_problem)),),
+    "chart": (("chart-format", _alone(pipes.unreadable)), ("chart", _alone(chart_problem))),
+    "spotting": (("spotting-format", _alone(spotting.unreadable)),),
+    "json": (
+        ("json-format", _alone(documents.unreadable)),
+        ("json-keys", lambda answer, task: documents.lacking(answer, task.required)),
+    ),
 }

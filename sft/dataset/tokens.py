@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sft.dataset.rules import BYTES_PER_TOKEN
-from sft.families import V0_9B
+from sft.families import TASKS, V0_9B, Task
 
 FACTOR = 28  # px: a patch of 14 × 14, merged 2 × 2, is one token
 MAX_RATIO = 200  # longer images are refused by the processor
@@ -60,6 +60,7 @@ class Limits:
         tokenizer: path of the base model's tokenizer.json; empty: text is estimated.
         enlarges: by how much the trainer's augmentation may lengthen an image's sides; 1: it does not.
         asks: what stands between a prompt and its answer (see :mod:`sft.families`).
+        tasks: that the base model was trained for; ``places``: has it tokens of places?
         text_bytes: bytes of UTF-8 that are 100 tokens, for the estimates (see :mod:`sft.dataset.packing`).
     """
 
@@ -70,6 +71,8 @@ class Limits:
     enlarges: float = 1.0
     text_bytes: int = 100 * BYTES_PER_TOKEN
     asks: str = V0_9B.asks
+    tasks: tuple[Task, ...] = TASKS
+    places: bool = True
 
     @classmethod
     def of_model(cls, folder: Path, max_seq_len: int) -> Limits:

@@ -18,6 +18,7 @@ from sft.dataset.packing import text_bytes
 from sft.dataset.reading import detect_file
 from sft.dataset.rules import RULES
 from sft.dataset.settings import DatasetConfig
+from sft.dataset.tasks import known
 from sft.dataset.tokens import Limits
 from sft.dataset.workers import scan_all
 
@@ -105,7 +106,8 @@ class Validator:
         form: rows.Format = found if config.format == "auto" else config.format
         off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
         limits = replace(self.limits, text_bytes=text_bytes(path, form, self.limits))
-        return parts.Options(form, bounds, limits, images, off, config.shown, documents)
+        tasks = known(config.prompts, limits.tasks)
+        return parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks)
 
     def _parts(self, path: Path, options: parts.Options) -> Iterator[tuple[int, parts.Part]]:
         """(end of the range, what it came to), in the order of the file."""

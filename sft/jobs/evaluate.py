@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from sft import metrics
 from sft.context import Context
+from sft.dataset.tasks import as_arguments
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.predict import DECODING, Comparison, answers, rows_of_all
@@ -27,11 +29,13 @@ class EvaluateArgs(Comparison):
 
     def key(self, model_identity: str) -> str:
         """Names the evaluation: the models, the rows, how they are decoded and how they are judged."""
-        how = {
+        how: dict[str, Any] = {
             "rows": [self.max_rows, SAMPLING],
             "tokens": self.max_new_tokens,
             "normalise": self.normalise.model_dump(),
         }
+        if self.prompts:
+            how["prompts"] = as_arguments(self.prompts)
         parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION, DECODING]
         return records.fingerprint(parts)[:16]
 
@@ -104,8 +108,9 @@ def compare(
         cut: model → which of them were cut off at the longest allowed; without it none was.
     """
     tasks, truths = [row.task for row in rows], [row.truth for row in rows]
+    measures = [row.measure for row in rows]
     judged = {
-        model: metrics.judge(truths, answered, tasks, how, cut=cut[model] if cut else ())
+        model: metrics.judge(truths, answered, measures, how, cut=cut[model] if cut else ())
         for model, answered in texts.items()
     }
     by_task = {"all": range(len(rows)), **metrics.rows_of(tasks)}

@@ -1,7 +1,7 @@
 """Job ``parse_pages``: PaddleOCR's document parser reads whole pages, layout and all, with a model of ours.
 
 What ``paddleocr doc_parser`` does: a layout model finds the page's elements, PaddleOCR-VL reads each, and the page is
-put together as Markdown. Source: PaddleOCR 3.3, ``paddleocr.PaddleOCRVL``.
+put together as Markdown. Source: PaddleOCR 3.7, ``paddleocr.PaddleOCRVL``, which knows all three families.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from sft.jobs.infer import found_images, found_model
 class ParsePagesArgs(BaseModel):
     """``model``, ``images`` and ``gpu`` as in :class:`sft.jobs.infer.InferArgs`.
 
-    ``layout`` is the layout model's folder on the models volume; empty: PaddleOCR fetches it.
+    ``layout`` is the layout model's folder on the models volume; empty: PaddleOCR fetches it. ``pipeline`` and
+    ``parser`` are what PaddleOCR calls the family's pipeline and model (see :mod:`sft.families`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +32,8 @@ class ParsePagesArgs(BaseModel):
     device: str
     layout: str = ""
     gpu: str = "cpu"
+    pipeline: str = V0_9B.pipeline
+    parser: str = V0_9B.parser
 
 
 def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
@@ -44,7 +47,7 @@ def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
     images = found_images(args.images, context)
     layout = str(context.volumes.models / args.layout) if args.layout else None
     with found_model(args.model, context) as model:
-        pipeline, read = _pipeline(model, args.device, layout), []
+        pipeline, read = _pipeline(model, args, layout), []
         for number, image in enumerate(images, 1):
             (result,) = pipeline.predict(str(image))
             read.append({"markdown": result.markdown["markdown_texts"], "layout": result.json})
@@ -52,19 +55,20 @@ def parse_pages(args: ParsePagesArgs, context: Context) -> dict[str, Any]:
     return {"pages": read}
 
 
-def _pipeline(model: Path, device: str, layout: str | None) -> Any:
+def _pipeline(model: Path, args: ParsePagesArgs, layout: str | None) -> Any:
     try:
         from paddleocr import PaddleOCRVL
     except ImportError as error:
         remedy = (
-            'use --task ocr, compute: modal, or pip install "paddleocr[doc-parser]==3.3.2" in an environment of its own'
+            'use --task ocr, compute: modal, or pip install "paddleocr[doc-parser]==3.7.0" in an environment of its own'
         )
         raise InputError(f"whole pages need PaddleOCR's document parser: {error}", remedy=remedy) from error
     try:
         return PaddleOCRVL(
-            vl_rec_model_name=V0_9B.parser,
+            pipeline_version=args.pipeline,
+            vl_rec_model_name=args.parser,
             vl_rec_model_dir=str(model),
-            device=device,
+            device=args.device,
             layout_detection_model_dir=layout,
         )
     except Exception as error:  # whatever PaddleX raises; it is kept as the cause

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from sft.context import Context
+from sft.dataset.tasks import Prompt, known
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.train import DatasetPlace
@@ -27,7 +28,7 @@ class Comparison(BaseModel):
     """What is compared: ``identity`` is the candidate's training, ``base_model`` a folder on the models volume.
 
     ``champion`` is the training that the candidate has to beat besides the base; empty where there is none. ``gpu`` is
-    what the call is billed as.
+    what the call is billed as. ``prompts`` are those that the user declared.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +42,7 @@ class Comparison(BaseModel):
     max_new_tokens: int
     max_rows: int
     gpu: str = "cpu"
+    prompts: dict[str, Prompt] = {}
 
     @property
     def models(self) -> tuple[Which, ...]:
@@ -81,7 +83,7 @@ def held_out_rows(args: Comparison, context: Context) -> list[HeldOutRow]:
 def rows_of_all(args: Comparison, context: Context) -> tuple[list[HeldOutRow], int]:
     """(the rows that are read, how many rows the held-out set has); each turn of a row counts as one."""
     path = args.dataset.folder(context) / args.dataset.held_out
-    return drawn(path, args.dataset.held_out_format, args.max_rows)
+    return drawn(path, args.dataset.held_out_format, args.max_rows, known(args.prompts))
 
 
 def locate(args: Comparison, context: Context, which: Which) -> tuple[Path, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from dataclasses import fields as columns
 from typing import TYPE_CHECKING
 
+from sft.metrics import fields, spotting
 from sft.metrics.chart import rms_f1
 from sft.metrics.formula import formula_distance
 from sft.metrics.table import teds
 from sft.metrics.text import PLAIN, Normalisation, distance, distances, normalise_all
-from sft.notation import latex, otsl, pipes
+from sft.notation import documents, latex, otsl, pipes
+from sft.notation import spotting as places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,13 +32,15 @@ class Judged:
         characters: of the truth. words: of the truth, between white space.
         edits, word_edits: Levenshtein distances in characters and words.
         longest: characters of the longer one of truth and answer.
-        exact, empty, runaway: 1 for a row that is exactly right, has no answer, or one that is far too long.
+        exact, empty, runaway: 1 for a row that is exactly right (JSON: with the same fields), has no answer, or one
+            that is far too long.
         cut: 1 for an answer that was cut off because it reached the longest allowed.
         unreadable: 1 for a truth that its task's measure cannot read.
         error: the row's error by its task's own measure, 0 (right) to 1: the normalised edit distance for text,
-            1 - TEDS for a table, the distance of tokens for a formula, 1 - RMS-F1 for a chart; 1 where the truth is
-            unreadable.
+            1 - TEDS for a table, the distance of tokens for a formula, 1 - RMS-F1 for a chart, 1-N.E.D. of spotting,
+            1 - F1 of the fields for JSON; 1 where the truth is unreadable.
         structure: TEDS-S of a table; NaN for other tasks.
+        boxes: F1 of the places of spotting; NaN for other tasks.
     """
 
     characters: Floats
@@ -50,6 +55,7 @@ class Judged:
     unreadable: Floats
     error: Floats
     structure: Floats
+    boxes: Floats
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -59,7 +65,7 @@ class Judged:
         import numpy as np
 
         index = np.asarray(rows, np.int64)
-        return Judged(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return Judged(**{field.name: getattr(self, field.name)[index] for field in columns(self)})
 
     @property
     def ned(self) -> Floats:
@@ -73,7 +79,7 @@ class Judged:
 def judge(
     truths: Sequence[str],
     answers: Sequence[str],
-    tasks: Sequence[str] = (),
+    measures: Sequence[str] = (),
     how: Normalisation = PLAIN,
     *,
     cut: Sequence[bool] = (),
@@ -82,7 +88,7 @@ def judge(
     """Judge n answers.
 
     Args:
-        tasks: ocr, table, formula or chart, for each row; empty: all are ocr.
+        measures: text, table, formula, chart, spotting or json, for each row; empty: all are text.
         cut: was the answer cut off? for each row; empty: none was.
         words: count words too (WER); without, they are 0.
     """
@@ -93,13 +99,19 @@ def judge(
     characters, lengths = (np.fromiter(map(len, t), np.float64, len(t)) for t in (wanted, found))
     longest = np.maximum(characters, lengths)
     error = edits / np.maximum(longest, 1)
-    structure, unreadable = np.full(len(wanted), np.nan), np.zeros(len(wanted))
-    for number, task in enumerate(tasks):
-        if task in MEASURES:
-            error[number] = MEASURES[task](truths[number], answers[number])
-            unreadable[number] = task in UNREADABLE and bool(UNREADABLE[task](truths[number]))
-        if task == "table":
-            structure[number] = teds(truths[number], answers[number], structure_only=True)
+    exact, unreadable = (edits == 0).astype(np.float64), np.zeros(len(wanted))
+    structure, boxes = np.full((2, len(wanted)), np.nan)
+    for number, measure in enumerate(measures):
+        pair = truths[number], answers[number]
+        if measure in MEASURES:
+            error[number] = MEASURES[measure](*pair)
+            unreadable[number] = measure in UNREADABLE and bool(UNREADABLE[measure](truths[number]))
+        if measure == "table":
+            structure[number] = teds(*pair, structure_only=True)
+        elif measure == "spotting":
+            boxes[number] = spotting.boxes_f1(*pair)
+        elif measure == "json":
+            exact[number] = fields.same(*pair)
     counts = _words(wanted, found, edits) if words else (np.zeros(len(wanted)), np.zeros(len(wanted)))
     factor, more = RUNAWAY
     return Judged(
@@ -108,28 +120,33 @@ def judge(
         edits=edits,
         word_edits=counts[1],
         longest=longest,
-        exact=(edits == 0).astype(np.float64),
+        exact=exact,
         empty=(lengths == 0).astype(np.float64),
         runaway=(lengths > factor * characters + more).astype(np.float64),
         cut=np.array(cut, np.float64) if len(cut) else np.zeros(len(wanted)),
         unreadable=unreadable,
         error=error,
         structure=structure,
+        boxes=boxes,
     )
 
 
-# How a task's rows are judged: the error of (truth, answer), 0 to 1. What is not here, by normalised edit distance.
+# How rows are judged: the error of (truth, answer), 0 to 1. What is not here, by normalised edit distance.
 Measure = Callable[[str, str], float]
 MEASURES: dict[str, Measure] = {
     "table": lambda truth, answer: 1 - teds(truth, answer),
     "formula": formula_distance,
     "chart": lambda truth, answer: 1 - rms_f1(truth, answer),
+    "spotting": spotting.error,
+    "json": fields.error,
 }
 # Why the measure cannot read a truth (empty where it can): the dataset's rules ask the same.
 UNREADABLE: dict[str, Callable[[str], str]] = {
     "table": otsl.unreadable,
     "formula": latex.unreadable,
     "chart": pipes.unreadable,
+    "spotting": places.unreadable,
+    "json": documents.unreadable,
 }
 
 

@@ -40,6 +40,7 @@ class Scores:
         cut: rows whose answer was cut off at the longest allowed.
         unreadable: rows whose truth the task's measure cannot read: wrong, whatever was recognised.
         structure: mean TEDS-S over the tables; None without tables.
+        boxes: mean F1 of the places over the rows of spotting; None without such rows.
         intervals: metric → (low, high), 95 %.
     """
 
@@ -56,6 +57,7 @@ class Scores:
     cut: int
     unreadable: int
     structure: float | None = None
+    boxes: float | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def as_dict(self) -> Scored:
@@ -82,9 +84,6 @@ def value(judged: Judged, metric: str) -> float:
 
 def summarise(judged: Judged, *, intervals: bool = True) -> Scores:
     """The scores of all rows. Example: ("1234", "124") and ("56", "56") → cer 1/6, ned 1/8, exact 1/2."""
-    import numpy as np
-
-    tables = judged.structure[~np.isnan(judged.structure)]
     drawn = _resampled(judged, METRICS) if intervals and len(judged) else {}
     return Scores(
         rows=len(judged),
@@ -95,9 +94,18 @@ def summarise(judged: Judged, *, intervals: bool = True) -> Scores:
         runaway=int(judged.runaway.sum()),
         cut=int(judged.cut.sum()),
         unreadable=int(judged.unreadable.sum()),
-        structure=float(tables.mean()) if len(tables) else None,
+        structure=_mean(judged.structure),
+        boxes=_mean(judged.boxes),
         intervals={metric: _interval(values) for metric, values in drawn.items()},
     )
+
+
+def _mean(values: Floats) -> float | None:
+    """Over those rows that have such a value (NaN: none)."""
+    import numpy as np
+
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sft import metrics
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample
-from sft.dataset.rules import TASKS
+from sft.dataset.tasks import BUILT_IN, Known, task_of
 from sft.models.recognition import Question, Turn
 from sft.store import records
 
@@ -25,6 +25,7 @@ class HeldOutRow:
     Attributes:
         number: the row's place in the file, from 0.
         images: of this turn; those of the turns before are in ``earlier``.
+        task, measure: what is asked for, and how an answer is judged.
         earlier: the row's turns before this one, with their true answers, as the trainers show them.
     """
 
@@ -34,6 +35,7 @@ class HeldOutRow:
     truth: str
     task: str
     earlier: Question = ()
+    measure: str = "text"
 
     @property
     def turns(self) -> Question:
@@ -61,21 +63,22 @@ class HeldOutRow:
         return records.fingerprint([*seen, self.prompt, *([parts] if parts else [])])[:32]
 
 
-def questions(path: Path, form: Format) -> Iterator[HeldOutRow]:
+def questions(path: Path, form: Format, among: Known = BUILT_IN) -> Iterator[HeldOutRow]:
     """Every turn of every row, in the file's order."""
     for number, sample in enumerate(read_samples(path, form)):
-        yield from _turns(number, sample, image_folder(path))
+        yield from _turns(number, sample, image_folder(path), among)
 
 
-def _turns(number: int, sample: Sample, folder: Path) -> Iterator[HeldOutRow]:
+def _turns(number: int, sample: Sample, folder: Path, among: Known) -> Iterator[HeldOutRow]:
     earlier: Question = ()
     for at, (prompt, truth) in enumerate(sample.turns):
         images = tuple(folder / name for name, turn in sample.images if turn == at)
-        yield HeldOutRow(number, images, prompt, truth, TASKS.get(prompt.strip(), "other"), earlier)
+        task = task_of(prompt, among)
+        yield HeldOutRow(number, images, prompt, truth, task.name, earlier, task.measure)
         earlier = (*earlier, Turn(images, prompt, truth))
 
 
-def drawn(path: Path, form: Format, most: int) -> tuple[list[HeldOutRow], int]:
+def drawn(path: Path, form: Format, most: int, among: Known = BUILT_IN) -> tuple[list[HeldOutRow], int]:
     """(the rows that are read, in the file's order; how many there are): all, or a sample of ``most``.
 
     The sample is stratified by task, script and length of the truth: each of these has its share, and one row where
@@ -84,14 +87,14 @@ def drawn(path: Path, form: Format, most: int) -> tuple[list[HeldOutRow], int]:
     """
     first: list[HeldOutRow] = []
     count = 0
-    for count, row in enumerate(questions(path, form), 1):
+    for count, row in enumerate(questions(path, form, among), 1):
         if count <= most:
             first.append(row)
     if count <= most:
         return first, count
-    classes = [_class(row) for row in questions(path, form)]
+    classes = [_class(row) for row in questions(path, form, among)]
     chosen = set(_interleaved(range(count), classes)[:most])
-    return [row for at, row in enumerate(questions(path, form)) if at in chosen], count
+    return [row for at, row in enumerate(questions(path, form, among)) if at in chosen], count
 
 
 class _Class(NamedTuple):

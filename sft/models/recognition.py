@@ -15,6 +15,7 @@ from sft.environments.cpu_launcher import stub_triton
 from sft.errors import IntegrityError
 from sft.families import BEGIN
 
+PLACE = "<|LOC_"  # begins a token of places
 END = "<|end_of_sentence|>"  # the training template's, behind an answer
 
 
@@ -103,6 +104,7 @@ class Recogniser:
         self._ends = sorted(end for end in ends if isinstance(end, int) and end != tokenizer.unk_token_id)
         self._pad = tokenizer.pad_token_id
         self._limits = Limits.of_model(folder, max_seq_len=0)
+        self._unsaid = unsaid(tokenizer)
 
     def prompt(self, turns: Question) -> str:
         """The turns as the trainers' template writes them (see :func:`written`)."""
@@ -182,8 +184,16 @@ class Recogniser:
 
     def _answer(self, tokens: list[int]) -> Answer:
         end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
-        text: str = self._processor.tokenizer.decode(tokens[:end], skip_special_tokens=True)
+        said = [token for token in tokens[:end] if token not in self._unsaid]
+        words = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
+        text: str = self._processor.tokenizer.decode(said, **words)
         return Answer(text, cut=end == len(tokens))
+
+
+def unsaid(tokenizer: Any) -> frozenset[int]:
+    """The special tokens that are no part of an answer: all but those of places, which spotting is made of."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(number for number, token in added if token.special and not token.content.startswith(PLACE))
 
 
 def _of_card(paddle: Any) -> tuple[str, str]:

@@ -47,7 +47,7 @@ def main() -> None:
             given = inputs.to(model.device, dtype)  # of its tensors only those of floats change their type
             tokens = model.generate(**given, do_sample=False, max_new_tokens=request["max_new_tokens"])
             answers = tokens[:, inputs["input_ids"].shape[1] :]
-            texts |= zip(numbers, processor.batch_decode(answers, skip_special_tokens=True))
+            texts |= zip(numbers, _said(processor.tokenizer, answers.tolist()))
     answer = {
         "texts": [texts[number] for number in range(len(request["rows"]))],
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
@@ -56,6 +56,14 @@ def main() -> None:
         "unexpected": sorted(info["unexpected_keys"]),
     }
     print(json.dumps(answer))
+
+
+def _said(tokenizer: Any, answers: Sequence[Sequence[int]]) -> list[str]:
+    """The answers' texts: of the special tokens those of places are said, which spotting is made of."""
+    added = tokenizer.added_tokens_decoder.items()
+    unsaid = {number for number, token in added if token.special and not token.content.startswith("<|LOC_")}
+    kept = [[token for token in answer if token not in unsaid] for answer in answers]
+    return [tokenizer.decode(answer, skip_special_tokens=False) for answer in kept]
 
 
 def _batches(processor: Any, rows: Sequence[Sequence[str]], size: int) -> Iterator[tuple[Sequence[int], Any]]:

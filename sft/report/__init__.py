@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import ImageDraw
 
 from sft import metrics
 from sft.dataset.dropped import describe
 from sft.dataset.pictures import open_as_seen
+from sft.metrics import fields
 from sft.metrics.gate import reproduced
+from sft.notation import spotting
 from sft.report.curve import loss_curve
 from sft.store import records
 from sft.store.contents import Evaluation, Export, Model, Training
@@ -25,8 +28,9 @@ if TYPE_CHECKING:
 
 EXPORT = "<!-- export -->"  # twice in the page: what lies between tells of the export's check
 THUMBNAIL = 480  # px: longest side of an example's picture
+TRUE, SAID = "#198754", "#dc3545"  # colours of places
 
-__all__ = ["loss_curve", "picture", "put_export", "read_metrics", "render", "write_report"]
+__all__ = ["loss_curve", "picture", "put_export", "read_metrics", "render", "words", "write_report"]
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -60,10 +64,10 @@ def write_report(
     worst = sorted(range(len(rows)), key=lambda i: (-metrics.ned(rows[i].truth, tuned[i]), i))[:examples]
     shown = [
         {
-            "pictures": [picture(path) for path in rows[i].shown],
-            "truth": rows[i].truth,
+            "pictures": [*(picture(path) for path in rows[i].shown[:-1]), _pointed(rows[i], tuned[i])],
+            "truth": words(rows[i].truth, rows[i].measure),
             "answers": [
-                (said[i], metrics.normalise(said[i]) == metrics.normalise(rows[i].truth), bool(cut and cut[model][i]))
+                (words(said[i], rows[i].measure), _right(rows[i], said[i]), bool(cut and cut[model][i]))
                 for model, said in texts.items()
             ],
             "task": rows[i].task,
@@ -74,6 +78,7 @@ def write_report(
     ]
     curve = loss_curve(read_metrics(metrics_file))
     facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
+    facts["spotting"] = any(rows[i].measure == "spotting" for i in worst)
     facts["left_out"] = describe(training.get("left_out"))
     page = render("report.html.jinja", curve=curve, examples=shown, **facts)
     records.write_text(path, page)
@@ -130,10 +135,42 @@ def render(template: str, *, escape: bool = True, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def picture(path: Path) -> str:
-    """A data URI of the image, scaled down to at most 480 px."""
+def words(text: str, measure: str) -> str:
+    """An answer for people: of spotting the texts alone, as a picture shows their places."""
+    return "\n".join(spot.text for spot in spotting.parse(text)) if measure == "spotting" else text
+
+
+def _right(row: HeldOutRow, said: str) -> bool:
+    if row.measure == "json":
+        return fields.same(row.truth, said)
+    return metrics.normalise(said) == metrics.normalise(row.truth)
+
+
+def _pointed(row: HeldOutRow, said: str) -> str:
+    """The row's last picture; of spotting with the places of the truth in green and those of the answer in red."""
+    path = row.shown[-1]
+    if row.measure != "spotting":
+        return picture(path)
+    return picture(path, [(spotting.parse(row.truth), TRUE), (spotting.parse(said), SAID)])
+
+
+def picture(path: Path, places: Sequence[tuple[Sequence[spotting.Spot], str]] = ()) -> str:
+    """A data URI of the image, scaled down to at most 480 px.
+
+    Args:
+        places: what is outlined on it, and in which colour; then it has up to 960 px.
+    """
     small = open_as_seen(path)
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    if places and small.mode != "RGB":
+        small = small.convert("RGB")
+    size = THUMBNAIL * (2 if places else 1)
+    small.thumbnail((size, size))
+    for spots, colour in places:
+        draw = ImageDraw.Draw(small)
+        for spot in spots:
+            if spot.box:
+                corners = spot.pixels(*small.size)
+                draw.line([*corners, corners[0]], fill=colour, width=2)
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -14,7 +14,8 @@ from sft.dataset.findings import Report, SplitStats
 from sft.dataset.lines import numbered
 from sft.dataset.reading import image_folder
 from sft.dataset.rules import RULES
-from sft.report import picture, render
+from sft.notation import spotting
+from sft.report import TRUE, picture, render, words
 from sft.store import records
 
 BARS = 24
@@ -69,11 +70,14 @@ def _examples(stats: SplitStats, count: int) -> list[dict[str, Any]]:
         sample = rows.decode(line, stats.format)
         if sample is None or len(shown) == count:
             continue
+        spots = spotting.parse(sample.turns[0][1]) if spotting.has_tokens(sample.turns[0][1]) else []
+        places = [(spots, TRUE)] if spots else []
         try:
-            pictures = [picture(folder / name) for name, _ in sample.images]
+            pictures = [picture(folder / name, places) for name, _ in sample.images]
         except (OSError, ValueError):
             continue
-        shown.append({"pictures": pictures, "turns": sample.turns, "task": sample.task})
+        turns = [(prompt, words(answer, "spotting" if places else "text")) for prompt, answer in sample.turns]
+        shown.append({"pictures": pictures, "turns": turns})
     return shown
 
 

@@ -95,6 +95,7 @@ class Scored(TypedDict):
     cut: NotRequired[int]
     unreadable: NotRequired[int]
     structure: float | None
+    boxes: NotRequired[float | None]  # of evaluations with metrics 4 and later
     intervals: dict[str, list[float]]
 
 

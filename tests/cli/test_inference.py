@@ -65,7 +65,7 @@ def test_an_address_that_refuses_says_what_else_can_be_done(tmp_path: Path, stat
 @pytest.mark.parametrize("address", ["http://[bad/a.png", "http:///a.png", "s3://bucket/a.png", "://a.png"])
 def test_what_is_no_address_is_wrong_input_at_once(tmp_path: Path, address: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_reading([address], "base", "ocr", tmp_path)
+        check_reading([address], "base", tmp_path)
     assert address in str(caught.value)
     assert caught.value.remedy
 

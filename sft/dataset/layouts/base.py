@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sft.dataset.rows import Format
-from sft.dataset.rules import TASKS
+from sft.dataset.tasks import BUILT_IN, find
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".tif", ".tiff")  # of images that are taken
 MAX_FILE = 1 << 30  # bytes of a text or JSON file that is read as a whole
@@ -20,7 +20,7 @@ class Options:
     """How a source is read.
 
     Attributes:
-        task: ocr, table, formula or chart: the prompt of rows that have none of their own.
+        task: ocr, table, formula, chart, spotting, seal, or a prompt: for rows that have none of their own.
         image_column, text_column: of records, where they have no rows in a format of ours; empty: the usual names.
         encoding: of text files; empty: UTF-8, or what a byte order mark says.
         split: take only this split of a folder (train, validation, test), or ``all`` together.
@@ -40,8 +40,9 @@ class Options:
 
     @property
     def prompt(self) -> str:
-        """The base model's prompt for the task."""
-        return next(prompt for prompt, task in TASKS.items() if task == self.task)
+        """What is asked."""
+        task = find(self.task, BUILT_IN)
+        return task.prompt if task else self.task
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class Picture:
     name: str = ""
     content: bytes | None = None
     turn: int = 0
+
+
+@dataclass(frozen=True)
+class Places:
+    """An answer that is texts and where they stand: (text, corners in px of the row's first image)."""
+
+    lines: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
 
 
 @dataclass(frozen=True)

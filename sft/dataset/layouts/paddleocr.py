@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Note, Picture, Problem, Source, Unusable
+from sft.dataset.layouts.base import SUFFIXES, Entry, Found, Layout, Note, Picture, Places, Problem, Source, Unusable
 from sft.dataset.layouts.pairs import IMAGES as COLUMNS
 from sft.dataset.layouts.records import each, first, text_of
 from sft.errors import DatasetError
+from sft.notation import spotting as spotted
 
 IGNORED = ("###", "*", "待识别", "TEMPORARY", "")
 UNTRANSCRIBED = "boxes that nobody transcribed (###, *, 待识别, TEMPORARY)"
@@ -23,6 +24,7 @@ HEADER = "lines that name the columns"
 BLANK = "pages left out, as nobody drew or transcribed any of their boxes"
 STATES = ("filestate.txt",)
 TABLE = "Table Recognition:"
+SPOTTING = "spotting"
 CACHES = ("cache.cach", "ppocr_cache.cach")
 _END = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 # What labels of boxes hold, and a line's text does not: read as text, it would be trained.
@@ -72,6 +74,7 @@ def read(source: Source) -> Iterator[Entry]:
     head = _head_lines(source)
     spaced = not any("\t" in line for line in head)
     paged = any(_BOXES.match(line.partition("\t")[2]) for line in head)
+    spotting = source.options.task == SPOTTING
     for number, line in enumerate(text_of(source).split("\n"), 1):
         if not line.strip():
             continue
@@ -86,15 +89,15 @@ def read(source: Source) -> Iterator[Entry]:
             yield Note(HEADER, where)
             continue
         try:
-            text, left = _transcription(label) if not paged or label.strip() != "[]" else ("", 0)
+            answer, left = _answer(label, spotting) if not paged or label.strip() != "[]" else ("", 0)
         except Unusable as error:
             yield Problem(where, str(error))
             continue
         yield from (Note(UNTRANSCRIBED, where) for _ in range(left))
-        if not text and (left or paged):
+        if not answer and (left or paged):
             yield Note(BLANK, where)
             continue
-        yield from (Found(where, (Picture(image),), (("", text),)) for image in _names(name))
+        yield from (Found(where, (Picture(image),), (("", answer),)) for image in _names(name))
 
 
 def _names(cell: str) -> list[str]:
@@ -115,11 +118,12 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
-def _transcription(label: str) -> tuple[str, int]:
-    """(the text of a label, boxes left out); a page's lines in the order in which they stand there.
+def _answer(label: str, spotting: bool) -> tuple[str | Places, int]:
+    """(the text of a label, or its texts with their places, boxes left out); a page's lines in the order in which they
+    stand there.
 
     Raises:
-        Unusable: it holds boxes, but not their texts, or is damaged.
+        Unusable: it holds boxes, but not their texts, or is damaged; or it has no places where they are wanted.
     """
     if _BOXES.match(label):
         try:
@@ -128,16 +132,34 @@ def _transcription(label: str) -> tuple[str, int]:
             raise Unusable(f"its boxes are no JSON: {error}") from error
         if isinstance(entries, list) and all(isinstance(e, dict) and "transcription" in e for e in entries):
             texts = [str(entry["transcription"] or "").strip() for entry in entries]
-            kept = [text for text in texts if text not in IGNORED]
-            return "\n".join(kept), len(texts) - len(kept)
+            kept = [(text, entry) for text, entry in zip(texts, entries) if text not in IGNORED]
+            left = len(texts) - len(kept)
+            if spotting:
+                return Places(tuple((text, _corners(entry)) for text, entry in kept)) if kept else "", left
+            return "\n".join(text for text, _ in kept), left
         raise Unusable("its boxes have no transcription")
+    if spotting:
+        raise Unusable("a text without its place: --task spotting needs labels of pages (Label.txt), with points")
     return label, int(label.strip() in IGNORED)
+
+
+def _corners(entry: dict[str, Any]) -> tuple[tuple[float, float], ...]:
+    """The corners of a box, in px.
+
+    Raises:
+        Unusable: it has none.
+    """
+    try:
+        points = [(float(x), float(y)) for x, y in entry["points"]]
+        return tuple(spotted.corners_of(points))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unusable(f"a box without points: {str(entry)[:60]}") from error
 
 
 LABELS = Layout(
     "a label file of PaddleOCR",
     "`rec_gt.txt` and lists `image<TAB>text` (or a space); `Label.txt` of PPOCRLabel with the boxes of each page, "
-    "without those that nobody transcribed (`###`, `*`, `待识别`, `TEMPORARY`)",
+    "without those that nobody transcribed (`###`, `*`, `待识别`, `TEMPORARY`); `--task spotting` keeps their places",
     recognise,
     read,
 )

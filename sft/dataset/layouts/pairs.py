@@ -8,7 +8,7 @@ from typing import Any
 
 from sft.dataset.layouts.base import Entry, Found, Layout, Picture, Source, Unusable
 from sft.dataset.layouts.records import KINDS, each, first
-from sft.dataset.rules import TASKS
+from sft.dataset.tasks import BUILT_IN
 
 # Usual names of columns. What may be another thing than the text as it is written (ground_truth of Donut: JSON;
 # latex: another task) is left to --text-column.
@@ -53,7 +53,7 @@ def prompt_of(record: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
             more = record.get("input") if name.lower() == "instruction" else ""  # alpaca's second half
             prompt = f"{prompt}\n{more.strip()}" if isinstance(more, str) and more.strip() else prompt
             return prompt, (f"prompts taken from the column {name!r}",)
-    known = {name: prompt for prompt, name in TASKS.items()}
+    known = {task.name: task.prompt for task in BUILT_IN.values()}
     task = record[lower["task"]] if "task" in lower else None
     if isinstance(task, str) and task.strip().lower() in known:
         return known[task.strip().lower()], (f"prompts taken from the column {lower['task']!r}",)

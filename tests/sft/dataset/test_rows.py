@@ -130,13 +130,6 @@ def test_conversion_there_and_back_loses_nothing(original: rows.Sample) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "near"), [("OCR:", None), ("OCR", "OCR:"), ("Tabel Recognition:", "Table Recognition:"), ("Hello", "")]
-)
-def test_the_nearest_prompt_is_suggested(prompt: str, near: str | None) -> None:
-    assert rows.nearest_prompt(prompt) == near
-
-
-@pytest.mark.parametrize(
     ("line", "form"),
     [(b'{"text_info": 1}', "erniekit"), (b'{"messages": []}', "messages"), (b"{}", None), (b"[1]", None), (b"x", None)],
 )

@@ -69,7 +69,10 @@ def test_a_margin_is_asked_for_on_top() -> None:
 
 def test_no_task_may_pay_for_the_others() -> None:
     rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr") for i in range(ROWS) if i % 5]
-    rows += [HeldOutRow(i, (Path("x.png"),), "Chart Recognition:", f"x | y\n{i} | 1", "chart") for i in range(20)]
+    rows += [
+        HeldOutRow(i, (Path("x.png"),), "Chart Recognition:", f"x | y\n{i} | 1", "chart", measure="chart")
+        for i in range(20)
+    ]
     truths = [row.truth for row in rows]
     base = [t if row.task == "chart" else "wrong" for row, t in zip(rows, truths)]
     tuned = ["wrong" if row.task == "chart" else t for row, t in zip(rows, truths)]
@@ -106,7 +109,10 @@ def test_answers_that_were_cut_off_are_counted_and_many_are_refused_with_the_rem
 
 
 def test_truths_that_cannot_be_read_are_no_win_for_anybody_and_are_told() -> None:
-    rows = [HeldOutRow(i, (Path("x.png"),), "Table Recognition:", f"<td>{i}</td>", "table") for i in range(ROWS)]
+    rows = [
+        HeldOutRow(i, (Path("x.png"),), "Table Recognition:", f"<td>{i}</td>", "table", measure="table")
+        for i in range(ROWS)
+    ]
     truths = [row.truth for row in rows]
     found = compare(rows, {"base": ["x"] * ROWS, "tuned": truths}, Normalisation())
     assert found["tuned"]["all"]["error"] == found["base"]["all"]["error"] == 1

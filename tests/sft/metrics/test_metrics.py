@@ -362,7 +362,7 @@ def test_measures_are_bounded_right_is_0_and_what_is_unreadable_never_right(task
 def test_each_task_is_judged_by_its_own_measure() -> None:
     truths = ["ab", "<fcel>a<fcel>b<nl>", "x^2", "x | y\na | 10\nb | 20"]
     answers = ["ax", "<fcel>a<fcel>x<nl>", "x^{2}", "x | y\na | 10\nb | 21"]
-    judged = metrics.judge(truths, answers, ["ocr", "table", "formula", "chart"])
+    judged = metrics.judge(truths, answers, ["text", "table", "formula", "chart"])
     assert judged.error == pytest.approx([1 / 2, 1 / 3, 0, 0.025])
     assert metrics.summarise(judged).structure == 1
 
