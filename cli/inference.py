@@ -21,7 +21,7 @@ from sft.errors import InputError, JobError, SftError, check_all, listed, withou
 from sft.families import Task
 from sft.jobs.infer import InferArgs
 from sft.jobs.parse_pages import ParsePagesArgs
-from sft.models import pages
+from sft.models import pages, rendering
 from sft.models.pages import Found, Page
 from sft.plan import download_args
 from sft.store import records
@@ -119,7 +119,7 @@ def _read(
     )
     texts = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
     return [
-        (pages.markdown(task.measure, text), {"text": text, **pages.facts(task.measure, text, page.image)})
+        (rendering.markdown(task.measure, text), {"text": text, **rendering.facts(task.measure, text, page.image)})
         for page, text in zip(found, texts)
     ]
 

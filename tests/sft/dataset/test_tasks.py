@@ -140,7 +140,7 @@ def label(dataset: Dataset, boxes: list[dict[str, Any]]) -> str:
     return name
 
 
-PAGE = [
+PAGE: list[dict[str, Any]] = [
     {"transcription": "Total", "points": [[0, 0], [200, 0], [200, 20], [0, 20]], "difficult": False},
     {"transcription": "###", "points": [[0, 0], [1, 0], [1, 1], [0, 1]]},
     {"transcription": "12.50", "points": [[300, 20], [300, 0], [200, 0], [200, 20]]},

@@ -9,7 +9,8 @@ from PIL import Image
 
 from sft.dataset.pictures import open_as_seen
 from sft.errors import InputError
-from sft.models.pages import Page, markdown, pages, write
+from sft.models.pages import Page, pages, write
+from sft.models.rendering import facts, markdown
 
 
 def picture(shade: int) -> Image.Image:
@@ -25,6 +26,7 @@ def encoded(image: Image.Image, kind: str) -> bytes:
 TORN_JPEG = encoded(Image.effect_noise((200, 200), 99), "JPEG")[:5000]
 RIBBON = encoded(Image.new("L", (8, 1700)), "PNG")
 SPECK = encoded(Image.new("RGB", (1, 1)), "PNG")
+BOX = "<|LOC_0|><|LOC_0|><|LOC_500|><|LOC_0|><|LOC_500|><|LOC_100|><|LOC_0|><|LOC_100|>"
 EMPTY_PDF = (
     b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
     b"trailer<</Root 1 0 R>>\n%%EOF\n"
@@ -162,10 +164,26 @@ def test_what_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
         ("formula", "$x^2$", "$$\nx^2\n$$"),
         ("chart", "x | y\n1 | 2", "| x | y |\n| --- | --- |\n| 1 | 2 |"),
         ("chart", "no table", "no table"),
+        ("spotting", f"Total{BOX}\n12.50{BOX}", "Total\n12.50"),
+        ("json", '{"total": 1}', '```json\n{\n  "total": 1\n}\n```'),
+        ("json", "no document", "no document"),
     ],
 )
 def test_each_task_becomes_markdown(task: str, text: str, wanted: str) -> None:
     assert markdown(task, text) == wanted
+
+
+def test_places_are_told_in_px_and_documents_as_data(tmp_path: Path) -> None:
+    Image.new("L", (200, 50)).save(tmp_path / "a.png")
+    said = facts("spotting", f"Total{BOX}\nalone", tmp_path / "a.png")
+    assert said["size"] == [200, 50]
+    assert said["lines"] == [
+        {"text": "Total", "box": [[0, 0], [100, 0], [100, 5], [0, 5]]},
+        {"text": "alone", "box": []},
+    ]
+    assert facts("json", '{"total": 1}', tmp_path) == {"data": {"total": 1}}
+    assert facts("json", "12.50", tmp_path)["problem"].startswith("a JSON float")
+    assert facts("text", "12.50", tmp_path) == {}
 
 
 def test_results_name_their_source(tmp_path: Path) -> None:
