@@ -17,12 +17,13 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+from sft.dataset.tasks import plain
 from sft.engines.base import Command, Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.families import FAMILIES, TINY, Family, differs
 from sft.processes import without_secrets
 
-EACH, LOOKED, LIMIT = 2, 2000, 300.0  # rows of each prompt, rows that are looked through for them, seconds
+EACH, MOST, LOOKED, LIMIT = 2, 64, 2000, 300.0  # rows of each prompt, in all, looked through for them; seconds
 AROUND = 6  # tokens that are shown on either side of a difference
 TEMPLATE = "chat_template.jinja"
 REMEDY = (
@@ -78,14 +79,14 @@ def check_family(base: Path, family: Family) -> None:
 
 
 def sample(train_file: Path, target: Path) -> None:
-    """Write a few rows of each prompt of a training set to ``target``."""
+    """Write a few rows of each prompt of a training set to ``target``; a place that it asks about is no part of it."""
     seen: Counter[str] = Counter()
     chosen: list[bytes] = []
     with train_file.open("rb") as file:
         for line in islice(file, LOOKED):
-            prompts = " ".join(message["content"] for message in json.loads(line)["messages"][::2])
+            prompts = " ".join(plain(message["content"]) for message in json.loads(line)["messages"][::2])
             seen[prompts] += 1
-            if seen[prompts] <= EACH:
+            if seen[prompts] <= EACH and len(chosen) < MOST:
                 chosen.append(line)
     target.write_bytes(b"".join(chosen))
 
