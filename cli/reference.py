@@ -106,7 +106,8 @@ def _sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[B
     for name, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _sections(kind, f"{prefix}.{name}" if prefix else name)
+                named = ".NAME" if get_origin(field.annotation) is dict else ""  # the user names each of them
+                yield from _sections(kind, (f"{prefix}.{name}" if prefix else name) + named)
 
 
 def _allowed(field: FieldInfo) -> str:
@@ -144,6 +145,8 @@ def _kind(kind: Any) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
     value = field.get_default(call_default_factory=True)
     if value is None:
         return "null"

@@ -159,7 +159,6 @@ _RULES = (
         "place-token",
         "tokens of places, <|LOC_0|> to <|LOC_1000|>, are only for a base model that has them",
         "train PaddleOCR-VL-1.5 or 1.6 (base_model.repo), or leave these rows out: the tokenizer would spell them",
-        fixed=True,
     ),
     Rule(
         "place-augmented",

@@ -199,7 +199,7 @@ class Scanner:
             self._add(rule, number, value)
         for prompt, answer in sample.turns:
             if options.limits.enlarges != 1 and spotting.has_tokens(answer):
-                self._add("place-augmented", number, answer[answer.index("<|LOC_") :][:40])
+                self._add("place-augmented", number, spotting.tokens_of(answer, 40))
             if (said := undeclared(prompt, options.tasks)) is not None:
                 self._add("prompt", number, said)
 

@@ -6,18 +6,16 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from sft.families import TASKS, Measure, Task
+from sft.notation.spotting import without_tokens
 from sft.settings import Section
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 RESERVED = ("all", "other", "page", *(task.name for task in TASKS))  # parts of a report, and --task page
 OTHER = Task("other", "")
-# A part of the picture that is asked about: the same task, of a region (PaddleFormers' guide region_ocr.md of 1.5).
-_PLACE = re.compile(r"<\|LOC_\d+\|>")
 Known = Mapping[str, Task]  # prompt → task
 BUILT_IN: Known = {task.prompt: task for task in TASKS}
 
@@ -77,8 +75,8 @@ def task_of(prompt: str, among: Known = BUILT_IN) -> Task:
 
 
 def plain(prompt: str) -> str:
-    """A prompt without the place that it asks about."""
-    return _PLACE.sub("", prompt).strip() if "<|LOC_" in prompt else prompt.strip()
+    """A prompt without the place that it asks about (PaddleFormers' guide region_ocr.md of 1.5)."""
+    return without_tokens(prompt).strip()
 
 
 def undeclared(prompt: str, among: Known) -> str | None:
@@ -89,9 +87,9 @@ def undeclared(prompt: str, among: Known) -> str | None:
 
 @lru_cache(maxsize=4096)  # the same prompt stands in a million rows
 def _nearest(text: str, among: tuple[str, ...]) -> str:
-    near = next(iter(difflib.get_close_matches(text, among, n=1)), "")
-    if not near and text in BUILT_IN:
+    if text in BUILT_IN:
         return f"{text[:60]!r}, which the base model was not trained for"
+    near = next(iter(difflib.get_close_matches(text, among, n=1)), "")
     return f"{text[:60]!r}" + (f", perhaps {near!r}" if near else "")
 
 
@@ -103,8 +101,3 @@ def find(name: str, among: Known) -> Task | None:
     if re.search(r"\S\s+\S|:$", name.strip()):
         return among.get(plain(name)) or Task("other", name.strip())
     return None
-
-
-def as_arguments(own: Mapping[str, Prompt]) -> dict[str, Any]:
-    """Declared prompts as plain data, for a job's arguments."""
-    return {name: prompt.model_dump(mode="json") for name, prompt in own.items()}

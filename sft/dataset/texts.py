@@ -105,7 +105,7 @@ def breaches(sample: Sample, among: Known = BUILT_IN, *, places: bool = True) ->
             if "<" in text:
                 yield from marks(text, name, table=task.measure == "table")
                 if not places and spotting.has_tokens(text):
-                    yield "place-token", f"{name}: {text[text.index('<|LOC_') :][:20]}"
+                    yield "place-token", f"{name}: {spotting.tokens_of(text, 20)}"
         if is_near_empty(answer):
             yield "near-empty", repr(answer)
         for rule, problem in _SYNTAX.get(task.measure, ()):

@@ -9,7 +9,6 @@ from typing import Any
 
 from sft import metrics
 from sft.context import Context
-from sft.dataset.tasks import as_arguments
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.predict import DECODING, Comparison, answers, rows_of_all
@@ -35,7 +34,7 @@ class EvaluateArgs(Comparison):
             "normalise": self.normalise.model_dump(),
         }
         if self.prompts:
-            how["prompts"] = as_arguments(self.prompts)
+            how["prompts"] = self.model_dump(mode="json")["prompts"]
         parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION, DECODING]
         return records.fingerprint(parts)[:16]
 

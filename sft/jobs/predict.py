@@ -20,7 +20,7 @@ from sft.store import records
 from sft.store.volumes import run_place
 
 Which = Literal["base", "champion", "tuned"]
-DECODING = 3  # how answers are decoded; another version reads again
+DECODING = 4  # how answers are decoded; another version reads again
 SAID = 64  # rows between two events
 
 

@@ -14,6 +14,7 @@ pair with distance 0 and two single texts: error 2/3, F1 of the boxes 2 · 1 / (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sft.metrics.text import ned, normalise
@@ -34,8 +35,7 @@ def error(truth: str, recognised: str) -> float:
     """The mean over pairs and single texts, 0 (all right) to 1; 1 for a truth that cannot be read."""
     if spotting.unreadable(truth):
         return 1.0
-    wanted, found = spotting.parse(truth), spotting.parse(recognised)
-    pairs = matched(wanted, found)
+    wanted, found, pairs = _compared(truth, recognised)
     distances = sum(ned(normalise(wanted[i].text), normalise(found[j].text)) for i, j in pairs)
     single = len(wanted) + len(found) - 2 * len(pairs)
     return (distances + single) / (len(pairs) + single)
@@ -45,8 +45,14 @@ def boxes_f1(truth: str, recognised: str) -> float:
     """F1 of the places alone, 0 to 1 (each has its partner); 0 for a truth that cannot be read."""
     if spotting.unreadable(truth):
         return 0.0
+    wanted, found, pairs = _compared(truth, recognised)
+    return 2 * len(pairs) / (len(wanted) + len(found))
+
+
+@lru_cache(maxsize=1)  # both scores are asked for one after the other, and matching is the dear part
+def _compared(truth: str, recognised: str) -> tuple[list[Spot], list[Spot], list[tuple[int, int]]]:
     wanted, found = spotting.parse(truth), spotting.parse(recognised)
-    return 2 * len(matched(wanted, found)) / (len(wanted) + len(found))
+    return wanted, found, matched(wanted, found)
 
 
 def matched(wanted: Sequence[Spot], found: Sequence[Spot]) -> list[tuple[int, int]]:

@@ -14,8 +14,8 @@ from sft.dataset.tokens import Limits
 from sft.environments.cpu_launcher import stub_triton
 from sft.errors import IntegrityError
 from sft.families import BEGIN
+from sft.notation.spotting import PLACE
 
-PLACE = "<|LOC_"  # begins a token of places
 END = "<|end_of_sentence|>"  # the training template's, behind an answer
 
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 SCALE, CORNERS = 1000, 4
+PLACE = "<|LOC_"  # begins each token of places
 _TOKEN = re.compile(r"<\|LOC_(\d+)\|>")
 _RUN = re.compile(r"(?:<\|LOC_\d+\|>)+")
-_ANY = re.compile(r"<\|LOC_")
 _WORDS = re.compile(r"<\|(?:TEXT_START|TEXT_END|LOC_BEGIN|LOC_END|LOC_SEP)\|>")
 Point = tuple[float, float]
 
@@ -34,7 +34,17 @@ class Spot(NamedTuple):
 
 def has_tokens(text: str) -> bool:
     """Are there tokens of places in it?"""
-    return bool(_ANY.search(text))
+    return PLACE in text
+
+
+def without_tokens(text: str) -> str:
+    """The text without its tokens of places."""
+    return _TOKEN.sub("", text) if PLACE in text else text
+
+
+def tokens_of(text: str, characters: int) -> str:
+    """So many characters of a text from its first token of places on, for a message."""
+    return text[text.index(PLACE) :][:characters]
 
 
 def parse(text: str) -> list[Spot]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sft.dataset.rows import Format
 from sft.dataset.tasks import BUILT_IN, find
+from sft.families import Task
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".tif", ".tiff")  # of images that are taken
 MAX_FILE = 1 << 30  # bytes of a text or JSON file that is read as a whole
@@ -39,10 +40,14 @@ class Options:
     skip: bool = False
 
     @property
+    def asked(self) -> Task:
+        """The task, which may be named or be a prompt."""
+        return find(self.task, BUILT_IN) or Task("other", self.task)
+
+    @property
     def prompt(self) -> str:
         """What is asked."""
-        task = find(self.task, BUILT_IN)
-        return task.prompt if task else self.task
+        return self.asked.prompt
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ HEADER = "lines that name the columns"
 BLANK = "pages left out, as nobody drew or transcribed any of their boxes"
 STATES = ("filestate.txt",)
 TABLE = "Table Recognition:"
-SPOTTING = "spotting"
 CACHES = ("cache.cach", "ppocr_cache.cach")
 _END = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 # What labels of boxes hold, and a line's text does not: read as text, it would be trained.
@@ -74,7 +73,7 @@ def read(source: Source) -> Iterator[Entry]:
     head = _head_lines(source)
     spaced = not any("\t" in line for line in head)
     paged = any(_BOXES.match(line.partition("\t")[2]) for line in head)
-    spotting = source.options.task == SPOTTING
+    spotting = source.options.asked.measure == "spotting"
     for number, line in enumerate(text_of(source).split("\n"), 1):
         if not line.strip():
             continue

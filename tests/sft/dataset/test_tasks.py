@@ -49,6 +49,7 @@ def test_a_prompt_asks_for_its_task_also_of_a_region() -> None:
         ("Read the invoice as JSON", f"'Read the invoice as JSON', perhaps '{INVOICE}'"),
         ("Hello", "'Hello'"),
         ("Spotting:", "'Spotting:', which the base model was not trained for"),
+        ("Seal Recognition:", "'Seal Recognition:', which the base model was not trained for"),
     ],
 )
 def test_an_undeclared_prompt_names_the_nearest(prompt: str, said: str | None) -> None:
@@ -147,11 +148,12 @@ PAGE: list[dict[str, Any]] = [
 ]
 
 
-def test_pages_of_ppocrlabel_become_spotting_with_their_places(dataset: Dataset) -> None:
+@pytest.mark.parametrize("task", ["spotting", "Spotting:"])
+def test_pages_of_ppocrlabel_become_spotting_with_their_places(dataset: Dataset, task: str) -> None:
     label(dataset, PAGE)
     said: list[str] = []
     target = dataset.folder / "out.jsonl"
-    assert import_dataset(dataset.folder / "Label.txt", target, Options(task="spotting"), said.append) == 1
+    assert import_dataset(dataset.folder / "Label.txt", target, Options(task=task), said.append) == 1
     turn = json.loads(target.read_text())["text_info"]
     assert turn[0]["text"] == "Spotting:"
     first, second = parse(turn[1]["text"])
