@@ -2,13 +2,12 @@
 
 Prints one line of JSON, for :mod:`sft.training.parity`. The rows go through PaddleFormers' own data pipeline, with the
 arguments of the training that is about to begin: its parser, its tokenizer, its template, its dataset (as in
-paddleformers/cli/train/sft/workflow.py, 1.2.0). Nothing is computed on a device.
+paddleformers/cli/train/sft/workflow.py, 1.2.0). Then the base answers a few of them (:mod:`sft.models.paddle_answers`).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from sft.environments.cpu_launcher import stub_triton
 
 # What the arguments must say where no device is to be touched; the data pipeline does not heed them.
 _ON_CPU = {"device": "cpu", "compute_type": "float32", "bf16": False, "fp16": False, "amp_master_grad": False}
+ANSWERED = 4  # rows that the base answers
 
 
 def main() -> None:
@@ -38,7 +38,19 @@ def main() -> None:
     names = processor.tokenizer.convert_ids_to_tokens(sorted(used))
     found["tokens"] = dict(zip(map(str, sorted(used)), names, strict=True))
     found["image"] = processor.tokenizer.convert_tokens_to_ids("<|IMAGE_PLACEHOLDER|>")
-    print(json.dumps(found), file=told)
+    print(json.dumps(found | _answers(config, rows)), file=told)
+
+
+def _answers(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """``answers`` of one row of each prompt, or why there are none: ``unanswered``."""
+    alone = [row for row in rows if len(row["images"]) == 1 and len(row["messages"]) == 2]
+    first = {row["messages"][0]["content"]: row for row in reversed(alone)}
+    try:
+        from sft.models import paddle_answers
+
+        return {"answers": paddle_answers.costs(config, list(first.values())[-ANSWERED:])}
+    except Exception as error:  # said beside what is known of the tokens
+        return {"answers": [], "unanswered": f"{type(error).__name__}: {error}"}
 
 
 def _trained(config: dict[str, Any], path: str, count: int) -> tuple[list[Any], Any]:
@@ -97,5 +109,4 @@ def _beside(row: dict[str, Any], sequence: Any, processor: Any) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before paddle is imported: the card's memory is the trainer's
     main()

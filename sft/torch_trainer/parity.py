@@ -15,16 +15,30 @@ import yaml
 
 from sft.torch_trainer.rows import IGNORED, Encoder, Row
 
+ANSWERED = 4  # rows that the base answers
+
 
 def main() -> None:
     """Prints one line of JSON, for :mod:`sft.training.parity`."""
     settings = yaml.safe_load(Path(sys.argv[1]).read_text())
     encoder = Encoder(Path(settings["base_model"]))
-    lines = Path(sys.argv[2]).read_bytes().splitlines()
-    found: dict[str, Any] = {"rows": [_beside(encoder, Row.of(line)) for line in lines]}
+    rows = [Row.of(line) for line in Path(sys.argv[2]).read_bytes().splitlines()]
+    found: dict[str, Any] = {"rows": [_beside(encoder, row) for row in rows]}
     used = sorted({token for row in found["rows"] for name in ("trained", "asked", "answer") for token in row[name]})
     names = encoder.processor.tokenizer.convert_ids_to_tokens(used)
-    print(json.dumps(found | {"tokens": dict(zip(map(str, used), names, strict=True)), "image": -1}))
+    found |= {"tokens": dict(zip(map(str, used), names, strict=True)), "image": -1}
+    print(json.dumps(found | _answers(settings, encoder, rows)))
+
+
+def _answers(settings: dict[str, Any], encoder: Encoder, rows: list[Row]) -> dict[str, Any]:
+    """``answers`` of one row of each prompt, or why there are none: ``unanswered``."""
+    first = {row.turns[0][1]: row for row in reversed(rows) if len(row.turns) == 1 == len(row.images)}
+    try:
+        from sft.torch_trainer import answers
+
+        return {"answers": answers.costs(settings, encoder, list(first.values())[-ANSWERED:])}
+    except Exception as error:  # said beside what is known of the tokens
+        return {"answers": [], "unanswered": f"{type(error).__name__}: {error}"}
 
 
 def _beside(encoder: Encoder, row: Row) -> dict[str, Any]:

@@ -4,6 +4,9 @@ A few rows of each prompt go through the trainer's own data pipeline, in the env
 (:meth:`sft.engines.base.Engine.parity`), and through the base model's chat template, as a reader applies it. The token
 ids have to be the same, and what is learned has to be the answer and its end. A newline behind "Assistant:" that one
 has and the other has not cost users of PaddleOCR-VL-1.5 their trainings (ERNIE #1442, PaddleOCR #17589).
+
+Equal tokens may still be seen otherwise: pictures scaled in another way, other positions, another attention. So the
+base answers a few rows as a reader, and its answers have to cost the same there and on the way through a training.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,16 @@ from sft.families import FAMILIES, TINY, Family, differs
 from sft.processes import without_secrets
 
 EACH, MOST, LOOKED, LIMIT = 2, 64, 2000, 300.0  # rows of each prompt, in all, looked through for them; seconds
+# How far apart (nats a token) the same answer may cost. On a CPU float32 differs by 1e-6 (ran); an image that is scaled
+# in another way costs 0.5 to 1.6 more (ran, the augmentation of PaddleFormers' template).
+APART = {"float32": 0.01, "bf16": 0.25, "float16": 0.25, "four_bit": 1.0}
+SHOWN = 60  # characters of an answer
 AROUND = 6  # tokens that are shown on either side of a difference
 TEMPLATE = "chat_template.jinja"
+SEEN = (
+    "the trainer sees a row otherwise than a reader (its picture, positions, attention): report it; training would "
+    "make the model worse"
+)
 REMEDY = (
     "correct base_model.repo or base_model.family; where both are right, report it: training would make the model worse"
 )
@@ -49,12 +60,11 @@ def before(engine: Engine, spec: TrainSpec, folders: Folders, base: Path, family
     if command is None:
         return f"the base model asks as its family does; of its rows engine {engine.name} shows nothing"
     try:
-        same = check(command, folders.train_file, folders.config.parent, augmented=spec.augment == "template")
+        return check(command, spec, folders)
     except TrainingFailed as error:
         if spec.device == "cpu":
             raise
         return f"the base model asks as its family does; {error.message}"
-    return f"training and reading agree token by token on {same} rows"
 
 
 def check_family(base: Path, family: Family) -> None:
@@ -91,18 +101,19 @@ def sample(train_file: Path, target: Path) -> None:
     target.write_bytes(b"".join(chosen))
 
 
-def check(command: Command, train_file: Path, work: Path, *, augmented: bool) -> int:
-    """Compare the trainer's rows with the reader's; returns how many were the same.
+def check(command: Command, spec: TrainSpec, folders: Folders) -> str:
+    """Compare the trainer's rows with the reader's, and what the base's own answers cost here and there.
 
     Args:
         command: of :meth:`sft.engines.base.Engine.parity`; it is given the rows' file.
-        augmented: images may become more or fewer tokens in training than for a reader.
+    Returns: what agrees.
     Raises:
-        IntegrityError: they differ; both sides are shown at the first difference.
-        TrainingFailed: the trainer's data pipeline cannot be asked.
+        IntegrityError: they differ; both sides are shown.
+        TrainingFailed: the trainer cannot be asked.
     """
+    work = folders.config.parent
     rows = work / "parity.jsonl"
-    sample(train_file, rows)
+    sample(folders.train_file, rows)
     environment = {**without_secrets(os.environ), **command.environment}
     try:
         process = subprocess.run(
@@ -113,10 +124,34 @@ def check(command: Command, train_file: Path, work: Path, *, augmented: bool) ->
     if process.returncode:
         raise _unasked((process.stderr.strip().splitlines() or ["no word"])[-1], rows)
     said = json.loads(process.stdout.splitlines()[-1])
+    image = said["image"] if spec.augment == "template" else None  # it makes them more or fewer tokens in training
     for row in said["rows"]:
-        if problem := difference(row, said["tokens"], said["image"] if augmented else None):
+        if problem := difference(row, said["tokens"], image):
             raise IntegrityError(problem, where=f"a row that asks {row['prompt']!r}", remedy=REMEDY)
-    return len(said["rows"])
+    same = f"training and reading agree token by token on {len(said['rows'])} rows"
+    if why := said.get("unanswered"):
+        if spec.device == "cpu":
+            raise _unasked(f"the base's own answers: {why}", rows)
+        return f"{same}; what the base's own answers cost was not compared: {why}"
+    for answer in said["answers"]:
+        if problem := dearer(answer, spec):
+            raise IntegrityError(problem, where=f"a row that asks {answer['prompt']!r}", remedy=SEEN)
+    return f"{same}, and on what {len(said['answers'])} of the base's own answers cost"
+
+
+def dearer(answer: Mapping[str, Any], spec: TrainSpec) -> str:
+    """What is wrong with the cost of an answer that the base gave itself; an empty text where nothing is.
+
+    Args:
+        answer: the ``answer``, and its mean cost in nats a token where it is ``read`` and where it is ``trained``.
+    """
+    bound = APART["four_bit" if spec.four_bit else spec.precision]
+    if abs(answer["trained"] - answer["read"]) <= bound:  # not where one is not a number
+        return ""
+    return (
+        f"the base model's own answer {answer['answer'][:SHOWN]!r} costs {answer['trained']:.3f} nats a token on "
+        f"the way through the training, and {answer['read']:.3f} where it is read; {bound} apart would be rounding"
+    )
 
 
 def _unasked(why: str, rows: Path) -> TrainingFailed:
