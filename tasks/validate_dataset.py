@@ -76,6 +76,7 @@ def _row(name: str, stats: SplitStats) -> dict[str, object]:
         "rows": stats.rows,
         "images": stats.images,
         "tasks": tasks,
+        "tokens a character": ", ".join(f"{name} {rate}" for name, rate in summary["scripts"].items()),
         "characters (min / median / max)": span("lengths"),
         "width px (min / median / max)": span("widths"),
         "height px (min / median / max)": span("heights"),

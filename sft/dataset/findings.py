@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sft.dataset import rows
+from sft.dataset.coverage import Costs, rates
 from sft.dataset.facts import Facts, spread
 from sft.dataset.packing import Amount
 from sft.dataset.rules import RULES
@@ -25,11 +26,12 @@ class Finding:
 
 @dataclass
 class SplitStats(Facts):
-    """Facts of one file."""
+    """Facts of one file. ``scripts``: what each costs, (characters, tokens) of the rows that were looked at."""
 
     path: str = ""
     format: rows.Format = "erniekit"
     fingerprint: str = ""
+    scripts: Costs = field(default_factory=dict)
 
     @property
     def amount(self) -> Amount:
@@ -40,7 +42,12 @@ class SplitStats(Facts):
         """The facts as plain data; each Counter of numbers as its smallest, median and largest value."""
         plain = ("path", "format", "rows", "images", "odd", "bytes", "text_tokens", "image_tokens", "fingerprint")
         spreads = {key: spread(getattr(self, key)) for key in ("lengths", "widths", "heights", "tokens")}
-        return {**{key: getattr(self, key) for key in plain}, "tasks": dict(self.tasks), **spreads}
+        return {
+            **{key: getattr(self, key) for key in plain},
+            "tasks": dict(self.tasks),
+            **spreads,
+            "scripts": rates(self.scripts),
+        }
 
 
 @dataclass

@@ -7,7 +7,7 @@ is 0.2 % of the packs for 10,000 rows, and shrinks with their number.
 
 Where even the longest rows fit into one pack, ``packing_size`` alone decides and the count is exact. Else it is as
 good as the lengths: the image's tokens are exact, the text's are its bytes by a rate that is measured on rows spread
-over the file, with the base model's tokenizer (:func:`text_bytes`; 3 bytes a token where none is at hand).
+over the file, with the base model's tokenizer (:func:`looked_at`; 3 bytes a token where none is at hand).
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from sft.dataset import rows
+from sft.dataset.coverage import Costs, coverage
 from sft.dataset.lines import is_compressed, numbered
 from sft.dataset.tokens import Limits
 
@@ -82,19 +84,30 @@ def _next_fit(order: list[int], size: int, max_seq_len: int) -> float:
     return closed + max(held / size, used / max_seq_len)
 
 
-def text_bytes(path: Path, form: rows.Format, limits: Limits) -> int:
-    """Bytes of UTF-8 that are 100 tokens in this file, by the model's tokenizer; ``limits.text_bytes`` without one.
+class Looked(NamedTuple):
+    """What a few rows say of a file: bytes of UTF-8 that are 100 tokens, and what each script of the answers costs."""
 
-    The same file and tokenizer give the same number on every machine.
+    text_bytes: int
+    scripts: Costs
+
+
+def looked_at(path: Path, form: rows.Format, limits: Limits) -> Looked:
+    """By the model's tokenizer; ``limits.text_bytes`` and no costs without one.
+
+    The same file and tokenizer give the same numbers on every machine.
     """
-    size = tokens = 0
-    if limits.exact:
-        for line in itertools.islice(_spread(path), LOOKED):
-            sample = rows.decode(line, form)
-            texts = [text[:TEXT] for turn in sample.turns for text in turn] if sample else []
-            size += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-            tokens += sum(map(limits.text_tokens, texts))
-    return max(1, round(100 * size / tokens)) if tokens else limits.text_bytes
+    if not limits.exact:
+        return Looked(limits.text_bytes, {})
+    texts: list[str] = []
+    answers: dict[bytes, list[str]] = {}  # of a short file the same rows are met again
+    for line in itertools.islice(_spread(path), LOOKED):
+        sample = rows.decode(line, form)
+        texts += [text[:TEXT] for turn in sample.turns for text in turn] if sample else []
+        answers[line] = [answer[:TEXT] for _, answer in sample.turns] if sample else []
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    tokens = sum(map(limits.text_tokens, texts))
+    rate = max(1, round(100 * size / tokens)) if tokens else limits.text_bytes
+    return Looked(rate, coverage(limits.tokenizer).costs(itertools.chain(*answers.values())))
 
 
 def _spread(path: Path) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ MAX_TURNS = 8  # question-and-answer pairs in one row
 MAX_LINE = 16 * 1024 * 1024  # bytes
 BYTES_PER_TOKEN = 3  # of UTF-8, where no tokenizer is at hand: a stated estimate, on the safe side for Latin text
 SHORT = 8  # characters
+DEAR = 2.0  # tokens a character: where a script costs more, most of its characters are spelled in bytes
 IMAGE_TYPES = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 
 
@@ -114,6 +115,25 @@ _RULES = (
     Rule("control", "texts have no control or invisible format characters", "remove them", False),
     Rule("replacement", "texts have no U+FFFD", "read the source with its right encoding", False),
     Rule("normal-form", "texts are in Unicode's form NFC", "unicodedata.normalize('NFC', text)", False),
+    Rule(
+        "character-bytes",
+        "each character is in the base model's vocabulary",
+        "write it as usual where that is the same text; else nothing: the model spells it in bytes, which lengthens "
+        "the row, and learns it from many rows only",
+        False,
+    ),
+    Rule(
+        "character-lost",
+        "the base model's tokenizer has tokens for each character",
+        "write it otherwise: it becomes the unknown token, which no answer says",
+        False,
+    ),
+    Rule(
+        "script-tokens",
+        f"a script costs at most {DEAR:g} tokens a character",
+        "nothing: mind train.max_seq_len and the price; a base model that knows the script reads it better",
+        False,
+    ),
     Rule(
         "placeholder",
         "texts have no <image>, <video> or <audio> of their own",

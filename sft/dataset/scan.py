@@ -12,6 +12,7 @@ from operator import add
 
 from sft.dataset import rows, texts
 from sft.dataset.columns import plain_rows
+from sft.dataset.coverage import coverage
 from sft.dataset.digests import PICTURE, document_key, key_of, line_hash, question_key, row_digest
 from sft.dataset.facts import PARTS
 from sft.dataset.images import Folder, ImageFacts
@@ -33,6 +34,8 @@ class Scanner:
         self.part = Part()
         self._folder = folder
         self._xxh = line_hash() if not options.images else None
+        asked = options.limits.exact and not options.off.issuperset(("character-bytes", "character-lost"))
+        self._covered = coverage(options.limits.tokenizer) if asked else None
 
     def block(self, block: Block) -> None:
         """Check the lines of a block."""
@@ -77,8 +80,9 @@ class Scanner:
         part = self.part
         images = len(lines) if self.options.form == "messages" else 0
         if texts.may_breach(block.data, kinds.keys(), answers, min(lengths), images):
+            covered = self._covered is None or self._covered.is_covered("".join((*answers, *kinds)))
             for number, (prompt, answer) in enumerate(zip(prompts, answers), block.first):
-                self._texts(number, rows.Sample((), ((prompt, answer),)))
+                self._texts(number, rows.Sample((), ((prompt, answer),)), covered)
         part.lines += len(lines)
         part.rows += len(lines)
         part.images += len(lines)
@@ -193,11 +197,15 @@ class Scanner:
             self._odd(number, result)
         return found if len(found) == len(sample.images) else None
 
-    def _texts(self, number: int, sample: rows.Sample) -> None:
+    def _texts(self, number: int, sample: rows.Sample, covered: bool = False) -> None:
         options = self.options
         for rule, value in texts.breaches(sample, options.tasks, places=options.limits.places):
             self._add(rule, number, value)
-        for prompt, answer in sample.turns:
+        for turn, (prompt, answer) in enumerate(sample.turns, 1):
+            for text, name in ((prompt, "prompt"), (answer, "answer")):
+                if self._covered and not covered:
+                    for rule, value in self._covered.breaches(text, f"{name} {turn}"):
+                        self._add(rule, number, value)
             if options.limits.enlarges != 1 and spotting.has_tokens(answer):
                 self._add("place-augmented", number, spotting.tokens_of(answer, 40))
             if (said := undeclared(prompt, options.tasks)) is not None:

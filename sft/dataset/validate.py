@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sft.dataset import digests, parts, repeats, rows
+from sft.dataset import coverage, digests, parts, repeats, rows
 from sft.dataset.documents import document_of
 from sft.dataset.findings import Finding, Report, SplitStats
 from sft.dataset.images import Bounds
 from sft.dataset.lines import numbered, ranges
-from sft.dataset.packing import text_bytes
+from sft.dataset.packing import looked_at
 from sft.dataset.reading import detect_file
 from sft.dataset.rules import RULES
 from sft.dataset.settings import DatasetConfig
@@ -58,7 +58,7 @@ class Validator:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
         options = self._options(path, images, documents)
-        stats = SplitStats(path=str(path), format=options.form)
+        stats = SplitStats(path=str(path), format=options.form, scripts=options.scripts)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         questions, documents_ = self._questions[split], self._documents[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
@@ -79,6 +79,10 @@ class Validator:
             lines += part.lines
             self.progress(split, end, total, stats.rows)
         stats.fingerprint = digest.hexdigest() if images and self.config.images != "headers" else ""
+        for said in coverage.dear(stats.scripts):
+            if "script-tokens" not in options.off:
+                self.counts["script-tokens"] += 1
+                self._show("script-tokens", str(path), said)
         self._repeats("duplicate", path, repeats.repeated(spool, self.config.shown), "like an earlier row")
         if questions.count == spool.count:
             self._conflicts(path, questions, spool)
@@ -105,9 +109,10 @@ class Validator:
         bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
         form: rows.Format = found if config.format == "auto" else config.format
         off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
-        limits = replace(self.limits, text_bytes=text_bytes(path, form, self.limits))
+        looked = looked_at(path, form, self.limits)
+        limits = replace(self.limits, text_bytes=looked.text_bytes)
         tasks = known(config.prompts, limits.tasks)
-        return parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks)
+        return parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks, looked.scripts)
 
     def _parts(self, path: Path, options: parts.Options) -> Iterator[tuple[int, parts.Part]]:
         """(end of the range, what it came to), in the order of the file."""

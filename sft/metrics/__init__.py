@@ -5,10 +5,11 @@ text: CER, WER, normalised edit distance, exact match · table: TEDS, TEDS-S · 
 bootstrap intervals, paired differences · groups: by task, script and length.
 """
 
-from sft.metrics.groups import length, rows_of, script
+from sft.metrics.groups import length, rows_of
 from sft.metrics.judged import UNREADABLE, Judged, judge
 from sft.metrics.scores import METRICS, Difference, Scores, differences, summarise
 from sft.metrics.text import Normalisation, distance, ned, normalise
+from sft.notation.scripts import script
 
 VERSION = 4  # of all measures together: another version evaluates again
 

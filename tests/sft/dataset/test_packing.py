@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft.config import load
-from sft.dataset.packing import Amount, packs, text_bytes
+from sft.dataset.packing import Amount, looked_at, packs
 from sft.dataset.tokens import Limits
 from sft.jobs.train import DatasetPlace
 from sft.plan import train_args, train_spec
@@ -91,8 +91,8 @@ def test_the_rate_of_a_text_is_measured_on_its_rows(tmp_path: Path, dataset: Dat
     limits = Limits.of_model(tmp_path, 512)
     rows = [dataset.row("./a.png", "7" * (1 + i % 50)) for i in range(2000)]
     path = dataset.write("t.jsonl", rows)
-    assert text_bytes(path, "erniekit", limits) == 100, "each character is a token of the tiny model"
+    assert looked_at(path, "erniekit", limits).text_bytes == 100, "each character is a token of the tiny model"
     packed = path.with_name("t.jsonl.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert text_bytes(packed, "erniekit", limits) == 100
-    assert text_bytes(path, "erniekit", replace(limits, tokenizer="")) == 300
+    assert looked_at(packed, "erniekit", limits).text_bytes == 100
+    assert looked_at(path, "erniekit", replace(limits, tokenizer="")) == (300, {})
