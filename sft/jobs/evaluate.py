@@ -107,9 +107,9 @@ def compare(
         cut: model → which of them were cut off at the longest allowed; without it none was.
     """
     tasks, truths = [row.task for row in rows], [row.truth for row in rows]
-    measures = [row.measure for row in rows]
+    measures, documents = [row.measure for row in rows], [row.document or str(row.number) for row in rows]
     judged = {
-        model: metrics.judge(truths, answered, measures, how, cut=cut[model] if cut else ())
+        model: metrics.judge(truths, answered, measures, how, cut=cut[model] if cut else (), documents=documents)
         for model, answered in texts.items()
     }
     by_task = {"all": range(len(rows)), **metrics.rows_of(tasks)}
@@ -122,6 +122,7 @@ def compare(
         "models": list(texts),
         "rows": len(rows),
         "held_out": len(rows),
+        "documents": len(set(documents)),
         "base": tables["base"],
         "tuned": tables["tuned"],
         "groups": {

@@ -34,6 +34,12 @@ class Rule(BaseModel):
         0.02, ge=0, le=1, description="Share of answers cut off at evaluate.max_new_tokens, at most (fraction)"
     )
     min_rows: int = Field(20, ge=1, description="Held-out rows below which nothing is decided (rows)")
+    min_documents: int = Field(
+        10,
+        ge=1,
+        description="Documents below which nothing is decided, where they have several held-out rows each (documents): "
+        "all rows of a page are one witness",
+    )
 
 
 class Check(BaseModel):
@@ -56,7 +62,7 @@ def decide(rule: Rule, evaluation: Evaluation, export: Export) -> list[Check]:
         evaluation: the record of the job evaluate.
         export: the record of the job check_export.
     """
-    checks = [_enough(rule, evaluation)]
+    checks = [_enough(rule, evaluation), *_witnesses(rule, evaluation)]
     for model in evaluation["differences"]:
         checks += [_better(rule, evaluation, model), *_tasks(rule, evaluation, model)]
     tuned = evaluation["tuned"]["all"]
@@ -90,6 +96,15 @@ def _enough(rule: Rule, evaluation: Evaluation) -> Check:
     of = evaluation.get("held_out", rows)
     found = str(rows) if rows == of else f"{rows} of {of}"
     return Check(name="rows", passed=rows >= rule.min_rows, found=found, needed=f"at least {rule.min_rows}")
+
+
+def _witnesses(rule: Rule, evaluation: Evaluation) -> list[Check]:
+    """Enough documents (evaluations that did not count them have nothing to say)."""
+    if (documents := evaluation.get("documents")) is None or documents == evaluation["rows"]:
+        return []
+    found = f"{documents}, of {evaluation['rows']} rows"
+    needed = f"at least {rule.min_documents}: sft split shares documents out"
+    return [Check(name="documents", passed=documents >= rule.min_documents, found=found, needed=needed)]
 
 
 def _whole(rule: Rule, evaluation: Evaluation) -> list[Check]:

@@ -41,6 +41,7 @@ class Judged:
             1 - F1 of the fields for JSON; 1 where the truth is unreadable.
         structure: TEDS-S of a table; NaN for other tasks.
         boxes: F1 of the places of spotting; NaN for other tasks.
+        document: numbers the document that the row belongs to.
     """
 
     characters: Floats
@@ -56,6 +57,7 @@ class Judged:
     error: Floats
     structure: Floats
     boxes: Floats
+    document: Floats
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -83,6 +85,7 @@ def judge(
     how: Normalisation = PLAIN,
     *,
     cut: Sequence[bool] = (),
+    documents: Sequence[str] = (),
     words: bool = True,
 ) -> Judged:
     """Judge n answers.
@@ -90,6 +93,7 @@ def judge(
     Args:
         measures: text, table, formula, chart, spotting or json, for each row; empty: all are text.
         cut: was the answer cut off? for each row; empty: none was.
+        documents: the document that each row belongs to; empty: each is one of its own.
         words: count words too (WER); without, they are 0.
     """
     import numpy as np
@@ -128,7 +132,16 @@ def judge(
         error=error,
         structure=structure,
         boxes=boxes,
+        document=_numbers(documents) if len(documents) else np.arange(len(wanted), dtype=np.float64),
     )
+
+
+def _numbers(names: Sequence[str]) -> Floats:
+    """Each name's number, in the order in which they come."""
+    import numpy as np
+
+    known: dict[str, int] = {}
+    return np.array([known.setdefault(name, len(known)) for name in names], np.float64)
 
 
 # How rows are judged: the error of (truth, answer), 0 to 1. What is not here, by normalised edit distance.

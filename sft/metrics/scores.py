@@ -1,8 +1,10 @@
 """Scores over many rows, with bootstrap intervals, and the paired difference of two models on the same rows.
 
-Intervals: percentile bootstrap over rows (Efron, 1979), as it is used for recognition error rates (Bisani and Ney,
-ICASSP 2004): rows are drawn with replacement 1000 times, both models on the same draws, so that the difference of two
-models has an interval of its own. The seed is fixed: the same rows give the same interval.
+Intervals: percentile bootstrap (Efron, 1979), as it is used for recognition error rates (Bisani and Ney, ICASSP 2004),
+over documents (the cluster bootstrap: Davison and Hinkley, Bootstrap Methods and their Application, 1997, 3.8): forty
+lines of one page are one witness, not forty. Documents are drawn with replacement 1000 times, each with all its rows,
+both models on the same draws, so that the difference of two models has an interval of its own. The seed is fixed: the
+same rows give the same interval.
 """
 
 from __future__ import annotations
@@ -149,13 +151,15 @@ def _interval(drawn: Floats) -> tuple[float, float]:
 
 
 def _resampled(judged: Judged, metrics: Sequence[str]) -> dict[str, Floats]:
-    """Metric → its value in each draw, shape (DRAWS,). The draws depend on the number of rows alone."""
+    """Metric → its value in each draw, shape (DRAWS,). The draws depend on the number of documents alone."""
     import numpy as np
 
     columns = np.stack([column for metric in metrics for column in fraction(judged, metric)], axis=1)
-    rng, rows = np.random.default_rng(0), len(judged)
+    names, of_row = np.unique(judged.document, return_inverse=True)
+    columns = np.stack([np.bincount(of_row, column, len(names)) for column in columns.T], axis=1)
+    rng, documents = np.random.default_rng(0), len(names)
     sums = np.empty((DRAWS, columns.shape[1]))
     for start in range(0, DRAWS, AT_ONCE):
-        drawn = (np.bincount(rng.integers(0, rows, rows), minlength=rows) for _ in range(AT_ONCE))
+        drawn = (np.bincount(rng.integers(0, documents, documents), minlength=documents) for _ in range(AT_ONCE))
         sums[start : start + AT_ONCE] = np.stack(list(drawn)) @ columns
     return {m: sums[:, 2 * i] / np.maximum(sums[:, 2 * i + 1], 1) for i, m in enumerate(metrics)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sft import metrics
+from sft.dataset.documents import document_of
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample
 from sft.dataset.tasks import BUILT_IN, Known, task_of
@@ -27,6 +28,7 @@ class HeldOutRow:
         images: of this turn; those of the turns before are in ``earlier``.
         task, measure: what is asked for, and how an answer is judged.
         earlier: the row's turns before this one, with their true answers, as the trainers show them.
+        document: that the row belongs to, by its first image (see :mod:`sft.dataset.documents`).
     """
 
     number: int
@@ -36,6 +38,7 @@ class HeldOutRow:
     task: str
     earlier: Question = ()
     measure: str = "text"
+    document: str = ""
 
     @property
     def turns(self) -> Question:
@@ -71,10 +74,11 @@ def questions(path: Path, form: Format, among: Known = BUILT_IN) -> Iterator[Hel
 
 def _turns(number: int, sample: Sample, folder: Path, among: Known) -> Iterator[HeldOutRow]:
     earlier: Question = ()
+    document = document_of(sample.images[0][0])
     for at, (prompt, truth) in enumerate(sample.turns):
         images = tuple(folder / name for name, turn in sample.images if turn == at)
         task = task_of(prompt, among)
-        yield HeldOutRow(number, images, prompt, truth, task.name, earlier, task.measure)
+        yield HeldOutRow(number, images, prompt, truth, task.name, earlier, task.measure, document)
         earlier = (*earlier, Turn(images, prompt, truth))
 
 

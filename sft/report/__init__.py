@@ -114,6 +114,11 @@ def remarks(result: Evaluation) -> list[str]:
             f"{rows} of {held_out} held-out rows were read, a sample that keeps the shares of tasks, scripts and "
             "lengths: evaluate.max_rows reads more"
         )
+    if (documents := result.get("documents", rows)) < rows:
+        said.append(
+            f"the {rows} rows come from {documents} documents: intervals and the gate draw documents, as all rows of a "
+            "page are one witness"
+        )
     for model in result["models"]:
         if cut := result[model]["all"].get("cut", 0):
             said.append(

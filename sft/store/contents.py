@@ -114,6 +114,7 @@ class Evaluation(TypedDict):
     models: list[Model]
     rows: int
     held_out: NotRequired[int]
+    documents: NotRequired[int]  # that the rows belong to; of evaluations with metrics 5 and later
     base: dict[str, Scored]
     champion: NotRequired[dict[str, Scored]]
     tuned: dict[str, Scored]

@@ -1,7 +1,7 @@
 """Calls and the containers that work on them, for the stand-in server.
 
-By Modal's documentation (modal.com/docs/guide: scale and preemption were read in November 2026, cold-start and retries
-were not) and the client's source (1.6.4):
+By Modal's documentation (modal.com/docs/guide: scale, preemption, cold-start and retries, read in November 2026) and
+the client's source (1.6.4):
 
 - a container takes one input after another (``FunctionGetInputs``) and waits ``scaledown_window`` for the next, unless
   the function says ``single_use_containers``; what its process has loaded, opened or changed is still there;

@@ -120,6 +120,18 @@ def test_truths_that_cannot_be_read_are_no_win_for_anybody_and_are_told() -> Non
     assert remarks(found)[0].startswith(f"{ROWS} truths cannot be read")
 
 
+def test_few_documents_decide_nothing_and_say_so() -> None:
+    rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr", document=f"page {i % 3}") for i in range(ROWS)]
+    truths = [row.truth for row in rows]
+    found = compare(rows, {"base": ["x"] * ROWS, "tuned": truths}, Normalisation())
+    assert found["documents"] == 3
+    assert failed(found) == ["documents"]
+    assert failed(found, rule=Rule(min_documents=3)) == []
+    (check,) = [check for check in decide(Rule(), found, GOOD) if check.name == "documents"]
+    assert (check.found, check.needed) == ("3, of 100 rows", "at least 10: sft split shares documents out")
+    assert remarks(found)[0].startswith("the 100 rows come from 3 documents: intervals and the gate draw documents")
+
+
 def test_few_rows_and_a_broken_export_are_refused() -> None:
     assert failed(evaluation(0.8, 0.2), rule=Rule(min_rows=ROWS + 1)) == ["rows"]
     assert failed(evaluation(0.8, 0.2), {"problems": ["inference.yml is missing"]}) == ["export"]

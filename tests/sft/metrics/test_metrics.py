@@ -378,6 +378,37 @@ def test_an_interval_holds_the_rate_as_often_as_it_says() -> None:
     assert 0.88 <= held / 100 <= 0.99, "nominally 0.95; the percentile interval is a little narrow on 60 rows"
 
 
+def test_rows_of_a_document_are_drawn_together() -> None:
+    """As whoever draws whole documents row by row: the same quantiles, from draws of his own."""
+    rng = np.random.default_rng(7)
+    documents = [f"d{number}" for number in range(12) for _ in range(int(rng.integers(1, 30)))]
+    spoilt = {name: rng.random() for name in set(documents)}  # of a bad scan all lines are hard
+    truths = ["abcdefgh"[: int(rng.integers(1, 9))] for _ in documents]
+    answers = ["" if rng.random() < spoilt[name] else truth for name, truth in zip(documents, truths)]
+    judged = metrics.judge(truths, answers, documents=documents)
+    names = sorted(set(documents))
+    values = []
+    for _ in range(4000):
+        rows = [i for name in rng.choice(names, len(names)) for i, of in enumerate(documents) if of == name]
+        edits = sum(len(truths[i]) for i in rows if not answers[i])
+        values.append(edits / sum(len(truths[i]) for i in rows))
+    wanted = np.percentile(values, [2.5, 97.5])
+    assert metrics.summarise(judged).intervals["cer"] == pytest.approx(wanted, abs=0.03)
+    low, high = metrics.summarise(metrics.judge(truths, answers)).intervals["cer"]
+    assert high - low < 0.7 * (wanted[1] - wanted[0]), "rows by themselves would be surer than they are"
+
+
+def test_many_rows_of_few_pages_are_no_proof() -> None:
+    """A candidate that is better on one of three pages, on all of its lines: chance, however many lines there are."""
+    documents = [f"page {number // 100}" for number in range(300)]
+    reference = ["x"] * 300
+    candidate = ["a" if number < 100 else "x" for number in range(300)]
+    ours, theirs = (metrics.judge(["a"] * 300, said, documents=documents) for said in (candidate, reference))
+    assert metrics.differences(ours, theirs)["cer"].better < 0.95
+    ours, theirs = (metrics.judge(["a"] * 300, said) for said in (candidate, reference))
+    assert metrics.differences(ours, theirs)["cer"].better == 1, "as if they were three hundred witnesses"
+
+
 def test_a_paired_difference_is_surer_than_two_intervals() -> None:
     rng = np.random.default_rng(6)
     hard = rng.random(300) < 0.5
