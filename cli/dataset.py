@@ -90,7 +90,12 @@ def validate(
     rule: Annotated[
         list[str], typer.Option(metavar="RULE=KIND", help="error, warning or off, such as near-empty=error")
     ] = [],  # noqa: B006 (typer copies it)
-    max_seq_len: Annotated[int, typer.Option(help="Longest row (tokens, image and text)")] = 16384,
+    max_seq_len: Annotated[
+        int | None, typer.Option(help="Longest row (tokens, image and text); 16384, or the profile's")
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="Check as its run does: rules, own prompts, longest row, the base model's tasks")
+    ] = "",
     model: Annotated[
         Path | None, typer.Option(help="Folder of the base model: its tokenizer and image bounds count exactly")
     ] = None,
@@ -102,22 +107,22 @@ def validate(
     """Check a dataset file: every row, every text, every image's header. Exit code 2 if it cannot be trained on."""
 
     def body(out: Console) -> None:
-        from cli.options import dataset_config
+        from cli.options import as_profile, dataset_config
         from runs.checking import check_folder, check_tokenizer
         from sft.dataset import validate as validator
         from sft.dataset.reading import detect_file
-        from sft.dataset.tokens import Limits
+        from sft.dataset.settings import DatasetConfig
         from sft.report.dataset import write_dataset_report
 
         settings = (rule, "content" if images is Look.none else images.value, workers, shown)
         check_all(
             lambda: dataset_config(*settings),
+            lambda: as_profile(profile, DatasetConfig(), max_seq_len, None),
             *(partial(detect_file, file) for file in (path, held_out) if file is not None),
             *(partial(check_tokenizer, folder) for folder in (model,) if folder is not None),
             *(partial(check_folder, page.parent) for page in (report,) if page is not None),
         )
-        config = dataset_config(*settings)
-        limits = Limits(max_seq_len) if model is None else Limits.of_model(model, max_seq_len)
+        config, limits = as_profile(profile, dataset_config(*settings), max_seq_len, model)
         look = images is not Look.none
         with _bar(out) as progress:
             if held_out is not None:

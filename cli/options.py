@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from pydantic import ValidationError
 
 from sft.dataset.rules import RULES
 from sft.dataset.settings import DatasetConfig
+from sft.dataset.tokens import Limits
 from sft.errors import ConfigError
+
+LONGEST = 16384  # tokens of a row, where nothing else is said
+
+
+def as_profile(profile: str, own: DatasetConfig, room: int | None, folder: Path | None) -> tuple[DatasetConfig, Limits]:
+    """How a file is checked: by a run's configuration, or without one.
+
+    Args:
+        profile: empty for none.
+        own: what the options say, which goes before the profile's.
+        room: tokens of the longest row, where an option says so.
+        folder: of the base model, where an option names it.
+    Raises:
+        ConfigError: there is no such profile, or it is wrong.
+    """
+    if not profile:
+        most = LONGEST if room is None else room
+        return own, Limits(most) if folder is None else Limits.of_model(folder, most)
+    from runs.dataset import limits_of
+    from sft.config import load
+
+    config = load(profile, []).config
+    changed = {"rules": {**config.dataset.rules, **own.rules}, **own.model_dump(include={"images", "workers", "shown"})}
+    limits = limits_of(config, folder)
+    return config.dataset.model_copy(update=changed), limits if room is None else replace(limits, max_seq_len=room)
 
 
 def dataset_config(rules: list[str], images: str, workers: int, shown: int) -> DatasetConfig:

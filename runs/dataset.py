@@ -20,8 +20,12 @@ from sft.store import records
 
 def limits_for(config: RunConfig, compute: Compute, say: Callable[[str], None] = lambda _: None) -> Limits:
     """What a row may become: by the base model's own tokenizer and image bounds, in the engine's hands."""
-    folder, room = base_tokenizer(config, compute, say), config.train.max_seq_len
-    family = config.family
+    return limits_of(config, base_tokenizer(config, compute, say))
+
+
+def limits_of(config: RunConfig, folder: Path | None) -> Limits:
+    """The same by a folder with the base model's small files; None: by what is known of its family."""
+    room, family = config.train.max_seq_len, config.family
     bounds = Limits(room, min_pixels=family.min_pixels, max_pixels=family.max_pixels)
     limits = Limits.of_model(folder, room) if folder else bounds
     enlarges = ENGINES[config.engine].enlarges if config.train.augment == "template" else 1.0

@@ -78,5 +78,33 @@ def test_rules_and_modes_of_validate(tmp_path: Path) -> None:
     assert "warning near-empty" in texts.stdout
     raised = sft("validate", "x.jsonl", "--images", "none", "--rule", "near-empty=error", cwd=tmp_path)
     assert raised.returncode == 2
+    asked = {"text": "Read the invoice as JSON:", "tag": "mask"}, {"text": '{"total": 1}', "tag": "no_mask"}
+    (tmp_path / "own.jsonl").write_text(json.dumps({**row, "text_info": asked}) + "\n")
+    prompt = {"prompt": "Read the invoice as JSON:", "measure": "json", "required": ["total", "date"]}
+    dataset = {
+        "train": "own.jsonl",
+        "held_out": "own.jsonl",
+        "prompts": {"invoice": prompt},
+        "rules": {"near-empty": "error"},
+    }
+    mine = {
+        "name": "mine",
+        "compute": "local",
+        "engine": "transformers",
+        "dataset": dataset,
+        "train": {"max_seq_len": 512},
+    }
+    (tmp_path / "mine.yaml").write_text(json.dumps(mine))
+    alone = sft("validate", "own.jsonl", "--images", "none", cwd=tmp_path)
+    assert (alone.returncode, "warning prompt" in alone.stdout) == (0, True), alone.stdout
+    judged = sft("validate", "own.jsonl", "--images", "none", "--profile", "mine.yaml", cwd=tmp_path)
+    assert (judged.returncode, "error json-keys" in judged.stderr) == (2, True), judged.stderr
+    assert sft("validate", "x.jsonl", "--images", "none", "--profile", "mine.yaml", cwd=tmp_path).returncode == 2
+    lower = ("--rule", "near-empty=warning", "--profile", "mine.yaml")
+    assert sft("validate", "x.jsonl", "--images", "none", *lower, cwd=tmp_path).returncode == 0
+    nobody = sft("validate", "x.jsonl", "--profile", "nosuch", "--rule", "near-emty=error", cwd=tmp_path)
+    assert nobody.returncode == 2
+    assert "nosuch" in nobody.stderr
+    assert "near-emty" in nobody.stderr, "all that is wrong, at once"
     wrong = sft("validate", "x.jsonl", "--rule", "near-emty=error", cwd=tmp_path)
     assert (wrong.returncode, "perhaps 'near-empty'" in wrong.stderr) == (2, True)
