@@ -4,15 +4,18 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(s
 PYTHON312 ?= $(shell for p in python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute runs tasks flows cli modal_infra scripts benchmarks tests
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
-# Each step of a run is a process; without compiled bytecode each of them compiles Paddle anew (5 s against 2 s).
+# Each step of a run is a process; without bytecode that is kept each of them compiles Paddle anew (5 s against 2 s).
+# What nobody imports is not compiled at all: that took longer than the installation (80 s of a processor).
 unexport PYTHONDONTWRITEBYTECODE
-export UV_COMPILE_BYTECODE = 1
+
+# Two tests at once, with two threads in each: threads that spin while they wait would take the other's processor.
+QUIET := OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1
 
 demo: .venv/ready
 	.venv/bin/sft run smoke
 
 test: .venv/ready .venv312/ready lint
-	.venv/bin/python -m pytest -n auto --dist worksteal
+	$(QUIET) .venv/bin/python -m pytest -n auto --dist worksteal
 
 # The environments of Modal's images, built here from the same steps with the CPU wheel of Paddle, and proved: imports,
 # pip check, trainings of four steps. Downloads 2 GB at first; make images NAMES=erniekit builds one of them.
@@ -29,7 +32,7 @@ torch: .venv-torch/ready
 
 .venv-torch/ready: .venv/ready sft/environments/second_reader/torch.txt sft/environments/second_reader/transformers.txt
 	$(PYTHON) -m venv --clear .venv-torch
-	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check \
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	    -r sft/environments/second_reader/torch.txt -r sft/environments/second_reader/transformers.txt
 	touch $@
 
