@@ -5,7 +5,7 @@ PYTHON312 ?= $(shell for p in python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12
 ROOMS := sft compute runs tasks flows cli modal_infra scripts benchmarks tests
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 # Each step of a run is a process; without bytecode that is kept each of them compiles Paddle anew (5 s against 2 s).
-# What nobody imports is not compiled at all: that took longer than the installation (80 s of a processor).
+# So what is used is imported once; compiling all that is installed took longer than the installation.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Two tests at once, with two threads in each: threads that spin while they wait would take the other's processor.
@@ -34,6 +34,8 @@ torch: .venv-torch/ready
 	$(PYTHON) -m venv --clear .venv-torch
 	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	    -r sft/environments/second_reader/torch.txt -r sft/environments/second_reader/transformers.txt
+	.venv-torch/bin/python -W ignore -c "import peft, transformers.trainer, \
+	    transformers.models.paddleocr_vl.modeling_paddleocr_vl"
 	touch $@
 
 # Chromium, for the test that looks at Prefect's UI; without it that part is skipped. On Debian and Ubuntu, as root.
@@ -85,6 +87,9 @@ lock: .venv/ready
 	.venv/bin/uv pip install --quiet --python .venv/bin/python -r requirements.lock
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
 	mkdir -p .venv/share/prefect
+	.venv/bin/python -W ignore -c "import cli.main, cli.run, compute.modal, flows.fine_tune, prefect.server.api.server"
+	.venv/bin/python -W ignore -c "from sft.environments.cpu_launcher import stub_triton; stub_triton(); \
+	    import paddleformers.cli.train.sft.workflow" >/dev/null 2>&1
 	PREFECT_API_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///$(CURDIR)/.venv/share/prefect/empty.db \
 	    .venv/bin/prefect server database upgrade -y >/dev/null
 	touch $@
