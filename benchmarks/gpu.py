@@ -47,9 +47,15 @@ def configuration(kind: str) -> Any:
         config = transformers.PaddleOCRVLConfig()
     else:
         text = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
-        text |= {"num_key_value_heads": 2, "head_dim": 32}
+        text |= {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": 1024}
         vision = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-        config = transformers.PaddleOCRVLConfig(text_config=text, vision_config=vision)
+        marks = {
+            "image_token_id": 1001,
+            "video_token_id": 1002,
+            "vision_start_token_id": 1003,
+            "vision_end_token_id": 1004,
+        }
+        config = transformers.PaddleOCRVLConfig(text_config=text, vision_config=vision, **marks)
         config.text_config.rope_parameters = {**config.text_config.rope_parameters, "mrope_section": [4, 6, 6]}
     config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
     return config
