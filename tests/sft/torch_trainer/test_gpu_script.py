@@ -13,7 +13,6 @@ import pytest
 
 from sft.models.second_reader import PROJECT, interpreter
 
-
 pytestmark = pytest.mark.skipif(interpreter() is None, reason="run make torch")
 
 
