@@ -103,11 +103,13 @@ def _trained(settings: Mapping[str, Any], rows: Sequence[Row]) -> dict[int, floa
         held.plan(len(rows), rows=1, seed=arguments.seed)
         model = modelling.load(settings, gpu=not settings["use_cpu"])
         trainer = training.trainer(model, arguments, held, settings)
+        # As the Trainer has it done before its first step: computed in what the training computes in.
+        ready = trainer.accelerator.prepare_model(trainer.model.train(), evaluation_mode=True)
         found: dict[int, float] = {}
         for number, (row,) in enumerate(held.passes):
             inputs = trainer._prepare_inputs(passes.together([held[number]]))
             with torch.no_grad(), trainer.compute_loss_context_manager():
-                found[row] = float(trainer.compute_loss(trainer.model.train(), inputs))
+                found[row] = float(trainer.compute_loss(ready, inputs))
     return found
 
 

@@ -179,8 +179,8 @@ ANSWER = {"prompt": "OCR:", "answer": "12", "read": 0.1}
         (float("nan"), {}, True),
         (0.2, {"precision": "bf16"}, False),
         (0.6, {"precision": "bf16"}, True),
-        (0.6, {"precision": "bf16", "four_bit": True}, False),
-        (1.6, {"precision": "bf16", "four_bit": True}, True),
+        (0.5, {"precision": "bf16", "four_bit": True}, False),
+        (0.7, {"precision": "bf16", "four_bit": True}, True),
     ],
 )
 def test_how_far_apart_costs_may_be_follows_from_what_is_computed_in(
