@@ -27,8 +27,8 @@ from sft.families import FAMILIES, TINY, Family, differs
 from sft.processes import without_secrets
 
 EACH, MOST, LOOKED, LIMIT = 2, 64, 2000, 300.0  # rows of each prompt, in all, looked through for them; seconds
-# How far apart (nats a token) the same answer may cost. Ran: float32 on a CPU differs by 1e-6, bfloat16 on an H100 by up
-# to 0.07, four bits there by up to 0.08; an image scaled in another way (PaddleFormers' augmentation) by 0.5 to 1.6.
+# How far apart (nats a token) the same answer may cost. Ran: float32 on a CPU differs by 1e-6, bfloat16 on an H100 by
+# 0.07, four bits there by 0.08; an image scaled in another way (PaddleFormers' augmentation) by 0.5 to 1.6.
 APART = {"float32": 0.01, "bf16": 0.25, "float16": 0.25, "four_bit": 0.5}
 SHOWN = 60  # characters of an answer
 AROUND = 6  # tokens that are shown on either side of a difference
