@@ -19,14 +19,14 @@ from sft import plan
 from sft.config import RunConfig
 from sft.config.sections import Event
 from sft.dataset.packing import Amount
-from sft.errors import Detached, JobCancelled, SftError, Unchanged
+from sft.errors import Detached, JobCancelled, SftError, Unchanged, check_all
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.store.contents import Evaluation, Training
 from tasks.check_export import check_export
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.evaluate import evaluate
-from tasks.notify import heard, notify
+from tasks.notify import check_blocks, heard, notify
 from tasks.presence import present, sweep
 from tasks.promote import promote, verdict
 from tasks.stored_dataset import stored_dataset
@@ -101,7 +101,7 @@ def _tell(config: RunConfig, event: Event, text: str) -> None:
 
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
-    check_folder(Path(config.output.folder))
+    check_all(lambda: check_folder(Path(config.output.folder)), lambda: check_blocks(config))
     compute = compute_for(config)
     with accounted(config, compute, tell) as account:
         place, amount = _dataset(config, compute)

@@ -8,19 +8,44 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 
 from sft.config import RunConfig
 from sft.config.sections import MAIL, Event
-from sft.errors import without_secrets
+from sft.errors import InputError, without_secrets
 from tasks.step import step
 from tasks.telling import tell
+
+
+def check_blocks(config: RunConfig) -> None:
+    """Before anything is done: would anybody hear of the end?
+
+    Raises:
+        InputError: blocks that do not exist. Whether one works is seen when it is used.
+    """
+    lacking = []
+    with get_client(sync_client=True) as client:
+        for block in config.notify.blocks:
+            kind, _, name = block.partition("/")
+            try:
+                client.read_block_document_by_name(name, kind)
+            except ObjectNotFound:
+                lacking.append(block)
+    if lacking:
+        raise InputError(
+            "Prefect's server has no such notification block: nobody would be told how the run ends",
+            where="notify.blocks",
+            value=", ".join(lacking),
+            remedy="prefect block ls lists those that it has; make it in the UI (Blocks), or take it out",
+        )
 
 
 @step("notify", "Tell people how the run ended")
 def notify(config: RunConfig, event: Event, text: str) -> int:
     """Send to every block of ``notify.blocks`` if it is to hear of the event; returns how many were told.
 
-    A block that is missing or fails is said in the log: no run fails because nobody could be told.
+    A block that fails is said in the log: no run fails because nobody could be told.
     """
     told, subject, body = 0, f"sft {config.name}: {event}", without_secrets(text)
     for name in config.notify.blocks:

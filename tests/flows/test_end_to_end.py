@@ -25,7 +25,7 @@ from runs.results import RunResult, champion
 from runs.usage import read_usage
 from sft import plan
 from sft.config import RunConfig, load
-from sft.errors import BudgetExceeded, DatasetError, JobDied
+from sft.errors import BudgetExceeded, DatasetError, InputError, JobDied
 from sft.store import checkpoints, records
 from tests.conftest import Dataset
 from tests.support.inbox import inbox, mailbox
@@ -139,7 +139,7 @@ def test_a_spoilt_model_is_refused_and_people_are_told(home: Path) -> None:
             name="pager", url=box.url, method="POST", json_data={"subject": "{{subject}}", "body": "{{body}}"}
         )
         hook.save("pager", overwrite=True)
-        blocks = "notify.blocks=[custom-webhook/pager, custom-webhook/missing, email-server-credentials/team]"
+        blocks = "notify.blocks=[custom-webhook/pager, email-server-credentials/team]"
         told = (blocks, "notify.to=[ocr@example.org]", "train.learning_rate=0.5")
         settings = ("train.max_steps=4", "train.warmup_steps=1", "promote.min_rows=5", *told)
         alone = run(configuration(*settings))
@@ -164,6 +164,19 @@ def test_a_spoilt_model_is_refused_and_people_are_told(home: Path) -> None:
     shared = run(configuration(*settings, "evaluate.shards=2", "evaluate.batch_size=2"))
     assert len([call for call in os.listdir(compute.calls) if call.startswith("predict-")]) == 4
     assert (shared.base, shared.tuned) == (alone.base, alone.tuned)
+
+
+def test_a_block_that_nobody_made_is_said_before_anything_is_done(home: Path) -> None:
+    with inbox() as box:
+        hook = CustomWebhookNotificationBlock(name="here", url=box.url, method="POST", json_data={"body": "{{body}}"})
+        hook.save("here", overwrite=True)
+        blocks = "notify.blocks=[slack-webhook/none, custom-webhook/here, custom-webhook/missing]"
+        with pytest.raises(InputError, match="no such notification block") as told:
+            run(configuration(blocks))
+    assert "slack-webhook/none, custom-webhook/missing" in str(told.value)
+    assert "prefect block ls" in str(told.value)
+    assert not (home / "state" / "calls").exists() or not os.listdir(home / "state" / "calls")
+    assert "no such notification block" in box.messages[0]["body"], "those that there are hear of it"
 
 
 def check_artifacts(found: dict[str, Any]) -> None:
