@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.base import guarded, say
+from cli.base import NAMES, guarded, say
 from sft.errors import check_all
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def validate(
         int | None, typer.Option(help="Longest row (tokens, image and text); 16384, or the profile's")
     ] = None,
     profile: Annotated[
-        str, typer.Option(help="Check as its run does: rules, own prompts, longest row, the base model's tasks")
+        str,
+        typer.Option(help=f"Check as a profile's run does (rules, prompts, longest row): one of {NAMES}, or a file"),
     ] = "",
     model: Annotated[
         Path | None, typer.Option(help="Folder of the base model: its tokenizer and image bounds count exactly")

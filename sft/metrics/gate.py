@@ -37,8 +37,8 @@ class Rule(BaseModel):
     min_documents: int = Field(
         10,
         ge=1,
-        description="Documents below which nothing is decided, where they have several held-out rows each (documents): "
-        "all rows of a page are one witness",
+        description="Documents below which nothing is decided, where they have several held-out rows each: all rows of "
+        "a page are one witness (documents)",
     )
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import FloatRect, Locator, Page, sync_playwright
+from playwright.sync_api import FloatRect, Locator, Page, TimeoutError, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 MISSING = "no Chromium on this machine: make browser installs it (Debian, as root)"
 PATIENCE = 60_000  # ms
+MENU = 10_000  # ms until an open menu shows its entries
 WIDTH = 1400  # px
 
 
@@ -60,9 +61,14 @@ class Form:
 
     def again(self, choice: str) -> None:
         """Open the menu of the button Run, and choose ``Custom run`` of it or nothing yet."""
-        self.page.get_by_role("button", name="Run", exact=True).first.click()
+        entry = self.page.get_by_text(choice or "Quick run", exact=True).first
+        for _ in range(PATIENCE // MENU):  # a page that is just drawn anew closes its menu: one clicks again
+            self.page.get_by_role("button", name="Run", exact=True).first.click()
+            with suppress(TimeoutError):
+                entry.wait_for(timeout=MENU)
+                break
         if choice:
-            self.page.get_by_text(choice, exact=True).first.click()
+            entry.click()
             self.field("Folder").wait_for()
 
     def copy(self, ui: str, run: str) -> None:
