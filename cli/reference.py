@@ -64,7 +64,10 @@ step, with a table of what was asked for and what the trainer says that it uses.
 
 # Where a description says its unit: in brackets, or by its first words.
 _UNITS = (
-    re.compile(r"\((?:absolute, )?(px|bytes|rows|documents|tokens|minutes|hours|MiB|fraction|currency per hour|currency)\b"),
+    re.compile(
+        r"\((?:absolute, )?"
+        r"(px|bytes|rows|documents|tokens|minutes|hours|MiB|fraction|currency per hour|currency)\b"
+    ),
     re.compile(
         r"^(?:Held-out |Optimiser )?(Share|How often|Rows|rows|Steps|steps|Passes|Forward passes|Processes|Checkpoints|"
         r"Calls|Findings|CPU cores)\b"
