@@ -24,6 +24,8 @@ def check_blocks(config: RunConfig) -> None:
     Raises:
         InputError: blocks that do not exist. Whether one works is seen when it is used.
     """
+    if not config.notify.blocks:
+        return
     lacking = []
     with get_client(sync_client=True) as client:
         for block in config.notify.blocks:
