@@ -194,8 +194,7 @@ def measured(folder: Path, size: str, mode: str, whole: dict[int, float]) -> Ite
 
         run.follow(stop)
         took = time.monotonic() - asked[0] if asked else None
-        found = sorted(one.name for one in output.glob("checkpoint-*"))
-        yield {"mode": mode, "rc": run.process.returncode, "seconds_to_end": took, "checkpoints": found}
+        yield _told(mode, run) | {"seconds_to_end": took}
         return
     run.follow(lambda step: run.process.kill() if mode == "killed" and step == KILLED else None)
     yield _told(mode, run)

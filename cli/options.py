@@ -12,8 +12,6 @@ from sft.dataset.settings import DatasetConfig
 from sft.dataset.tokens import Limits
 from sft.errors import ConfigError
 
-LONGEST = 16384  # tokens of a row, where nothing else is said
-
 
 def as_profile(profile: str, own: DatasetConfig, room: int | None, folder: Path | None) -> tuple[DatasetConfig, Limits]:
     """How a file is checked: by a run's configuration, or without one.
@@ -27,7 +25,7 @@ def as_profile(profile: str, own: DatasetConfig, room: int | None, folder: Path 
         ConfigError: there is no such profile, or it is wrong.
     """
     if not profile:
-        most = LONGEST if room is None else room
+        most = Limits.max_seq_len if room is None else room
         return own, Limits(most) if folder is None else Limits.of_model(folder, most)
     from runs.dataset import limits_of
     from sft.config import load

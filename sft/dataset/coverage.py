@@ -10,10 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
 
 from sft.dataset.rows import Breach
 from sft.dataset.rules import DEAR
+from sft.dataset.tokens import loaded
 from sft.notation.scripts import of_character
 
 LEAST = 100  # characters of a script, or nothing is said of it
@@ -26,9 +26,7 @@ class Coverage:
     """One tokenizer, asked for each character once."""
 
     def __init__(self, tokenizer: str) -> None:
-        from tokenizers import Tokenizer
-
-        self._tokenizer: Any = Tokenizer.from_file(tokenizer)
+        self._tokenizer = loaded(tokenizer)
         self._unknown = {*UNKNOWN, getattr(self._tokenizer.model, "unk_token", None)}
         self._plain: set[str] = set()
         self._lacking: dict[str, int] = {}  # character → tokens; 0: it is lost

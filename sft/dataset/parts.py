@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from sft.dataset import rows
-from sft.dataset.coverage import Costs
 from sft.dataset.facts import Facts
 from sft.dataset.images import Bounds
 from sft.dataset.tasks import BUILT_IN, Known
@@ -24,7 +23,6 @@ class Options:
         shown: findings kept for each rule.
         documents: to which document does each row belong?
         tasks: those that there are, by their prompts.
-        scripts: what each costs, as a few rows say.
     """
 
     form: rows.Format
@@ -35,7 +33,6 @@ class Options:
     shown: int = 5
     documents: bool = False
     tasks: Known = field(default_factory=lambda: BUILT_IN)
-    scripts: Costs = field(default_factory=dict)
 
 
 @dataclass

@@ -165,11 +165,17 @@ def _scaled_tokens(width: int, height: int, min_pixels: int, max_pixels: int, sc
 
 
 @lru_cache(maxsize=4)
+def loaded(tokenizer: str) -> Any:
+    """A tokenizer.json, read once: of the real model it has megabytes."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(tokenizer)
+
+
+@lru_cache(maxsize=4)
 def counter(tokenizer: str) -> Callable[[str], int]:
     """Counts the tokens of a text; the estimate where ``tokenizer`` is empty or the package is missing."""
     if tokenizer and _can_count():
-        from tokenizers import Tokenizer
-
-        loaded = Tokenizer.from_file(tokenizer)
-        return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+        encode = loaded(tokenizer).encode
+        return lambda text: len(encode(text, add_special_tokens=False).ids)
     return lambda text: math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)

@@ -57,8 +57,8 @@ class Validator:
         Raises:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
-        options = self._options(path, images, documents)
-        stats = SplitStats(path=str(path), format=options.form, scripts=options.scripts)
+        options, scripts = self._options(path, images, documents)
+        stats = SplitStats(path=str(path), format=options.form, scripts=scripts)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         questions, documents_ = self._questions[split], self._documents[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
@@ -103,7 +103,8 @@ class Validator:
             for spool in spools.values():
                 spool.close()
 
-    def _options(self, path: Path, images: bool, documents: bool) -> parts.Options:
+    def _options(self, path: Path, images: bool, documents: bool) -> tuple[parts.Options, coverage.Costs]:
+        """How the file's rows are looked at, and what its scripts cost."""
         config, found = self.config, detect_file(path)
         look = {"content": config.images != "headers", "decode": config.images == "decode"}
         bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
@@ -112,7 +113,8 @@ class Validator:
         looked = looked_at(path, form, self.limits)
         limits = replace(self.limits, text_bytes=looked.text_bytes)
         tasks = known(config.prompts, limits.tasks)
-        return parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks, looked.scripts)
+        options = parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks)
+        return options, looked.scripts
 
     def _parts(self, path: Path, options: parts.Options) -> Iterator[tuple[int, parts.Part]]:
         """(end of the range, what it came to), in the order of the file."""

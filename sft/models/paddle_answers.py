@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sft.models.recognition import Question, Recogniser, question
+from sft.models.recognition import Recogniser, question
 
 NEW = 48  # tokens of an answer at most
 
 # What a row is asked of alone, in the order of the file.
 _ONE_BY_ONE: Mapping[str, Any] = {
     **{"per_device_train_batch_size": 1, "random_shuffle": False, "max_steps": 1},
-    **{"dataloader_num_workers": 0, "pre_alloc_memory": 0, "resume_from_checkpoint": None},
+    **{"dataloader_num_workers": 0, "pre_alloc_memory": 0},
 }
 
 
@@ -40,8 +40,8 @@ def costs(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[
     asked = [(Path(row["images"][0]), row["messages"][0]["content"].replace("<image>", "")) for row in rows]
     reader = Recogniser(base, device)
     answers = [answer.text for _, answer in sorted(reader.answers(asked, batch_size=1, max_new_tokens=NEW))]
-    said = [_ids(reader, answer) for answer in answers]
-    read = [_read(reader, question(one), ids) for one, ids in zip(asked, said, strict=True)]
+    said = [reader.tokens(answer) for answer in answers]
+    read = [reader.cost(question(one), ids) for one, ids in zip(asked, said, strict=True)]
     del reader
     made = [_row(row, answer) for row, answer in zip(rows, answers, strict=True)]
     found, trained = [], _trained(config, made)
@@ -55,26 +55,6 @@ def costs(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[
 def _row(row: Mapping[str, Any], answer: str) -> dict[str, Any]:
     asked, said = row["messages"]
     return {**row, "messages": [asked, {**said, "content": answer}]}
-
-
-def _ids(reader: Recogniser, answer: str) -> tuple[int, ...]:
-    """The tokens of an answer and its end."""
-    tokenizer = reader._processor.tokenizer
-    return (*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id)
-
-
-def _read(reader: Recogniser, asked: Question, said: Sequence[int]) -> float:
-    """Mean nats a token of an answer and its end, by the reader's model and from the reader's inputs."""
-    import paddle
-
-    inputs = dict(reader.inputs([asked]))
-    more = paddle.to_tensor([list(said)], dtype=inputs["input_ids"].dtype)
-    before = inputs["input_ids"].shape[1]
-    inputs["input_ids"] = paddle.concat([inputs["input_ids"], more], axis=1)
-    inputs["attention_mask"] = paddle.ones_like(inputs["input_ids"])
-    with paddle.no_grad():
-        logits = reader._model(**inputs, use_cache=False, return_dict=True).logits[0, before - 1 : -1]
-    return float(paddle.nn.functional.cross_entropy(logits.astype("float32"), more[0]))
 
 
 def _trained(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[int, ...], float]]:

@@ -161,6 +161,22 @@ class Recogniser:
         texts = [self.prompt(turns) for turns in questions]
         return self._processor(images=images or None, text=texts, padding=True, return_tensors="pd")
 
+    def tokens(self, answer: str) -> tuple[int, ...]:
+        """The tokens of an answer and its end, as trainers learn them."""
+        tokenizer = self._processor.tokenizer
+        return (*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id)
+
+    def cost(self, asked: Question, said: Sequence[int]) -> float:
+        """Mean nats a token that the model gives to an answer's tokens (see :meth:`tokens`)."""
+        paddle, inputs = self._paddle, dict(self.inputs([asked]))
+        more = paddle.to_tensor([list(said)], dtype=inputs["input_ids"].dtype)
+        before = inputs["input_ids"].shape[1]
+        inputs["input_ids"] = paddle.concat([inputs["input_ids"], more], axis=1)
+        inputs["attention_mask"] = paddle.ones_like(inputs["input_ids"])
+        with paddle.no_grad():
+            logits = self._model(**inputs, use_cache=False, return_dict=True).logits[0, before - 1 : -1]
+        return float(paddle.nn.functional.cross_entropy(logits.astype("float32"), more[0]))
+
     def _decode(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
         inputs = self.inputs(questions)
         with self._paddle.no_grad():

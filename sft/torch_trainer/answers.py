@@ -34,7 +34,7 @@ def costs(settings: Mapping[str, Any], encoder: Encoder, rows: Sequence[Row]) ->
         replace(row, turns=((*row.turns[0][:2], answer),))  # images and prompt as they were
         for row, answer in zip(rows, answers, strict=True)
     ]
-    trained = _trained(settings, said)
+    trained = _trained(settings, encoder, said)
     return [
         {"prompt": row.turns[0][1], "answer": answer, "read": cost, "trained": trained[number]}
         for number, (row, answer, cost) in enumerate(zip(rows, answers, read, strict=True))
@@ -90,15 +90,13 @@ def _behind(inputs: Mapping[str, Any], said: torch.Tensor) -> dict[str, Any]:
     return {**inputs, **longer}
 
 
-def _trained(settings: Mapping[str, Any], rows: Sequence[Row]) -> dict[int, float]:
+def _trained(settings: Mapping[str, Any], encoder: Encoder, rows: Sequence[Row]) -> dict[int, float]:
     import torch
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "answers.jsonl"
         path.write_text("".join(json.dumps(_messages(row)) + "\n" for row in rows), encoding="utf-8")
-        asked = {key: value for key, value in settings.items() if key != "resume_from_checkpoint"}
-        arguments = training.arguments({**asked, "output_dir": name})
-        encoder = Encoder(Path(settings["base_model"]))
+        arguments = training.arguments({**settings, "output_dir": name})
         held = passes.TrainingSet(path, encoder, settings["max_seq_len"], lambda text: None)
         held.plan(len(rows), rows=1, seed=arguments.seed)
         model = modelling.load(settings, gpu=not settings["use_cpu"])
