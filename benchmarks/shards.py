@@ -30,15 +30,14 @@ from prefect import flow
 from compute.modal import ModalCompute
 from modal_infra.app import app, setup
 from sft.config import load
-from sft.jobs.predict import PredictArgs
-from sft.jobs.train import DatasetPlace
+from sft.jobs.placed import Named
+from sft.jobs.predict import PredictArgs, RowsPlace
 from tasks.following import run_side_by_side
 setup.deploy(); app.deploy()
 compute = ModalCompute(load("smoke", ["compute=modal", "modal.gpu=none"]).config)
-place = DatasetPlace(root="data", fingerprint="0" * 64, train="train.jsonl", train_format="erniekit",
-                     held_out="held_out.jsonl", held_out_format="erniekit")
-common = dict(identity="0" * 64, base_model="base", dataset=place, device="gpu", batch_size=8, max_new_tokens=64,
-              max_rows=10**6, which="tuned")
+rows = RowsPlace(root="data", file="held_out.jsonl", format="erniekit")
+model = Named(label="tuned", place="outputs/runs/0123456789abcdef/model")
+common = dict(model=model, rows=rows, device="gpu", batch_size=8, max_new_tokens=64, max_rows=10**6)
 @flow
 def shared(count):
     shares = {f"{i}of{count}": PredictArgs(**common, shard=i, shards=count).model_dump() for i in range(count)}

@@ -18,6 +18,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sft run smoke",
         "sft run full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl --detach",
     ),
+    "evaluate": (
+        "sft evaluate base champion held-out --profile smoke",
+        "sft evaluate 0.9B 1.6 all.held_out.jsonl --profile full",
+    ),
     "plan": (
         "sft plan smoke",
         "sft plan full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl",

@@ -13,7 +13,7 @@ from compute.base import Compute
 from compute.select import compute_for
 from runs.checking import WHOLE, check_reading, check_task
 from runs.fetched import known_base_model
-from runs.results import champion, finished_training
+from runs.named_models import place_of
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.download import download
@@ -25,7 +25,6 @@ from sft.models import pages, rendering
 from sft.models.pages import Found, Page
 from sft.plan import download_args
 from sft.store import records
-from sft.store.volumes import run_place
 
 MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits
@@ -51,7 +50,7 @@ def read_sources(
     check_all(lambda: check_reading(sources, model, out), lambda: check_task(task, config))
     asked = check_task(task, config)
     compute = compute_for(config)
-    place = model_place(config, compute, model)
+    place = place_of(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
         found = found_in(sources, Path(folder))
         if model == "base":
@@ -133,31 +132,6 @@ def _layout(config: RunConfig, compute: Compute) -> str:
 def _hears(said: Said) -> Heard:
     """Passes on how many pages are read."""
     return lambda event: said(event["done"], event["rows"]) if event["event"] == "evaluate" else None
-
-
-def model_place(config: RunConfig, compute: Compute, model: str) -> str:
-    """Where a model lies: models/NAME, or a folder on the outputs volume.
-
-    Raises:
-        InputError: there is no such model.
-    """
-    if model == "base":
-        return f"models/{download_args(config).folder}"
-    if model == "champion":
-        now = champion(compute, config.name)
-        if now is None:
-            remedy = "use --model IDENTITY (sft status) or --model base; sft run promotes what is better than its base"
-            raise InputError("there is no champion yet", value=config.name, remedy=remedy)
-        return f"outputs/{run_place(now.identity)}/model"
-    identity, _, checkpoint = model.partition("/")
-    if checkpoint:
-        for kept in ("trainer", "best"):  # the trainer keeps its newest, we the best beside them
-            if compute.list("outputs", f"{run_place(identity)}/{kept}/{checkpoint}"):
-                return f"outputs/{run_place(identity)}/{kept}/{checkpoint}"
-        raise InputError("no such checkpoint", value=model, remedy="sft status lists the trainings")
-    if finished_training(compute, identity) is None:
-        raise InputError("no finished training of that identity", value=model, remedy="sft status lists them")
-    return f"outputs/{run_place(identity)}/model"
 
 
 def _pages(source: str, work: Path) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,8 @@ from cli.base import NAMES, Profile, Settings, app, guarded, resolved, say
 from sft.errors import JobCancelled, SftError
 
 if TYPE_CHECKING:
+    from prefect import State
+
     from runs.results import RunResult
     from sft.config import RunConfig
 
@@ -44,22 +47,36 @@ def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detac
         JobCancelled: the run was cancelled, and its job stopped.
         SftError: the first step that failed.
     """
-    from cli.console import Terminal
     from flows.fine_tune import fine_tune
     from runs.results import RunResult
     from tasks.following import detached
-    from tasks.telling import listening
 
-    wait()
-    with Terminal(out) as terminal, listening(terminal), detached() if detach else nullcontext():
-        state = fine_tune(config, return_state=True)
-    if state.is_cancelled():
-        raise JobCancelled(state.message or "the run was cancelled")
+    with detached() if detach else nullcontext():
+        state = shown(out, wait, lambda: fine_tune(config, return_state=True))
     if state.name in ("Detached", "Skipped"):
         return f"{state.name.lower()}: {state.message}"
     result = state.result()
     assert isinstance(result, RunResult)
     return result
+
+
+def shown(out: Console, wait: Callable[[], None], flow: Callable[[], State[Any]]) -> State[Any]:
+    """Run a flow with the terminal's view; its last state.
+
+    Args:
+        wait: returns when Prefect's API answers.
+    Raises:
+        JobCancelled: the run was cancelled, and its job stopped.
+    """
+    from cli.console import Terminal
+    from tasks.telling import listening
+
+    wait()
+    with Terminal(out) as terminal, listening(terminal):
+        state = flow()
+    if state.is_cancelled():
+        raise JobCancelled(state.message or "the run was cancelled")
+    return state
 
 
 @app.command()
@@ -97,6 +114,52 @@ def run(
         )
         if result.decision:
             say(out, result.decision)
+
+    guarded(body)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="The first is compared with each other one: base, champion, a family (0.9B, 1.5, 1.6), a training's "
+            "identity, IDENTITY/checkpoint-N, a model's folder, or a repository of the HF Hub (owner/name@revision)"
+        ),
+    ],
+    rows: Annotated[
+        str, typer.Argument(help="A JSONL file of rows that no model was trained on; held-out: the profile's own")
+    ],
+    profile: Annotated[
+        str, typer.Option(envvar="SFT_PROFILE", help=f"Where and how is read: one of {NAMES}, or a .yaml file")
+    ] = "smoke",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Let any models read the same rows, and compare them. Nothing is trained; what was read before is not read again."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_compared, check_folder
+
+        looks = lambda: check_compared(models, rows, "held-out")  # noqa: E731
+        config = resolved(profile, settings, looks, fits=lambda config: check_folder(Path(config.output.folder)))
+        from compute.select import compute_for
+        from runs.named_models import check_there
+
+        check_there(config, compute_for(config), models)
+        prefect_defaults()
+        from cli.temporary_server import prefect_api
+
+        wait = prefect_api()  # it starts while the flow is imported
+        from flows.evaluate_models import Comparison, evaluate_models
+        from runs.comparing import conclusion, table
+
+        result = shown(out, wait, lambda: evaluate_models(models, rows, config, return_state=True)).result()
+        assert isinstance(result, Comparison)
+        from rich.markdown import Markdown
+
+        out.print(Markdown("\n".join(table(result.record))))
+        for line in (*conclusion(result.record), f"report:  {result.report}"):
+            say(out, line)
 
     guarded(body)
 

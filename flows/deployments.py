@@ -25,6 +25,7 @@ from sft.store.records import fingerprint
 from tasks.telling import tell
 
 REMEDY = "prefect deploy --all"
+FLOWS = ("sft", "evaluate")
 
 
 class _Form:
@@ -148,12 +149,17 @@ def deployed(name: str) -> list[tuple[str, str]]:
     """
     with get_client(sync_client=True) as client:
         try:
-            found = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=["sft"])))
+            found = {flow: client.read_deployments(flow_filter=_named(flow)) for flow in FLOWS}
         except (httpx.HTTPError, PrefectException, RuntimeError) as error:
             remedy = "prefect server start, or prefect config unset PREFECT_API_URL to run without a server"
             raise ComputeError("Prefect's API does not answer", value=str(error), remedy=remedy) from None
-    mine = [d for d in found if (_profile_of(d.version) or _given_profile(d.parameters)) == name]
-    return [(f"sft/{d.name}", stale(d.version)) for d in mine]
+    every = [(flow, deployment) for flow, deployments in found.items() for deployment in deployments]
+    mine = [(flow, d) for flow, d in every if (_profile_of(d.version) or _given_profile(d.parameters)) == name]
+    return [(f"{flow}/{d.name}", stale(d.version)) for flow, d in mine]
+
+
+def _named(flow: str) -> FlowFilter:
+    return FlowFilter(name=FlowFilterName(any_=[flow]))
 
 
 def _given_profile(parameters: dict[str, Any]) -> str:

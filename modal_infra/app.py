@@ -203,6 +203,12 @@ def evaluate(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("evaluate", args)
 
 
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=6 * HOURS)
+def compare(args: dict[str, Any]) -> dict[str, Any]:
+    """Any models on the same rows, without a training."""
+    return run_job("compare", args)
+
+
 @app.function(image=engine_image("erniekit"), volumes=VOLUMES, timeout=20 * MINUTES)
 def inspect_environment_erniekit(args: dict[str, Any]) -> dict[str, Any]:
     """The checks of ``sft doctor``, in the image and on the GPU that a training would have."""

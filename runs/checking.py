@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compute.base import Compute
 from compute.select import compute_for, state_folder
+from runs.named_models import check_models
 from runs.results import read_stored
 from sft.config import RunConfig
 from sft.dataset.reading import detect_file
@@ -76,6 +77,15 @@ def check_model(model: str) -> None:
     if model not in ("base", "champion") and not re.fullmatch(r"[0-9a-f]{16,64}(/checkpoint-\d+)?", model):
         remedy = "use base, champion, a training's identity (at least its first 16 digits; sft status lists them), or "
         raise InputError("no model is called so", value=model, remedy=f"{remedy}IDENTITY/checkpoint-N")
+
+
+def check_compared(models: Sequence[str], rows: str, own: str) -> None:
+    """Raises InputError if models can be none, or the rows no file of rows: all of it at once.
+
+    Args:
+        own: what the configuration's own rows are called.
+    """
+    check_all(lambda: check_models(models), lambda: None if rows == own else detect_file(Path(rows).expanduser()))
 
 
 def check_identity(identity: str) -> None:

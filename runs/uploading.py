@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json
 from sft.dataset.findings import Report
 from sft.dataset.reading import image_folder, read_samples
+from sft.dataset.rows import Format
 from sft.plan import DatasetFiles
 
+Say = Callable[[str], None]
+Room = Callable[[list[str]], None]
 BATCH = 1000  # files in one request, between two lines that say how far it is
 
 
@@ -19,36 +23,62 @@ def upload(
     files: DatasetFiles,
     report: Report,
     compute: Compute,
-    say: Callable[[str], None],
-    room: Callable[[list[str]], None] = lambda paths: None,
+    say: Say,
+    room: Room = lambda paths: None,
 ) -> int:
     """Upload unless the record is there; returns the number of files sent.
 
     Args:
         room: is asked, before anything is sent, whether the volume takes these paths.
     """
-    root = compute.dataset_root(files.root, report.fingerprint)
+    names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
+    record = {**report.as_record(), "files": {key: name.as_posix() for key, name in names.items()}}
+    both = ((files.train, report.train.format), (files.held_out, report.held_out.format))
+    return _upload(files.root, both, compute.dataset_root(files.root, report.fingerprint), record, compute, say, room)
+
+
+def upload_file(path: Path, report: Report, compute: Compute, say: Say, room: Room) -> tuple[str, int]:
+    """One file of rows and its images, for models that are compared on it; (where a job finds them, files sent).
+
+    Args:
+        report: of :func:`sft.dataset.validate.validate_file`.
+    """
+    found = report.train
+    root = compute.dataset_root(path.parent, found.fingerprint)
+    if compute.name == "local":
+        return root, 0
+    record = {"file": path.name, "rows": found.rows, "format": found.format, "fingerprint": found.fingerprint}
+    return root, _upload(path.parent, ((path, found.format),), root, record, compute, say, room)
+
+
+def _upload(
+    folder: Path,
+    files: Sequence[tuple[Path, Format]],
+    root: str,
+    record: dict[str, Any],
+    compute: Compute,
+    say: Say,
+    room: Room,
+) -> int:
     if compute.read("data", f"{root}/record.json") is not None:
         return 0
-    pairs = sorted((source, f"{root}/{name}") for name, source in _sources(files, report).items())
+    pairs = sorted((source, f"{root}/{name}") for name, source in _sources(folder, files).items())
     room([path for _, path in pairs])
     for start in range(0, len(pairs), BATCH):
         compute.put_all("data", pairs[start : start + BATCH])
         say(f"uploaded {min(start + BATCH, len(pairs)):,} of {len(pairs):,} files")
-    names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
-    record = {**report.as_record(), "files": {key: name.as_posix() for key, name in names.items()}}
     put_json(compute, "data", f"{root}/record.json", record)
     return len(pairs)
 
 
-def _sources(files: DatasetFiles, report: Report) -> dict[str, Path]:
-    """Each file by its name below the folder of both: links keep the names that the rows use."""
+def _sources(root: Path, files: Sequence[tuple[Path, Format]]) -> dict[str, Path]:
+    """Each file by its name below the folder of all: links keep the names that the rows use."""
     sources: dict[str, Path] = {}
-    for path, form in ((files.train, report.train.format), (files.held_out, report.held_out.format)):
-        sources[path.relative_to(files.root).as_posix()] = path
+    for path, form in files:
+        sources[path.relative_to(root).as_posix()] = path
         folder = image_folder(path)
         for sample in read_samples(path, form):
             for image, _ in sample.images:
                 place = os.path.normpath(folder / image)
-                sources[os.path.relpath(place, files.root)] = Path(place)
+                sources[os.path.relpath(place, root)] = Path(place)
     return sources

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,12 @@ from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.errors import DatasetError, check_all
 from sft.jobs.check_export import CheckExportArgs
+from sft.jobs.compare import CompareArgs
 from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs
-from sft.jobs.predict import PredictArgs
+from sft.jobs.placed import Named
+from sft.jobs.predict import PredictArgs, Reading, RowsPlace
 from sft.jobs.promote import PromoteArgs
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.store import records
@@ -211,6 +214,34 @@ def evaluate_args(config: RunConfig, training: TrainArgs, champion: str = "") ->
     )
 
 
+def compare_args(
+    config: RunConfig,
+    title: str,
+    models: Sequence[Named],
+    identities: Sequence[str],
+    rows: RowsPlace,
+    fingerprint: str,
+) -> CompareArgs:
+    """Arguments of the job compare.
+
+    Args:
+        title: what people call the rows.
+        identities: what identifies each model.
+        fingerprint: of the rows' content.
+    """
+    return CompareArgs(
+        title=title,
+        models=tuple(models),
+        identities=tuple(identities),
+        rows=rows,
+        fingerprint=fingerprint,
+        device="cpu" if config.on_cpu else "gpu",
+        gpu=config.billed_as,
+        prompts=config.dataset.prompts,
+        **config.evaluate.model_dump(exclude={"shards"}),
+    )
+
+
 def check_export_args(config: RunConfig, evaluation: EvaluateArgs) -> CheckExportArgs:
     """Arguments of the job check_export."""
     return CheckExportArgs(**evaluation.model_dump(), rows=config.promote.check_rows)
@@ -228,9 +259,21 @@ def promote_args(config: RunConfig, check: CheckExportArgs, model_identity: str)
     )
 
 
-def predict_args(args: EvaluateArgs, shards: int) -> list[PredictArgs]:
-    """The shares into which the reading is cut; none where one call reads everything."""
+def predict_args(
+    args: Reading, models: Iterable[Named], rows: RowsPlace, shards: int, key: str
+) -> dict[str, PredictArgs]:
+    """Key → share into which the reading is cut; none where one call reads everything.
+
+    Args:
+        key: of the evaluation that the answers are for.
+    """
     if shards == 1:
-        return []
-    common = args.model_dump(exclude={"examples", "normalise"})
-    return [PredictArgs(**common, which=which, shard=i, shards=shards) for which in args.models for i in range(shards)]
+        return {}
+    reading = args.model_dump(include=set(Reading.model_fields))
+    return {
+        f"predict-{key}-{model.label}-{i}of{shards}": PredictArgs(
+            **reading, model=model, rows=rows, shard=i, shards=shards
+        )
+        for model in models
+        for i in range(shards)
+    }

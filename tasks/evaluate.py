@@ -33,8 +33,8 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
     record = cast("Evaluation | None", read_json(compute, "outputs", f"{place}/record.json"))
     if record is None:
         # What each share has read is found by the evaluation.
-        shares = {f"predict-{key}-{s.which}-{s.shard}of{s.shards}": s.model_dump() for s in predict_args(args, shards)}
-        run_side_by_side(compute, "predict", shares)
+        read = predict_args(args, map(args.named, args.models), args.rows_place, shards, key)
+        run_side_by_side(compute, "predict", {name: share.model_dump() for name, share in read.items()})
         record = cast("Evaluation", run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump()))
     else:
         tell(f"evaluation {key} was done before")

@@ -70,7 +70,12 @@ class Report:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the dataset: the content of every row and image of both files, in order."""
+        """Identity of the dataset: the content of every row and image of both files, in order.
+
+        An empty text where a file's images were not read: such a report identifies nothing.
+        """
+        if not all(split.fingerprint for split in (self.train, self.held_out) if split.rows):
+            return ""
         return hashlib.sha256(f"{self.train.fingerprint}{self.held_out.fingerprint}".encode()).hexdigest()
 
     def kind(self, rule: str) -> str:

@@ -50,7 +50,8 @@ class DatasetConfig(Section):
     )
     images: Literal["content", "headers", "decode"] = Field(
         "content",
-        description="content: read headers and hash the files; headers: sizes only; decode: every pixel as well",
+        description="content: read headers and hash the files; decode: every pixel as well; headers: sizes only, which "
+        "is for sft validate: a run is known by its images' content",
     )
     workers: int = Field(
         0, ge=0, le=256, description="Processes that validate; 0: as the work is worth, up to one a core"

@@ -15,6 +15,7 @@ def find(name: str) -> Job[Any]:
         KeyError: there is no such job.
     """
     from sft.jobs.check_export import CHECK_EXPORT
+    from sft.jobs.compare import COMPARE
     from sft.jobs.download_model import DOWNLOAD_MODEL
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
     from sft.jobs.evaluate import EVALUATE
@@ -37,6 +38,7 @@ def find(name: str) -> Job[Any]:
         TRAIN,
         PREDICT,
         EVALUATE,
+        COMPARE,
         CHECK_EXPORT,
         INFER,
         PARSE_PAGES,

@@ -17,7 +17,7 @@ from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.evaluate import EvaluateArgs
-from sft.jobs.predict import finished, held_out_rows
+from sft.jobs.predict import finished, rows_of_all
 from sft.models import export, lora, second_reader
 from sft.models.held_out import HeldOutRow
 from sft.report import put_export
@@ -83,7 +83,7 @@ def _reproduce(
 ) -> tuple[int, int, Second, list[str]]:
     """(rows read again, how many gave the evaluated answer, what transformers came to, problems)."""
     said = finished(context.volumes.outputs / args.place(training["model_identity"]))
-    every = held_out_rows(args, context)
+    every, _ = rows_of_all(args, args.rows_place, context)
     chosen = every[:: max(1, math.ceil(len(every) / args.rows))]
     evaluated = [answer.text if (answer := said.get(row.key())) else None for row in chosen]
     try:

@@ -5,19 +5,54 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sft import metrics
 from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
-from sft.jobs.predict import DECODING, Comparison, answers, rows_of_all
-from sft.metrics import Judged, Normalisation
+from sft.jobs.placed import Named
+from sft.jobs.predict import DECODING, Reading, RowsPlace, answers, rows_of_all
+from sft.jobs.scoring import judge, said_lines
+from sft.jobs.train import DatasetPlace
+from sft.metrics import Normalisation
 from sft.models.held_out import SAMPLING, HeldOutRow
 from sft.report import write_report
 from sft.store import contents, records
-from sft.store.contents import Change, Evaluation, Model, Scored
+from sft.store.contents import Evaluation, Model
+from sft.store.volumes import run_place
 from sft.training.events import EVENTS, Board
+
+Which = Literal["base", "champion", "tuned"]
+
+
+class Comparison(Reading):
+    """What is compared: ``identity`` is the candidate's training, ``base_model`` a folder on the models volume.
+
+    ``champion`` is the training that the candidate has to beat besides the base; empty where there is none.
+    """
+
+    identity: str
+    champion: str = ""
+    base_model: str
+    dataset: DatasetPlace
+
+    @property
+    def models(self) -> tuple[Which, ...]:
+        """Whose answers are compared, the candidate's last."""
+        return ("base", "champion", "tuned") if self.champion else ("base", "tuned")
+
+    def named(self, which: Which) -> Named:
+        """Where a model lies."""
+        if which == "base":
+            return Named(label=which, place=f"models/{self.base_model}")
+        training = self.identity if which == "tuned" else self.champion
+        return Named(label=which, place=f"outputs/{run_place(training)}/model")
+
+    @property
+    def rows_place(self) -> RowsPlace:
+        """The held-out rows."""
+        return RowsPlace(root=self.dataset.root, file=self.dataset.held_out, format=self.dataset.held_out_format)
 
 
 class EvaluateArgs(Comparison):
@@ -61,8 +96,8 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
     if (record := contents.evaluation(folder)) is not None:
         return record
     started = time.time()
-    rows, held_out = rows_of_all(args, context)
-    found = {which: answers(args, context, which, rows)[0] for which in args.models}
+    rows, held_out = rows_of_all(args, args.rows_place, context)
+    found = {which: answers(args, context, args.named(which), rows)[0] for which in args.models}
     texts = {which: [answer.text for answer in said] for which, said in found.items()}
     cut = {which: [answer.cut for answer in said] for which, said in found.items()}
     result = compare(rows, texts, args.normalise, cut)
@@ -70,18 +105,8 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
     result["held_out"], result["max_new_tokens"] = held_out, args.max_new_tokens
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
     result["args"] = args.model_dump(mode="json")
-    said = [
-        {
-            "row": row.number,
-            "turn": len(row.earlier),
-            "task": row.task,
-            "truth": row.truth,
-            **{m: texts[m][i] for m in args.models},
-            "cut": [m for m in args.models if cut[m][i]],
-        }
-        for i, row in enumerate(rows)
-    ]
-    records.write_text(folder / "predictions.jsonl", "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in said))
+    said = [json.dumps(line, ensure_ascii=False) + "\n" for line in said_lines(rows, texts, cut)]
+    records.write_text(folder / "predictions.jsonl", "".join(said))
     records.write_json(folder / "report.json", {**result, "training": training})
     write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples, cut)
     every = result["tuned"]["all"]
@@ -106,50 +131,23 @@ def compare(
         texts: model → its answers in the order of the rows; the candidate is called tuned.
         cut: model → which of them were cut off at the longest allowed; without it none was.
     """
-    tasks, truths = [row.task for row in rows], [row.truth for row in rows]
-    measures, documents = [row.measure for row in rows], [row.document or str(row.number) for row in rows]
-    judged = {
-        model: metrics.judge(truths, answered, measures, how, cut=cut[model] if cut else (), documents=documents)
-        for model, answered in texts.items()
-    }
-    by_task = {"all": range(len(rows)), **metrics.rows_of(tasks)}
-    groups = {
-        "script": metrics.rows_of(map(metrics.script, truths)),
-        "length": metrics.rows_of(map(metrics.length, truths)),
-    }
-    tables = {model: _table(judged[model], by_task, intervals=True) for model in texts}
+    found = judge(rows, texts, how, cut)
+    tables = {model: found.table(model) for model in texts}
     result: Evaluation = {
         "models": list(texts),
-        "rows": len(rows),
-        "held_out": len(rows),
-        "documents": len(set(documents)),
+        "rows": found.rows,
+        "held_out": found.rows,
+        "documents": found.documents,
         "base": tables["base"],
         "tuned": tables["tuned"],
-        "groups": {
-            kind: {model: _table(judged[model], parts, intervals=False) for model in texts}
-            for kind, parts in groups.items()
-        },
-        "differences": {
-            model: {
-                name: _differences(judged["tuned"].at(part), judged[model].at(part)) for name, part in by_task.items()
-            }
-            for model in texts
-            if model != "tuned"
-        },
+        "groups": found.by_group(),
+        "differences": {model: found.changes("tuned", model) for model in texts if model != "tuned"},
         "metrics_version": metrics.VERSION,
         "normalise": how.model_dump(),
     }
     if "champion" in tables:
         result["champion"] = tables["champion"]
     return result
-
-
-def _table(judged: Judged, parts: dict[str, Sequence[int]], *, intervals: bool) -> dict[str, Scored]:
-    return {name: metrics.summarise(judged.at(part), intervals=intervals).as_dict() for name, part in parts.items()}
-
-
-def _differences(candidate: Judged, reference: Judged) -> dict[str, Change]:
-    return {metric: found.as_dict() for metric, found in metrics.differences(candidate, reference).items()}
 
 
 EVALUATE = Job("evaluate", EvaluateArgs, evaluate, billed=True)

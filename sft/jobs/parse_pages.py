@@ -15,7 +15,8 @@ from sft.context import Context
 from sft.errors import InputError, IntegrityError
 from sft.families import V0_9B
 from sft.jobs.base import Job
-from sft.jobs.infer import found_images, found_model
+from sft.jobs.infer import found_images
+from sft.jobs.placed import found_model
 
 
 class ParsePagesArgs(BaseModel):

@@ -5,38 +5,45 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from sft.context import Context
+from sft.dataset.rows import Format
 from sft.dataset.tasks import Prompt, known
-from sft.errors import IntegrityError
 from sft.jobs.base import Job
-from sft.jobs.train import DatasetPlace
+from sft.jobs.placed import Named, found_model, identity
 from sft.models.held_out import HeldOutRow, drawn
 from sft.models.recognition import Answer
 from sft.store import records
-from sft.store.volumes import run_place
 
-Which = Literal["base", "champion", "tuned"]
 DECODING = 4  # how answers are decoded; another version reads again
 SAID = 64  # rows between two events
 
 
-class Comparison(BaseModel):
-    """What is compared: ``identity`` is the candidate's training, ``base_model`` a folder on the models volume.
+class RowsPlace(BaseModel):
+    """A file of rows: ``root`` is a folder, absolute on one machine or a name on the data volume, ``file`` lies in it."""
 
-    ``champion`` is the training that the candidate has to beat besides the base; empty where there is none. ``gpu`` is
-    what the call is billed as. ``prompts`` are those that the user declared.
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: str
+    file: str
+    format: Format
+
+    def path(self, context: Context) -> Path:
+        """The file as the job sees it."""
+        return context.volumes.data / self.root / self.file
+
+
+class Reading(BaseModel):
+    """How rows are read: ``max_rows`` of them at most, greedily, ``batch_size`` together.
+
+    ``gpu`` is what the call is billed as. ``prompts`` are those that the user declared.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    identity: str
-    champion: str = ""
-    base_model: str
-    dataset: DatasetPlace
     device: str
     batch_size: int
     max_new_tokens: int
@@ -44,21 +51,17 @@ class Comparison(BaseModel):
     gpu: str = "cpu"
     prompts: dict[str, Prompt] = {}
 
-    @property
-    def models(self) -> tuple[Which, ...]:
-        """Whose answers are compared, the candidate's last."""
-        return ("base", "champion", "tuned") if self.champion else ("base", "tuned")
-
     def place(self, model_identity: str) -> str:
         """Where a model's answers lie on the outputs volume: one folder for each model and way of decoding."""
         decoding = records.fingerprint({"tokens": self.max_new_tokens, "device": self.device, "version": DECODING})
         return f"predictions/{model_identity[:16]}-{decoding[:8]}"
 
 
-class PredictArgs(Comparison):
-    """A share of the work: rows ``shard``, ``shard + shards``, … of the model ``which``."""
+class PredictArgs(Reading):
+    """A share of the work: rows ``shard``, ``shard + shards``, … of those that are read."""
 
-    which: Which
+    model: Named
+    rows: RowsPlace
     shard: int = 0
     shards: int = 1
 
@@ -70,55 +73,32 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
     Raises:
         IntegrityError: the model has no record, is damaged or does not load.
     """
-    rows = held_out_rows(args, context)[args.shard :: args.shards]
-    _, read = answers(args, context, args.which, rows)
+    rows = rows_of_all(args, args.rows, context)[0][args.shard :: args.shards]
+    _, read = answers(args, context, args.model, rows)
     return {"rows": read, "done": len(rows)}
 
 
-def held_out_rows(args: Comparison, context: Context) -> list[HeldOutRow]:
-    """The rows that are read, ``max_rows`` at most; see :func:`sft.models.held_out.drawn`."""
-    return rows_of_all(args, context)[0]
+def rows_of_all(args: Reading, rows: RowsPlace, context: Context) -> tuple[list[HeldOutRow], int]:
+    """(the rows that are read, how many rows there are); each turn of a row counts as one.
+
+    Of more than ``max_rows`` a sample is read: see :func:`sft.models.held_out.drawn`.
+    """
+    return drawn(rows.path(context), rows.format, args.max_rows, known(args.prompts))
 
 
-def rows_of_all(args: Comparison, context: Context) -> tuple[list[HeldOutRow], int]:
-    """(the rows that are read, how many rows the held-out set has); each turn of a row counts as one."""
-    path = args.dataset.folder(context) / args.dataset.held_out
-    return drawn(path, args.dataset.held_out_format, args.max_rows, known(args.prompts))
-
-
-def locate(args: Comparison, context: Context, which: Which) -> tuple[Path, str]:
-    """(model folder, identity of the model).
+def answers(args: Reading, context: Context, model: Named, rows: Sequence[HeldOutRow]) -> tuple[list[Answer], int]:
+    """(a model's answers in the order of the rows, how many of them were read now); what was read before is kept.
 
     Raises:
-        IntegrityError: the model has no record, or its files are not the ones that the record names.
+        IntegrityError: the model has no record, is damaged or does not load.
     """
-    if which == "base":
-        model = context.volumes.models / args.base_model
-        record = records.read_record(model)
-        files, identity = (record or {}).get("files", {}), (record or {}).get("identity", "")
-    else:
-        run = context.volumes.outputs / run_place(args.identity if which == "tuned" else args.champion)
-        model, record = run / "model", records.read_record(run)
-        files, identity = (record or {}).get("model", {}), (record or {}).get("model_identity", "")
-    if record is None:
-        remedy = "run the flow: its earlier steps make the model"
-        raise IntegrityError(f"the {which} model is not finished", where=str(model), remedy=remedy)
-    if broken := records.broken_files(model, files, content=which != "base"):
-        remedy = "remove its folder and run again"
-        raise IntegrityError(f"the {which} model is damaged", where=str(model), value="; ".join(broken), remedy=remedy)
-    return model, identity
-
-
-def answers(args: Comparison, context: Context, which: Which, rows: Sequence[HeldOutRow]) -> tuple[list[Answer], int]:
-    """(a model's answers in the order of the rows, how many of them were read now); what was read before is kept."""
-    model, identity = locate(args, context, which)
-    folder = context.volumes.outputs / args.place(identity)
+    folder = context.volumes.outputs / args.place(identity(model, context))
     keys = [row.key() for row in rows]
     done = finished(folder)
     missing = {key: row for key, row in zip(keys, rows) if key not in done}
-    context.event("evaluate", model=which, rows=len(rows), done=len(rows) - len(missing))
+    context.event("evaluate", model=model.label, rows=len(rows), done=len(rows) - len(missing))
     if missing:
-        done.update(_read(args, context, which, model, folder, missing, total=len(rows)))
+        done.update(_read(args, context, model, folder, missing, total=len(rows)))
         context.commit()
     return [done[key] for key in keys], len(missing)
 
@@ -137,10 +117,9 @@ def finished(folder: Path) -> dict[str, Answer]:
 
 
 def _read(
-    args: Comparison,
+    args: Reading,
     context: Context,
-    which: Which,
-    model: Path,
+    model: Named,
     folder: Path,
     missing: dict[str, HeldOutRow],
     *,
@@ -149,7 +128,8 @@ def _read(
     """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
     from sft.models.recognition import Recogniser
 
-    recogniser = Recogniser(model, args.device)
+    with found_model(model.place, context) as loaded:
+        recogniser = Recogniser(loaded, args.device)
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Answer] = {}
     keys, rows = list(missing), list(missing.values())
@@ -164,8 +144,8 @@ def _read(
             file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
             if len(found) % SAID == 0:
                 file.flush()
-                context.event("evaluate", model=which, rows=total, done=before + len(found))
-    context.event("evaluate", model=which, rows=total, done=total)
+                context.event("evaluate", model=model.label, rows=total, done=before + len(found))
+    context.event("evaluate", model=model.label, rows=total, done=total)
     return found
 
 

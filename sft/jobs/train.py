@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sft.context import Context
 from sft.dataset.dropped import LeftOut
@@ -21,6 +21,7 @@ from sft.engines import ENGINES, paths
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Job
+from sft.jobs.placed import ORIGIN
 from sft.models import export, lora
 from sft.models.weights import torn
 from sft.store import checkpoints, contents, records
@@ -35,7 +36,6 @@ MINUTES = 60  # seconds
 TOGETHER = 1000  # rows whose images are looked at together
 STATE = "trainer_state.json"  # what the trainer says of itself at its end
 _RESULT = (export.WEIGHTS, "peft_model*", lora.CONFIG, STATE)  # of what a trainer leaves at its end
-ORIGIN = "origin.json"  # in a training's folder: the models that it was made from
 
 
 class DatasetPlace(BaseModel):
@@ -51,7 +51,7 @@ class DatasetPlace(BaseModel):
     held_out: str
     train_format: Format
     held_out_format: Format
-    fingerprint: str
+    fingerprint: str = Field(min_length=1)  # a report that identifies nothing makes no place
     odd: int | None = None
 
     def folder(self, context: Context) -> Path:

@@ -6,9 +6,9 @@ import base64
 import html
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import ImageDraw
@@ -21,7 +21,7 @@ from sft.metrics.gate import reproduced
 from sft.notation import spotting
 from sft.report.curve import loss_curve
 from sft.store import records
-from sft.store.contents import Evaluation, Export, Model, Training
+from sft.store.contents import Evaluation, Export, Model, Scored, Training
 
 if TYPE_CHECKING:
     from sft.models.held_out import HeldOutRow
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXPORT = "<!-- export -->"  # twice in the page: what lies between tells of the export's check
 THUMBNAIL = 480  # px: longest side of an example's picture
 TRUE, SAID = "#198754", "#dc3545"  # colours of places
+M = TypeVar("M", bound=str)  # what models are called
 
 __all__ = ["loss_curve", "picture", "put_export", "read_metrics", "render", "words", "write_report"]
 
@@ -60,11 +61,28 @@ def write_report(
         texts: model → its answers in the order of the rows.
         cut: model → which of them were cut off.
     """
-    tuned = texts["tuned"]
-    worst = sorted(range(len(rows)), key=lambda i: (-metrics.ned(rows[i].truth, tuned[i]), i))[:examples]
+    shown, has_places = shown_rows(rows, texts, "tuned", examples, cut)
+    curve = loss_curve(read_metrics(metrics_file))
+    facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
+    facts["spotting"] = has_places
+    facts["left_out"] = describe(training.get("left_out"))
+    page = render("report.html.jinja", curve=curve, examples=shown, **facts)
+    records.write_text(path, page)
+
+
+def shown_rows(
+    rows: Sequence[HeldOutRow],
+    texts: Mapping[M, Sequence[str]],
+    of: M,
+    examples: int,
+    cut: Mapping[M, Sequence[bool]] | None = None,
+) -> tuple[list[dict[str, Any]], bool]:
+    """(rows as the pages show them, the worst of the model ``of`` first; does one of them have places?)."""
+    said_worst = texts[of]
+    worst = sorted(range(len(rows)), key=lambda i: (-metrics.ned(rows[i].truth, said_worst[i]), i))[:examples]
     shown = [
         {
-            "pictures": [*(picture(path) for path in rows[i].shown[:-1]), _pointed(rows[i], tuned[i])],
+            "pictures": [*(picture(path) for path in rows[i].shown[:-1]), _pointed(rows[i], said_worst[i])],
             "truth": words(rows[i].truth, rows[i].measure),
             "answers": [
                 (words(said[i], rows[i].measure), _right(rows[i], said[i]), bool(cut and cut[model][i]))
@@ -76,12 +94,7 @@ def write_report(
         }
         for i in worst
     ]
-    curve = loss_curve(read_metrics(metrics_file))
-    facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
-    facts["spotting"] = any(rows[i].measure == "spotting" for i in worst)
-    facts["left_out"] = describe(training.get("left_out"))
-    page = render("report.html.jinja", curve=curve, examples=shown, **facts)
-    records.write_text(path, page)
+    return shown, any(rows[i].measure == "spotting" for i in worst)
 
 
 def put_export(folder: Path, export: Export) -> None:
@@ -107,25 +120,39 @@ def remarks(result: Evaluation) -> list[str]:
     Args:
         result: the record of the job evaluate, also an older one.
     """
-    rows, held_out = result["rows"], result.get("held_out", result["rows"])
+    rows = result["rows"]
+    totals = {model: result[model]["all"] for model in result["models"]}
+    every, documents = result.get("held_out", rows), result.get("documents", rows)
+    return remarks_on(totals, rows, every, documents, result.get("max_new_tokens", "?"))
+
+
+def remarks_on(
+    totals: Mapping[Any, Scored], rows: int, every: int, documents: int, max_new_tokens: int | str
+) -> list[str]:
+    """The same of any models.
+
+    Args:
+        totals: model → its scores on all rows.
+        every: how many rows there are, of which so many ``rows`` were read.
+    """
     said = []
-    if rows < held_out:
+    if rows < every:
         said.append(
-            f"{rows} of {held_out} held-out rows were read, a sample that keeps the shares of tasks, scripts and "
+            f"{rows} of {every} held-out rows were read, a sample that keeps the shares of tasks, scripts and "
             "lengths: evaluate.max_rows reads more"
         )
-    if (documents := result.get("documents", rows)) < rows:
+    if documents < rows:
         said.append(
             f"the {rows} rows come from {documents} documents: intervals and the gate draw documents, as all rows of a "
             "page are one witness"
         )
-    for model in result["models"]:
-        if cut := result[model]["all"].get("cut", 0):
+    for model, scores in totals.items():
+        if cut := scores.get("cut", 0):
             said.append(
-                f"{cut} of {rows} answers of {model} were cut off at {result.get('max_new_tokens', '?')} tokens, and "
+                f"{cut} of {rows} answers of {model} were cut off at {max_new_tokens} tokens, and "
                 "count as they are: raise evaluate.max_new_tokens, unless they repeat themselves"
             )
-    if unreadable := result["tuned"]["all"].get("unreadable", 0):
+    if unreadable := max(scores.get("unreadable", 0) for scores in totals.values()):
         said.append(
             f"{unreadable} truths cannot be read by their task's measure, and count as wrong for every model: "
             "sft validate names them"

@@ -130,6 +130,31 @@ class Evaluation(TypedDict):
     args: NotRequired[dict[str, Any]]
 
 
+class Compared(TypedDict):
+    """Models on the same rows, written by the job compare; the first of ``models`` is what the others differ from.
+
+    ``identities``, ``places`` and ``scores`` are by model, the scores in ``all`` and of each task; ``rows`` were read of
+    ``of_rows``.
+    """
+
+    title: str
+    models: list[str]
+    identities: dict[str, str]
+    places: dict[str, str]
+    rows: int
+    of_rows: int
+    documents: int
+    scores: dict[str, dict[str, Scored]]
+    groups: dict[str, dict[str, dict[str, Scored]]]
+    differences: dict[str, dict[str, dict[str, Change]]]
+    metrics_version: int
+    normalise: dict[str, str]
+    max_new_tokens: int
+    folder: str
+    seconds: float
+    finished: float
+
+
 class Second(TypedDict, total=False):
     """What the second reader came to: ``unchecked`` says why it did not look; ``other`` are answers that differ."""
 
@@ -207,6 +232,11 @@ def training(run: Path) -> Training | None:
 def evaluation(folder: Path) -> Evaluation | None:
     """The record of the evaluation in ``folder``, None where it has not finished."""
     return cast("Evaluation | None", records.read_record(folder))
+
+
+def compared(folder: Path) -> Compared | None:
+    """The record of the comparison in ``folder``, None where it has not finished."""
+    return cast("Compared | None", records.read_record(folder))
 
 
 def export(folder: Path) -> Export | None:

@@ -22,7 +22,7 @@ from cli.serving import promote_by_hand, publish_model
 from compute.local import LocalCompute
 from sft.config import RunConfig, load
 from sft.errors import SftError
-from sft.jobs.predict import PredictArgs
+from sft.jobs.predict import PredictArgs, Reading
 from sft.jobs.train import TrainArgs
 from sft.plan import evaluate_args
 from sft.store import records
@@ -99,7 +99,8 @@ def test_promoted_by_hand_it_reads_pages_and_goes_to_the_hub(home: Path, monkeyp
     corrected = re.sub(r'"text": "(?=\d)', '"text": "1', rows)  # the truths, which are digits, and not the prompts
     assert corrected != rows
     (compute.state / "digits" / "held_out.jsonl").write_text(corrected + corrected.splitlines()[0] + "\n")
-    predict = PredictArgs(**judged.model_dump(exclude={"examples", "normalise"}), which="tuned")
+    reading = judged.model_dump(include=set(Reading.model_fields))
+    predict = PredictArgs(**reading, model=judged.named("tuned"), rows=judged.rows_place)
     assert result_of(compute, "predict", predict) == {"rows": 0, "done": 9}
     (compute.state / "digits" / "held_out.jsonl").write_text(rows)
 

@@ -14,12 +14,12 @@ from pydantic import BaseModel
 from safetensors import deserialize
 from safetensors.numpy import load_file, save_file
 
-from cli.inference import model_place
+from runs.named_models import place_of
 from compute.local import LocalCompute
 from sft.config import load
 from sft.context import Context
 from sft.errors import IntegrityError
-from sft.jobs.infer import found_model
+from sft.jobs.placed import found_model
 from sft.models import export, lora
 from sft.models.lora import merge
 from sft.models.second_reader import interpreter
@@ -159,7 +159,7 @@ def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> Non
         assert theirs.keys() == ours.keys()
         assert all(np.array_equal(ours[name], theirs[name]) for name in ours), "it is read with as what it became"
     shutil.rmtree(run / "trainer" / "checkpoint-30")  # as the trainer's rotation does
-    place = model_place(config, compute, f"{args.identity}/checkpoint-30")
+    place = place_of(config, compute, f"{args.identity}/checkpoint-30")
     assert place == f"outputs/runs/{run.name}/best/checkpoint-30"
 
     assert lora.differences(base, run / "trainer", run / "model") == []

@@ -1,0 +1,109 @@
+"""Job ``compare``: any models read the same rows; scores, differences to the first of them, predictions and a report."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from sft import metrics
+from sft.context import Context
+from sft.errors import IntegrityError
+from sft.jobs.base import Job
+from sft.jobs.placed import Named, identity
+from sft.jobs.predict import DECODING, Reading, RowsPlace, answers, rows_of_all
+from sft.jobs.scoring import judge, said_lines
+from sft.metrics import Normalisation
+from sft.models.held_out import SAMPLING
+from sft.report.comparison import write_comparison
+from sft.store import contents, records
+from sft.store.contents import Compared
+
+FOLDER = "evaluations"  # on the outputs volume
+
+
+class CompareArgs(Reading):
+    """``models`` read ``rows``; the first is what the others are compared with.
+
+    Attributes:
+        title: what people call the rows.
+        identities: of each model, in the same order, as its record says when the job is asked for.
+        fingerprint: of the rows and their images.
+        examples: rows that are shown as pictures in the report; ``normalise`` says what is made equal in texts.
+    """
+
+    title: str
+    models: tuple[Named, ...]
+    identities: tuple[str, ...]
+    rows: RowsPlace
+    fingerprint: str
+    examples: int
+    normalise: Normalisation = Normalisation()
+
+    def key(self) -> str:
+        """Names the comparison: the models, what they are called, the rows, how they are decoded and judged."""
+        how: dict[str, Any] = {
+            "rows": [self.max_rows, SAMPLING],
+            "tokens": self.max_new_tokens,
+            "normalise": self.normalise.model_dump(),
+            "prompts": self.model_dump(mode="json")["prompts"],
+            "device": self.device,
+            "examples": self.examples,
+        }
+        named = [[model.label, known] for model, known in zip(self.models, self.identities)]
+        return records.fingerprint([named, self.title, self.fingerprint, how, metrics.VERSION, DECODING])[:16]
+
+    def folder(self) -> str:
+        """Where the comparison lies, relative to the outputs volume."""
+        return f"{FOLDER}/{self.key()}"
+
+
+def compare(args: CompareArgs, context: Context) -> Compared:
+    """Compare, or return the record of the same comparison done before.
+
+    Returns: see :class:`sft.store.contents.Compared`.
+    Raises:
+        IntegrityError: a model is not whole, does not load, or is another than was asked for.
+    """
+    folder = context.volumes.outputs / args.folder()
+    if (record := contents.compared(folder)) is not None:
+        return record
+    started = time.time()
+    for model, asked in zip(args.models, args.identities):
+        if identity(model, context) != asked:
+            said, remedy = f"{model.label} has changed since it was asked for", "run again"
+            raise IntegrityError(said, where=model.place, remedy=remedy)
+    rows, every = rows_of_all(args, args.rows, context)
+    found = {model.label: answers(args, context, model, rows)[0] for model in args.models}
+    texts = {label: [answer.text for answer in said] for label, said in found.items()}
+    cut = {label: [answer.cut for answer in said] for label, said in found.items()}
+    judgement = judge(rows, texts, args.normalise, cut)
+    first, *others = texts
+    result = Compared(
+        title=args.title,
+        models=list(texts),
+        identities=dict(zip(texts, args.identities)),
+        places={model.label: model.place for model in args.models},
+        rows=judgement.rows,
+        of_rows=every,
+        documents=judgement.documents,
+        scores={label: judgement.table(label) for label in texts},
+        groups=judgement.by_group(),
+        differences={label: judgement.changes(label, first) for label in others},
+        metrics_version=metrics.VERSION,
+        normalise=args.normalise.model_dump(),
+        max_new_tokens=args.max_new_tokens,
+        folder=args.folder(),
+        seconds=time.time() - started,
+        finished=time.time(),
+    )
+    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in said_lines(rows, texts, cut)]
+    records.write_text(folder / "predictions.jsonl", "".join(lines))
+    records.write_json(folder / "report.json", result)
+    write_comparison(folder / "report.html", result, rows, texts, args.examples, cut)
+    records.write_record(folder, result)
+    context.commit()
+    return result
+
+
+COMPARE = Job("compare", CompareArgs, compare, billed=True)
