@@ -135,7 +135,7 @@ def evaluate(
     ] = "smoke",
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:
-    """Let any models read the same rows, and compare them. Nothing is trained; what was read before is not read again."""
+    """Let any models read the same rows, and compare them. Nothing is trained, and no row is read twice."""
 
     def body(out: Console) -> None:
         from runs.checking import check_compared, check_folder

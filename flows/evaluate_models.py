@@ -48,9 +48,7 @@ def run_name() -> str:
     description="Let any models read the same rows and compare them: nothing is trained, and no row is read twice",
     flow_run_name=run_name,
 )
-def evaluate_models(
-    models: list[str], rows: str = HELD_OUT, config: Given = NOTHING
-) -> Comparison | State[Comparison]:
+def evaluate_models(models: list[str], rows: str = HELD_OUT, config: Given = NOTHING) -> Comparison | State[Comparison]:
     """Validate the rows, fetch the models, read, compare. A cancelled run ends as Cancelled, its jobs stopped.
 
     Args:

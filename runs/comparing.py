@@ -15,8 +15,13 @@ def table(record: Compared) -> list[str]:
         lines += ["", f"**{task}**", "", *_scores(record, task)]
     if record["differences"]:
         reference = record["models"][0]
-        lines += ["", f"| minus {reference} | metric | difference | 95 % interval | better in |", "|---|---|---:|---:|---:|"]
-    for model, changes in record["differences"].items():
+        lines += [
+            "",
+            f"| minus {reference} | metric | difference | 95 % interval | better in |",
+            "|---|---|---:|---:|---:|",
+        ]
+    for model in record["models"][1:]:  # a record's keys are sorted
+        changes = record["differences"][model]
         for metric in ("cer", "error"):
             change = changes["all"][metric]
             interval = f"{change['low']:+.4f} to {change['high']:+.4f}"
@@ -45,8 +50,8 @@ def _between(scores: Scored, metric: str) -> str:
 def conclusion(record: Compared) -> list[str]:
     """What each other model is to the first, in words."""
     first, lines = record["models"][0], []
-    for model, changes in record["differences"].items():
-        change = changes["all"]["error"]
+    for model in record["models"][1:]:
+        change = record["differences"][model]["all"]["error"]
         sure = "better" if change["high"] < 0 else "worse" if change["low"] > 0 else ""
         said = f"is {sure} than {first}" if sure else f"is neither better nor worse than {first} beyond chance"
         interval = f"[{change['low']:+.3f}, {change['high']:+.3f}]"

@@ -1,6 +1,6 @@
 """What people call a model, and where it lies: families, the champion, trainings, checkpoints, folders, repositories.
 
-Needs no Prefect. What is not on the volumes yet is brought there by :func:`brought`.
+Needs no Prefect. What is not on the volumes yet is brought there by the step ensure-models.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ CHECKPOINT = re.compile(r"([0-9a-f]{16,64})/(checkpoint-\d+)")
 REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]{1,64}))?")
 ARCHITECTURE = "paddleocr_vl"  # as config.json names it
 NAMES = (
-    f"base, champion, a family ({', '.join(FAMILIES)}), a training's identity (at least its first 16 digits; sft status "
-    "lists them), IDENTITY/checkpoint-N, a model's folder, or a repository of the HF Hub (owner/name or "
+    f"base, champion, a family ({', '.join(FAMILIES)}), a training's identity (at least its first 16 digits; sft "
+    "status lists them), IDENTITY/checkpoint-N, a model's folder, or a repository of the HF Hub (owner/name or "
     "owner/name@revision)"
 )
 Say = Callable[[str], None]
 
 
 def check_models(models: Sequence[str]) -> None:
-    """Raises InputError if one of the names can be no model's, a folder holds none, or one is named twice: all at once."""
+    """Raises InputError if a name can be no model's, a folder holds none, or one is named twice: all of it at once."""
     check_all(*(partial(_check, model) for model in models), lambda: _check_twice(models))
 
 
@@ -66,7 +66,9 @@ def _check_folder(folder: Path) -> None:
     try:
         kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
-        raise InputError("no model's folder: no config.json that can be read", where=str(folder), remedy=remedy) from None
+        raise InputError(
+            "no model's folder: no config.json that can be read", where=str(folder), remedy=remedy
+        ) from None
     if kind != ARCHITECTURE:
         raise InputError("the folder's model is no PaddleOCR-VL", where=str(config), value=str(kind), remedy=remedy)
     weights = sorted(folder.glob(export.WEIGHTS))
@@ -128,7 +130,7 @@ def place_of(config: RunConfig, compute: Compute, model: str) -> str:
     if model == "champion":
         now = champion(compute, config.name)
         if now is None:
-            remedy = "use --model IDENTITY (sft status) or --model base; sft run promotes what is better than its base"
+            remedy = "name a training (sft status lists them) or base; sft run promotes what is better than its base"
             raise InputError("there is no champion yet", value=config.name, remedy=remedy)
         return f"outputs/{run_place(now.identity)}/model"
     if match := CHECKPOINT.fullmatch(model):

@@ -14,6 +14,7 @@ from prefect.utilities.importtools import from_qualified_name
 from prefect.utilities.templating import apply_values
 
 from flows.deployments import REMEDY, carried, profile, resolve
+from flows.evaluate_models import evaluate_models
 from flows.fine_tune import fine_tune
 from sft.config import load
 from sft.errors import ConfigError
@@ -21,6 +22,7 @@ from sft.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = FILE["deployments"]
+FLOWS = {"fine_tune": "sft", "evaluate_models": "evaluate"}
 KEYS = {
     "name",
     "description",
@@ -34,12 +36,20 @@ KEYS = {
 }
 
 
-def test_the_deployments_are_the_four_profiles() -> None:
+def _name(deployment: dict[str, Any]) -> str:
+    flow = FLOWS[deployment["entrypoint"].partition(":")[2]]
+    return f"{flow}/{deployment['name']}"
+
+
+def test_the_deployments_are_the_four_profiles_and_two_that_compare() -> None:
     assert set(FILE) == {"name", "prefect-version", "deployments"}
-    assert [d["name"] for d in DEPLOYMENTS] == ["smoke", "full", "lora", "nightly"]
+    of_flow: dict[str, list[str]] = {}
+    for deployment in DEPLOYMENTS:
+        of_flow.setdefault(deployment["entrypoint"].partition(":")[2], []).append(deployment["name"])
+    assert of_flow == {"fine_tune": ["smoke", "full", "lora", "nightly"], "evaluate_models": ["smoke", "full"]}
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["name"])
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=_name)
 def test_every_key_is_one_that_prefect_reads(deployment: dict[str, Any]) -> None:
     assert set(deployment) <= KEYS
     assert {"name", "description", "entrypoint", "build", "version", "parameters", "work_pool"} <= set(deployment)
@@ -51,13 +61,13 @@ def test_every_key_is_one_that_prefect_reads(deployment: dict[str, Any]) -> None
         assert set(deployment["concurrency_limit"]) == {"limit", "collision_strategy"}
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["name"])
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=_name)
 def test_the_entrypoint_imports_and_takes_the_parameters(
     deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"])
-    assert flow.name == "sft"
+    assert flow.name == FLOWS[deployment["entrypoint"].partition(":")[2]]
     (step,) = deployment["build"]
     ((place, inputs),) = step.items()
     made = {inputs["id"]: from_qualified_name(place)(inputs["name"])}
@@ -68,9 +78,10 @@ def test_the_entrypoint_imports_and_takes_the_parameters(
     assert resolved.config == load(deployment["name"]).config
 
 
-def test_the_form_fills_in_nothing_by_itself() -> None:
+@pytest.mark.parametrize("flow", [fine_tune, evaluate_models], ids=lambda flow: flow.name)
+def test_the_form_fills_in_nothing_by_itself(flow: Flow[..., Any]) -> None:
     """A form sends its schema's defaults, and a switch's state, as if somebody had asked for them."""
-    schema = parameter_schema(fine_tune).model_dump_for_openapi()
+    schema = parameter_schema(flow).model_dump_for_openapi()
     fields = [
         (name, field)
         for section in schema["definitions"].values()

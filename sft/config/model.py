@@ -86,8 +86,8 @@ class RunConfig(Section):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
         if self.dataset.images == "headers":
             problems.append(
-                "dataset.images headers: a run is known by the content of its images, which is not read then, so that "
-                "other images would be taken for these; use content or decode (sft validate --images headers only looks)"
+                "dataset.images headers: a run is known by the content of its images, which is not read then, so "
+                "that others would be taken for them; use content or decode (sft validate --images headers only looks)"
             )
         problems += self.base_model.problems(self.engine)
         problems += [f"{self._asked(key)} {why}" for key, why in self._engine_cannot()]

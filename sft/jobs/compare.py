@@ -1,4 +1,4 @@
-"""Job ``compare``: any models read the same rows; scores, differences to the first of them, predictions and a report."""
+"""Job ``compare``: any models read the same rows; scores, differences to the first of them, a report."""
 
 from __future__ import annotations
 

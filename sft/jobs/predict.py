@@ -23,7 +23,7 @@ SAID = 64  # rows between two events
 
 
 class RowsPlace(BaseModel):
-    """A file of rows: ``root`` is a folder, absolute on one machine or a name on the data volume, ``file`` lies in it."""
+    """A file of rows: ``root`` is a folder (absolute on one machine, or on the data volume), ``file`` is in it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

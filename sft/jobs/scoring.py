@@ -67,7 +67,9 @@ def judge(
     tasks, truths = [row.task for row in rows], [row.truth for row in rows]
     measures, documents = [row.measure for row in rows], [row.document or str(row.number) for row in rows]
     judged = {
-        model: metrics.judge(truths, list(said), measures, how, cut=list(cut[model]) if cut else (), documents=documents)
+        model: metrics.judge(
+            truths, list(said), measures, how, cut=list(cut[model]) if cut else (), documents=documents
+        )
         for model, said in texts.items()
     }
     return Judgement(

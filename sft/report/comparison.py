@@ -29,7 +29,12 @@ def write_comparison(
     """
     best = best_of(result)
     shown, has_places = shown_rows(rows, texts, best, examples, cut)
-    facts: dict[str, Any] = {"result": result, "remarks": comparison_remarks(result), "worst": best, "spotting": has_places}
+    facts: dict[str, Any] = {
+        "result": result,
+        "remarks": comparison_remarks(result),
+        "worst": best,
+        "spotting": has_places,
+    }
     records.write_text(path, render("comparison.html.jinja", examples=shown, **facts))
 
 
@@ -40,5 +45,5 @@ def best_of(result: Compared) -> str:
 
 def comparison_remarks(result: Compared) -> list[str]:
     """What whoever reads the scores has to know; see :func:`sft.report.remarks`."""
-    totals = {model: scores["all"] for model, scores in result["scores"].items()}
+    totals = {model: result["scores"][model]["all"] for model in result["models"]}
     return remarks_on(totals, result["rows"], result["of_rows"], result["documents"], result["max_new_tokens"])

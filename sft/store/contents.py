@@ -133,8 +133,8 @@ class Evaluation(TypedDict):
 class Compared(TypedDict):
     """Models on the same rows, written by the job compare; the first of ``models`` is what the others differ from.
 
-    ``identities``, ``places`` and ``scores`` are by model, the scores in ``all`` and of each task; ``rows`` were read of
-    ``of_rows``.
+    ``identities``, ``places`` and ``scores`` are by model, the scores in ``all`` and of each task; ``rows`` were read
+    of ``of_rows``.
     """
 
     title: str

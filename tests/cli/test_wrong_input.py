@@ -34,6 +34,12 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("run smoke --set dataset.digits=null --set dataset.volume=nosuch", ("no finished dataset", "found nosuch")),
     ("run smoke --set train.resume=checkpoint-999", ("no training has such a checkpoint (found checkpoint-999)",)),
     ("run smoke --set base_model.repo=nosuch", ("base_model.repo: Repository on the HF Hub (owner/name)",)),
+    (
+        "evaluate base nosuch! nosuch.jsonl --profile nosuch",
+        (PROFILE, "no model is called so (found nosuch!)", "nosuch.jsonl: the dataset file does not exist"),
+    ),
+    ("evaluate champion good.jsonl", ("there is no champion yet",)),
+    ("evaluate base base held-out --set output.folder=good.jsonl", ("named twice (found base)",)),
     ("plan nosuch", (PROFILE,)),
     ("plan full --set dataset.train=good.jsonl", ("dataset.held_out: the dataset file does not exist",)),
     ("status nosuch", (PROFILE,)),

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -156,6 +156,31 @@ def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
     read = sft(deployed, home, "infer", str(image), "--model", run.name, *cpu)
     assert read.returncode == 0, read.stderr
     assert read.stdout.startswith("read/00000.md: ")
+    evaluate_from_here(deployed, home, image.parents[1], run.name, folder / "model", cpu)
+
+
+def evaluate_from_here(
+    deployed: ModalServer, home: Path, rows: Path, identity: str, model: Path, cpu: Sequence[str]
+) -> None:
+    """Rows and a model of this machine are sent; what the training's evaluation has read is not read again."""
+    volumes = deployed.volumes_folder
+    kept = volumes / "vo-paddleocr-vl-outputs" / "predictions"
+    before = {path: path.read_bytes() for path in kept.glob("*/*.jsonl")}
+    file = rows / "held_out.jsonl"
+    asked = ("evaluate", "base", identity, str(model), str(file), "--set", "evaluate.shards=2", *cpu)
+    variables = {"PREFECT_API_URL": str(get_current_settings().api.url)}
+    done = sft(deployed, home, *asked, more=variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "predict: 6 calls work side by side" in done.stdout
+    assert {path: path.read_bytes() for path in kept.glob("*/*.jsonl")} == before, "a row was read again"
+    (sent,) = (volumes / "vo-paddleocr-vl-models").glob("local--model@*/model.safetensors")
+    assert sent.read_bytes() == (model / "model.safetensors").read_bytes()
+    pictures = list((volumes / "vo-paddleocr-vl-data" / "datasets").glob("*/held_out/*.png"))
+    assert len(pictures) == 2 * 8, "those of the training's set, and the rows by themselves"
+    calls = len(deployed.calls)
+    again = sft(deployed, home, *asked, more=variables)
+    assert "was done before" in again.stdout, again.stderr
+    assert len(deployed.calls) == calls, "a call was paid for although nothing changed"
 
 
 def test_a_killed_orchestrator_attaches_and_a_cancelled_one_ends_the_container(

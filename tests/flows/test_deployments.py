@@ -142,11 +142,12 @@ def test_a_deployed_run_ends_with_a_model_and_the_ui_shows_it_at_a_glance(
             "output": {"folder": str(home / "models")},
         }
         server.prefect("deployment", "run", "sft/smoke", "--param", f"config={json.dumps(config)}")
-        run = ended_run(server, "smoke")
+        run = ended_run(server, "sft/smoke")
         assert run["state_name"] in ("Promoted", "Refused"), (server.home / "worker.txt").read_text()
         (report,) = (home / "models").glob("smoke-*/report.html")
         monkeypatch.setenv("SFT_HOME", server.variables["SFT_HOME"])
         assert report.parent.name.removeprefix("smoke-") in planned(settings_of(config))
+        compare_by_deployment(server, config, home)
         refuse_what_has_changed(server, home)
     finally:
         worker.terminate()
@@ -177,6 +178,20 @@ def planned(settings: list[str]) -> str:
     return said.get()
 
 
+def compare_by_deployment(server: Server, config: dict[str, Any], home: Path) -> None:
+    """Base and training on the held-out rows, by the other flow's deployment: nothing is read that was read before."""
+    (training,) = (Path(server.variables["SFT_HOME"]) / "volumes" / "outputs" / "runs").iterdir()
+    values = {"models": ["base", training.name], "config": {"dataset": config["dataset"], "output": config["output"]}}
+    given = [part for key, value in values.items() for part in ("--param", f"{key}={json.dumps(value)}")]
+    server.prefect("deployment", "run", "evaluate/smoke", *given)
+    run = ended_run(server, "evaluate/smoke")
+    assert run["state_name"] == "Completed", (server.home / "worker.txt").read_text()
+    assert f"{training.name} is " in run["state"]["message"]
+    assert run["name"] == f"base, {training.name}"
+    (record,) = (home / "models" / "evaluations").glob("held_out-*/report.json")
+    assert json.loads(record.read_text())["rows"] == 12
+
+
 def refuse_what_has_changed(server: Server, home: Path) -> None:
     """A profile is deployed, then changed: its run costs nothing and says what to do, and the doctor says it too."""
     mine, file = home / "mine.yaml", home / "prefect.yaml"
@@ -187,7 +202,7 @@ def refuse_what_has_changed(server: Server, home: Path) -> None:
     assert "ok" in doctor(server, mine)
     mine.write_text(mine.read_text().replace("max_steps: 7", "max_steps: 8"))
     server.prefect("deployment", "run", "sft/mine")
-    run = ended_run(server, "mine")
+    run = ended_run(server, "sft/mine")
     assert run["state_name"] == "Failed"
     assert "has changed since it was deployed" in run["state"]["message"]
     assert REMEDY in run["state"]["message"]
@@ -202,9 +217,9 @@ def doctor(server: Server, mine: Path) -> str:
 
 
 def ended_run(server: Server, deployment: str) -> dict[str, Any]:
-    end = time.monotonic() + 240
+    end, identity = time.monotonic() + 240, server.ask("GET", f"/deployments/name/{deployment}")["id"]
     while True:
-        mine = {"name": {"any_": [deployment]}}  # the nights to come are scheduled already
+        mine = {"id": {"any_": [identity]}}  # the nights to come are scheduled already
         (run,) = server.ask("POST", "/flow_runs/filter", deployments=mine) or [{"state_name": ""}]
         if run["state_name"] in ENDED:
             found: dict[str, Any] = run

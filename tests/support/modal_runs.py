@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,8 +39,9 @@ def environment(server: ModalServer, home: Path) -> dict[str, str]:
     }
 
 
-def sft(server: ModalServer, home: Path, *args: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [SFT, *args], cwd=home, env=environment(server, home), capture_output=True, text=True, timeout=timeout
-    )
+def sft(
+    server: ModalServer, home: Path, *args: str, timeout: float = 300, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; ``more`` are further variables."""
+    variables = {**environment(server, home), **(more or {})}
+    return subprocess.run([SFT, *args], cwd=home, env=variables, capture_output=True, text=True, timeout=timeout)

@@ -278,8 +278,10 @@ class _Handlers(DictHandlers):
         return api_pb2.MountPutFileResponse(exists=r.sha256_hex in self.modal.files)
 
     async def BlobCreate(self, r: Any) -> Any:
+        """For files of 4 MiB and more; the client of 1.6.4 reads lists of places, one is enough (blob_utils.py)."""
         name = f"bl-{len(self.modal.files)}-{time.monotonic_ns()}"
-        return api_pb2.BlobCreateResponse(blob_id=name, upload_url=f"{self.modal.http}/blob/{name}")
+        urls = api_pb2.UploadUrlList(items=[f"{self.modal.http}/blob/{name}"])
+        return api_pb2.BlobCreateResponse(blob_ids=[name], upload_urls=urls)
 
     async def SecretGetOrCreate(self, r: Any) -> Any:
         """A name that does not exist is NOT_FOUND, as ``Secret.objects.delete`` of the client expects it."""

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from safetensors import deserialize
 from safetensors.numpy import load_file, save_file
 
-from runs.named_models import place_of
 from compute.local import LocalCompute
+from runs.named_models import place_of
 from sft.config import load
 from sft.context import Context
 from sft.errors import IntegrityError
