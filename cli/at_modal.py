@@ -82,6 +82,9 @@ def upload_wheel(
 def upload(
     train: Annotated[Path, typer.Argument(help="Training set (JSONL)")],
     held_out: Annotated[Path, typer.Argument(help="Held-out set (JSONL), below the same folder")],
+    dev: Annotated[
+        Path | None, typer.Option(help="Dev set (JSONL), below the same folder: its rows choose among checkpoints")
+    ] = None,
 ) -> None:
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
@@ -89,10 +92,10 @@ def upload(
         from compute.select import check_modal
         from runs.checking import check_dataset
 
-        check_dataset(train, held_out)
+        check_dataset(train, held_out, dev)
         check_modal()
         from cli.deploying import put_dataset
 
-        say(out, put_dataset(train, held_out, lambda text: say(out, text)))
+        say(out, put_dataset(train, held_out, dev, lambda text: say(out, text)))
 
     guarded(body)

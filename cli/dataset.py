@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from cli.base import NAMES, guarded, say
-from sft.errors import check_all
+from sft.errors import InputError, check_all
 
 if TYPE_CHECKING:
     from sft.dataset.findings import Report
@@ -83,6 +83,9 @@ def validate(
     held_out: Annotated[
         Path | None, typer.Option(help="A second file, which must share nothing with the first")
     ] = None,
+    dev: Annotated[
+        Path | None, typer.Option(help="A third file, beside --held-out: it must share nothing with that one")
+    ] = None,
     images: Annotated[
         Look,
         typer.Option(help="content: headers and hashes; headers: sizes only; decode: every pixel; none: texts only"),
@@ -119,7 +122,8 @@ def validate(
         check_all(
             lambda: dataset_config(*settings),
             lambda: as_profile(profile, DatasetConfig(), max_seq_len, None),
-            *(partial(detect_file, file) for file in (path, held_out) if file is not None),
+            *(partial(detect_file, file) for file in (path, held_out, dev) if file is not None),
+            *(partial(_check_dev, held_out) for _ in (dev,) if dev is not None),
             *(partial(check_tokenizer, folder) for folder in (model,) if folder is not None),
             *(partial(check_folder, page.parent) for page in (report,) if page is not None),
         )
@@ -127,7 +131,7 @@ def validate(
         look = images is not Look.none
         with _bar(out) as progress:
             if held_out is not None:
-                result = validator.validate(path, held_out, config, limits, images=look, progress=progress)
+                result = validator.validate(path, held_out, config, limits, dev=dev, images=look, progress=progress)
             else:
                 result = validator.validate_file(path, config, limits, images=look, progress=progress)
         if report is not None:
@@ -141,11 +145,17 @@ def validate(
     guarded(body)
 
 
+def _check_dev(held_out: Path | None) -> None:
+    if held_out is None:
+        said = "a dev set is compared with the held-out set"
+        raise InputError(said, where="--dev", remedy="name that one, too: --held-out FILE")
+
+
 def _tell(out: Console, result: Report, page: Path | None) -> None:
     if not result.errors:  # with errors, the error has all of it
         for line in result.lines():
             say(out, line)
-    for stats in (result.train, result.held_out):
+    for stats in result.splits:
         if not stats.path:
             continue
         tasks = ", ".join(f"{task} {count}" for task, count in sorted(stats.tasks.items()))
@@ -212,22 +222,28 @@ def import_(
 def split(
     source: Source,
     held_out: Annotated[float, typer.Option(help="Share of the documents that is set aside")] = 0.1,
+    dev: Annotated[
+        float, typer.Option(help="Share of the other documents that choose among checkpoints; 0: no such file")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Another seed, another choice")] = 0,
     group: Annotated[
         str, typer.Option(help="Regular expression whose first group is the document in an image's path")
     ] = "",
     force: Force = False,
 ) -> None:
-    """Split FILE.jsonl into FILE.train.jsonl and FILE.held_out.jsonl: by document, for each task, always alike."""
+    """Split FILE.jsonl into FILE.train.jsonl, FILE.held_out.jsonl and, with --dev, FILE.dev.jsonl: by document."""
 
     def body(out: Console) -> None:
         from sft.dataset import split as splitter
 
         name = source.name.partition(".jsonl")[0]
-        train, aside = (source.with_name(f"{name}.{part}.jsonl") for part in ("train", "held_out"))
-        settings = {"share": held_out, "seed": seed, "pattern": group, "force": force}
+        train, aside, third = (source.with_name(f"{name}.{part}.jsonl") for part in ("train", "held_out", "dev"))
+        shares = {"share": held_out, **({"dev": third, "dev_share": dev} if dev else {})}
+        settings = {**shares, "seed": seed, "pattern": group, "force": force}
         result = splitter.split(source, train, aside, **settings)  # type: ignore[arg-type]
-        for path, counts in ((train, result.train), (aside, result.held_out)):
+        for path, counts in ((train, result.train), (aside, result.held_out), (third, result.dev)):
+            if not counts:
+                continue
             tasks = ", ".join(f"{task} {count}" for task, count in sorted(counts.items()))
             say(out, f"{path}: {counts.total()} rows ({tasks})")
         for note in result.notes:

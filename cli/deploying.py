@@ -111,15 +111,15 @@ def put_wheel(path: Path) -> str:
     return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
 
 
-def put_dataset(train: Path, held_out: Path, say: Say) -> str:
-    """Validate both files and upload them; returns what was done.
+def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say) -> str:
+    """Validate the files and upload them; returns what was done.
 
     Raises:
         DatasetError: the dataset is broken; nothing was sent.
     """
     config = _config("erniekit")
-    compute, files = compute_for(config), DatasetFiles.of(train, held_out)
-    report = validate(train, held_out, config.dataset, limits_for(config, compute, say))
+    compute, files = compute_for(config), DatasetFiles.of(train, held_out, dev)
+    report = validate(train, held_out, config.dataset, limits_for(config, compute, say), dev=dev)
     report.check()
     count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
     place = compute.dataset_root(files.root, report.fingerprint)

@@ -67,11 +67,11 @@ def plan_table(config: RunConfig) -> Table:
             table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
         return table
     limits = limits_for(config, compute)
-    report = validate(files.train, files.held_out, config.dataset, limits)
+    report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev)
     report.check()
     check_enlarged(report.train, config.train.dropped_rows)
     check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens)
-    told = f"{report.train.rows} + {report.held_out.rows} rows, {report.train.images + report.held_out.images} images"
+    told = f"{report.train.rows} + {report.held_out.rows} rows, {sum(stats.images for stats in report.splits)} images"
     table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")
     place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
     uploaded = compute.name == "local" or compute.read("data", f"{place.root}/record.json") is not None

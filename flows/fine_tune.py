@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from prefect import State, flow
@@ -23,6 +24,7 @@ from sft.errors import Detached, JobCancelled, SftError, Unchanged, check_all
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.store.contents import Evaluation, Training
 from tasks.check_export import check_export
+from tasks.choose import Beside, choose
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.evaluate import evaluate
@@ -110,7 +112,7 @@ def steps(config: RunConfig) -> RunResult:
         base = ensure_base_model(config, compute)
         args = starting_from(config, compute, place, amount, base)
         trained = _train(config, args, compute, account)
-        training = trained.record
+        training = choose(config, args, trained.record, compute) if args.dataset.has_dev else trained.record
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
         synced = sync_checkpoint(training, folder, compute)
         evaluation, promoted, decision = _judge(config, compute, args, training, folder)
@@ -136,11 +138,11 @@ def steps(config: RunConfig) -> RunResult:
 def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     """Where the jobs find the rows, and what is trained on."""
     if config.dataset.volume:
-        return stored_dataset(config.dataset.volume, compute, config.train.max_seq_len)
+        return stored_dataset(config.dataset.volume, compute, config.train.max_seq_len, config.dataset.dev_share)
     files, report = validate_dataset(config, compute)
     upload_data(files, report, compute)
     root = compute.dataset_root(files.root, report.fingerprint)
-    return plan.dataset_place(files, report, root), report.train.amount
+    return plan.dataset_of(config, files, report, root)
 
 
 def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Account) -> Trained:
@@ -151,7 +153,8 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
     """
     budget = account.training(args)
     with account.counting(args, budget):
-        training: Trained | Left = train(args, compute, budget, config.train.restarts)
+        beside = partial(Beside, config, args, compute) if args.dataset.has_dev else None
+        training: Trained | Left = train(args, compute, budget, config.train.restarts, beside)
     if isinstance(training, Left):
         raise Detached(
             "the training runs on",

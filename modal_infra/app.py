@@ -154,6 +154,12 @@ def _keep_refreshing() -> None:
             refresh()
 
 
+@setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS)
+def choose(args: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint that read the dev rows best becomes the training's model."""
+    return run_job("choose", args)
+
+
 @setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS, max_containers=1)
 def promote(args: dict[str, Any]) -> dict[str, Any]:
     """One container at most: promotions of a line follow each other."""
@@ -231,6 +237,12 @@ def inspect_environment_transformers(args: dict[str, Any]) -> dict[str, Any]:
 def predict(args: dict[str, Any]) -> dict[str, Any]:
     """A share of the held-out rows; shares run in containers of their own, side by side."""
     return run_job("predict", args)
+
+
+@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=2 * HOURS)
+def read_dev(args: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint reads dev rows, beside the training."""
+    return run_job("read_dev", args)
 
 
 # single_use: the model is loaded by a process that has never seen it.

@@ -11,7 +11,9 @@ LEASES = "paddleocr-vl-leases"  # the Dict in which containers agree on who trai
 
 SECRET = "huggingface"  # optional, with HF_TOKEN: for gated or private base models
 
-SETUP_JOBS = frozenset({"download_wheel", "download_model", "fetch_sample", "hash_files", "cleanup", "promote"})
+SETUP_JOBS = frozenset(
+    {"download_wheel", "download_model", "fetch_sample", "hash_files", "cleanup", "choose", "promote"}
+)
 ENGINE_JOBS = frozenset({"train", "inspect_environment"})  # one function for each engine
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from compute.base import Compute
@@ -121,9 +122,10 @@ def check_wheel(path: Path) -> None:
     check_all(there, known)
 
 
-def check_dataset(train: Path, held_out: Path) -> None:
-    """Raises DatasetError if one of the files is missing, empty or of no known format, or both are one: all at once."""
-    check_all(lambda: detect_file(train), lambda: detect_file(held_out), lambda: DatasetFiles.of(train, held_out))
+def check_dataset(train: Path, held_out: Path, dev: Path | None = None) -> None:
+    """Raises DatasetError if a file is missing, empty or of no known format, or two are one: all of it at once."""
+    files = (train, held_out) if dev is None else (train, held_out, dev)
+    check_all(*(partial(detect_file, file) for file in files), lambda: DatasetFiles.of(train, held_out, dev))
 
 
 def check_folder(folder: Path) -> None:
@@ -180,7 +182,7 @@ def _check_rows(dataset: DatasetConfig) -> None:
     if dataset.digits is not None or dataset.volume:
         return
     files = DatasetFiles.named(dataset)
-    check_all(lambda: detect_file(files.train), lambda: detect_file(files.held_out))
+    check_all(*(partial(detect_file, file) for file in files.every.values()))
 
 
 def _check_checkpoint(compute: Compute, name: str) -> None:

@@ -91,9 +91,11 @@ def starting_from(config: RunConfig, compute: Compute, place: DatasetPlace, amou
     return again if again.identity == now.identity else plan.train_args(config, place, amount, base, now)
 
 
-def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, Amount]:
+def read_stored(volume: str, compute: Compute, dev_share: float = 0.0) -> tuple[DatasetPlace, Amount]:
     """(place, what is trained on) of a dataset on the data volume.
 
+    Args:
+        dev_share: of the training set's documents that choose instead, where the dataset has no dev set of its own.
     Raises:
         DatasetError: there is no such dataset, or it was never finished.
     """
@@ -113,6 +115,10 @@ def read_stored(volume: str, compute: Compute) -> tuple[DatasetPlace, Amount]:
         held_out_format=record["held_out"]["format"],
         fingerprint=record["fingerprint"],
         odd=record["train"].get("odd"),
+        dev=record["files"].get("dev", ""),
+        dev_format=record.get("dev", {}).get("format", "erniekit"),
+        dev_share=0.0 if "dev" in record["files"] else dev_share,
     )
     # Records of before have no lengths: packs are then taken for full.
-    return place, Amount.of_pairs(int(record["train"]["rows"]), record.get("train_tokens", []))
+    amount = Amount.of_pairs(int(record["train"]["rows"]), record.get("train_tokens", []))
+    return place, amount.part(1 - place.dev_share)

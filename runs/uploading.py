@@ -31,10 +31,10 @@ def upload(
     Args:
         room: is asked, before anything is sent, whether the volume takes these paths.
     """
-    names = {"train": files.train.relative_to(files.root), "held_out": files.held_out.relative_to(files.root)}
-    record = {**report.as_record(), "files": {key: name.as_posix() for key, name in names.items()}}
-    both = ((files.train, report.train.format), (files.held_out, report.held_out.format))
-    return _upload(files.root, both, compute.dataset_root(files.root, report.fingerprint), record, compute, say, room)
+    names = {key: file.relative_to(files.root).as_posix() for key, file in files.every.items()}
+    record = {**report.as_record(), "files": names}
+    every = [(file, stats.format) for file, stats in zip(files.every.values(), report.splits, strict=True)]
+    return _upload(files.root, every, compute.dataset_root(files.root, report.fingerprint), record, compute, say, room)
 
 
 def upload_file(path: Path, report: Report, compute: Compute, say: Say, room: Room) -> tuple[str, int]:

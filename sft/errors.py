@@ -9,6 +9,7 @@
     │   ├── JobCancelled      it was cancelled on purpose
     │   ├── TrainingFailed    the trainer ended with an error
     │   ├── BudgetExceeded    the run would cost more than allowed; its job was stopped
+    │   │   └── PatienceEnded no checkpoint of late was better; the training ends with what it has
     │   ├── Detached          nobody waits for the job any more; it runs on
     │   └── Unchanged         nothing is new since the last run, and the run was asked to do nothing then
     ├── IntegrityError        stored files are not what their record says
@@ -117,6 +118,10 @@ class TrainingFailed(JobError):
 
 class BudgetExceeded(JobError):
     """The run reached a bound of the budget; its job was stopped with what it had saved."""
+
+
+class PatienceEnded(BudgetExceeded):
+    """No checkpoint of late was better than an earlier one; the training was stopped with what it had saved."""
 
 
 class Detached(JobError):

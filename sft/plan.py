@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sft import metrics
 from sft.config import RunConfig
@@ -25,6 +26,7 @@ from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.placed import Named
 from sft.jobs.predict import PredictArgs, Reading, RowsPlace
 from sft.jobs.promote import PromoteArgs
+from sft.jobs.read_dev import ReadDevArgs
 from sft.jobs.train import DatasetPlace, TrainArgs
 from sft.store import records
 from sft.store.champions import Champion
@@ -35,18 +37,19 @@ from sft.training.wheels import wheel
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """The two files and the folder that holds both, all absolute."""
+    """The files and the folder that holds all, absolute; ``dev`` where there is one."""
 
     root: Path
     train: Path
     held_out: Path
+    dev: Path | None = None
 
     @classmethod
-    def of(cls, train: Path, held_out: Path) -> DatasetFiles:
-        """The folder is the nearest one above both files.
+    def of(cls, train: Path, held_out: Path, dev: Path | None = None) -> DatasetFiles:
+        """The folder is the nearest one above the files.
 
         Raises:
-            DatasetError: the files are the same, or share no folder but the root of the disk.
+            DatasetError: two files are the same, or they share no folder but the root of the disk.
         """
         # A link's own name is kept: beside it lie the images that its rows name.
         train, held_out = image_folder(train) / train.name, image_folder(held_out) / held_out.name
@@ -57,17 +60,23 @@ class DatasetFiles:
                 value=str(held_out),
                 remedy="set rows aside that are never trained on, and name their file",
             )
-        root = train.parent
-        while not held_out.is_relative_to(root):
+        if dev is not None:
+            dev = image_folder(dev) / dev.name
+            if dev.resolve() in (train.resolve(), held_out.resolve()):
+                remedy = "sft split --dev shares one file out among three"
+                said = "the dev set is the training or the held-out set"
+                raise DatasetError(said, where="dataset.dev", value=str(dev), remedy=remedy)
+        root, files = train.parent, [file for file in (train, held_out, dev) if file is not None]
+        while not all(file.is_relative_to(root) for file in files):
             root = root.parent
         if root == root.parent:
             raise DatasetError(
-                "training and held-out set lie in different trees",
+                "the files of the dataset lie in different trees",
                 where="dataset",
-                value=f"{train}, {held_out}",
-                remedy="put both below one folder",
+                value=", ".join(map(str, files)),
+                remedy="put all below one folder",
             )
-        return cls(root, train, held_out)
+        return cls(root, train, held_out, dev)
 
     @classmethod
     def named(cls, config: DatasetConfig) -> DatasetFiles:
@@ -77,8 +86,15 @@ class DatasetFiles:
             DatasetError: one of them is missing, no file, or at an address; or as :meth:`of`.
         """
         named = {"dataset.train": config.train, "dataset.held_out": config.held_out}
+        named |= {"dataset.dev": config.dev} if config.dev else {}
         check_all(*(partial(_file, key, name) for key, name in named.items()))
         return cls.of(*(_file(key, name) for key, name in named.items()))
+
+    @property
+    def every(self) -> dict[str, Path]:
+        """train, held_out, dev → the file."""
+        files = {"train": self.train, "held_out": self.held_out}
+        return files if self.dev is None else {**files, "dev": self.dev}
 
 
 def _file(key: str, name: str) -> Path:
@@ -152,9 +168,17 @@ def wheel_args(config: RunConfig) -> DownloadWheelArgs:
     )
 
 
-def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlace:
-    """The dataset as a job finds it below ``root``."""
+def dataset_place(files: DatasetFiles, report: Report, root: str, dev_share: float = 0.0) -> DatasetPlace:
+    """The dataset as a job finds it below ``root``.
+
+    Args:
+        dev_share: of the training set's documents that choose instead of being trained on.
+    """
+    dev = files.dev.relative_to(files.root).as_posix() if files.dev is not None else ""
     return DatasetPlace(
+        dev=dev,
+        dev_format=report.dev.format if report.dev is not None else "erniekit",
+        dev_share=dev_share,
         root=root,
         train=files.train.relative_to(files.root).as_posix(),
         held_out=files.held_out.relative_to(files.root).as_posix(),
@@ -163,6 +187,12 @@ def dataset_place(files: DatasetFiles, report: Report, root: str) -> DatasetPlac
         fingerprint=report.fingerprint,
         odd=report.train.odd,
     )
+
+
+def dataset_of(config: RunConfig, files: DatasetFiles, report: Report, root: str) -> tuple[DatasetPlace, Amount]:
+    """(the dataset as a job finds it below ``root``, what is trained on)."""
+    share = 0.0 if files.dev is not None else config.dataset.dev_share
+    return dataset_place(files, report, root, share), report.train.amount.part(1 - share)
 
 
 def train_args(
@@ -175,13 +205,16 @@ def train_args(
         start: the champion whose model is trained on, instead of the base.
     """
     spec, engine = train_spec(config, amount), ENGINES[config.engine]
-    parts = {
+    parts: dict[str, Any] = {
         "dataset": place.fingerprint,
         "base_model": start.model_identity if start else base["identity"],
         "engine": [engine.name, engine.version],
         "spec": spec.identity(),
     }
-    identity = records.fingerprint({**parts, "pictures": pictures.VERSION} if place.odd else parts)
+    parts |= {"pictures": pictures.VERSION} if place.odd else {}
+    parts |= {"dev_share": place.dev_share} if place.dev_share else {}
+    parts |= {"patience": config.train.patience} if config.train.patience and place.has_dev else {}
+    identity = records.fingerprint(parts)
     return TrainArgs(
         identity=identity,
         name=config.name,
@@ -210,7 +243,7 @@ def evaluate_args(config: RunConfig, training: TrainArgs, champion: str = "") ->
         device="cpu" if config.on_cpu else "gpu",
         gpu=training.gpu,
         prompts=config.dataset.prompts,
-        **config.evaluate.model_dump(exclude={"shards"}),
+        **config.evaluate.model_dump(exclude={"shards", "dev_rows"}),
     )
 
 
@@ -238,7 +271,39 @@ def compare_args(
         device="cpu" if config.on_cpu else "gpu",
         gpu=config.billed_as,
         prompts=config.dataset.prompts,
-        **config.evaluate.model_dump(exclude={"shards"}),
+        **config.evaluate.model_dump(exclude={"shards", "dev_rows"}),
+    )
+
+
+def dev_rows(place: DatasetPlace) -> RowsPlace:
+    """The dev rows of a dataset: a file, or a share of the training set's documents."""
+    if place.dev:
+        return RowsPlace(root=place.root, file=place.dev, format=place.dev_format)
+    return RowsPlace(root=place.root, file=place.train, format=place.train_format, dev_share=place.dev_share)
+
+
+def read_dev_args(
+    config: RunConfig, training: TrainArgs, step: int, *, within: float = 0.0, final: bool = False
+) -> ReadDevArgs:
+    """Arguments of the job read_dev.
+
+    Args:
+        within: how long the checkpoint of ``step`` may read (s); 0: no bound.
+        final: it is the model of the finished training.
+    """
+    how = config.evaluate.model_dump(include={"batch_size", "max_new_tokens", "normalise"})
+    return ReadDevArgs(
+        identity=training.identity,
+        step=step,
+        final=final,
+        rows=dev_rows(training.dataset),
+        metric=config.promote.metric,
+        within=within,
+        device="cpu" if config.on_cpu else "gpu",
+        gpu=training.gpu,
+        prompts=config.dataset.prompts,
+        max_rows=config.evaluate.dev_rows,
+        **how,
     )
 
 

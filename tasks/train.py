@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
@@ -18,7 +18,7 @@ from runs.calls import started, training_key
 from runs.results import finished_training
 from sft.dataset.dropped import describe
 from sft.dataset.pictures import told
-from sft.errors import Detached, JobDied
+from sft.errors import BudgetExceeded, Detached, JobCancelled, JobDied, PatienceEnded
 from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from sft.store.contents import LeftOut, Training
@@ -46,12 +46,39 @@ class Left:
     call_id: str
 
 
+class Companion(Protocol):
+    """Somebody who works beside a training."""
+
+    def hear(self, event: dict[str, Any]) -> None:
+        """An event of the training."""
+        ...
+
+    def look(self) -> None:
+        """It is time to look at one's own work.
+
+        Raises:
+            PatienceEnded: the training is to end with what it has.
+        """
+        ...
+
+    def stop(self) -> None:
+        """The training was stopped by a person, or by the budget."""
+        ...
+
+
 @step("train", "Fine-tune, or attach to the training that runs, or return the one that has finished")
-def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, restarts: int = 0) -> Trained | Left:
+def train(
+    args: TrainArgs,
+    compute: Compute,
+    budget: Budget | None = None,
+    restarts: int = 0,
+    beside: Callable[[], Companion] | None = None,
+) -> Trained | Left:
     """The training, or what runs on where the run was asked not to wait.
 
     Args:
         restarts: how often a training that died or ran into its time limit resumes by itself.
+        beside: makes who works beside it.
     Raises:
         TrainingFailed: the trainer ended with an error.
         JobDied: the job's process was killed, more often than ``restarts``, or twice without a checkpoint between.
@@ -61,18 +88,21 @@ def train(args: TrainArgs, compute: Compute, budget: Budget | None = None, resta
     known = finished_training(compute, args.identity)
     if known is not None:
         tell(f"training {args.identity[:16]} has finished before ({known['steps']} steps); nothing is trained")
-        _show_curve(compute, args.identity)
+        show_curve(compute, args.identity)
         return Trained(known, reused=True)
     key = training_key(args.identity)
-    progress = _Progress(args)
+    progress = _Progress(args, beside() if beside is not None else None)
     if budget and budget.bounded:
         progress.check = lambda: budget.check(progress.before + time.time() - started(compute, key))
     try:
         record = _until_it_ends(args, compute, key, progress, restarts)
     except Detached as left:  # no failure of this step
         return Left(left.value)
+    except (JobCancelled, BudgetExceeded):
+        progress.stop()
+        raise
     progress.end()
-    _show_curve(compute, args.identity)
+    show_curve(compute, args.identity)
     loss = f", last loss {record['loss']:.3f}" if record["loss"] is not None else ""
     tell(f"trained {record['steps']} steps in {record['seconds']:.0f} s{loss}")
     if left_out := describe(record.get("left_out")):
@@ -86,6 +116,10 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
     for left in range(restarts, -1, -1):
         try:
             return cast("Training", run_job(compute, key, "train", args.model_dump(), progress.hear, long=True))
+        except PatienceEnded as ended:  # it has saved a checkpoint, with which it ends now
+            tell(f"the training ends early: {ended.message}")
+            progress.stop()
+            return cast("Training", run_job(compute, key, "train", args.model_dump(), progress.told))
         except JobDied as error:
             if not left or progress.checkpoint <= newest:
                 raise
@@ -103,7 +137,8 @@ class _Progress:
         check: raises where the run is to be stopped.
     """
 
-    def __init__(self, args: TrainArgs) -> None:
+    def __init__(self, args: TrainArgs, beside: Companion | None = None) -> None:
+        self.beside = beside
         self.steps = args.spec.max_steps
         self.said = 0.0
         self.checkpoint = 0
@@ -116,10 +151,21 @@ class _Progress:
         self.artifact = artifact
 
     def hear(self, event: dict[str, Any]) -> None:
-        pass_on({**event, "steps": self.steps})
+        self.told(event)
+        if self.beside is not None:
+            self.beside.hear(event)
         if time.monotonic() - self._checked > CHECKED:
             self._checked = time.monotonic()
             self.check()
+            if self.beside is not None:
+                self.beside.look()
+
+    def stop(self) -> None:
+        if self.beside is not None:
+            self.beside.stop()
+
+    def told(self, event: dict[str, Any]) -> None:
+        pass_on({**event, "steps": self.steps})
         if event["event"] == "resume":
             tell(f"resuming from {event['checkpoint']}")
         elif event["event"] == "pictures":
@@ -142,9 +188,10 @@ class _Progress:
         update_progress_artifact(self.artifact, 100.0)
 
 
-def _show_curve(compute: Compute, identity: str) -> None:
+def show_curve(compute: Compute, identity: str, dev: Sequence[dict[str, float]] = ()) -> None:
+    """Draw the curve beside the run: the loss, and with ``dev`` what checkpoints came to on the dev rows."""
     content = compute.read("outputs", f"{run_place(identity)}/metrics.jsonl") or b""
     points = [json.loads(line) for line in content.splitlines()]
     if points:
-        svg = base64.b64encode(loss_curve(points).encode()).decode()
+        svg = base64.b64encode(loss_curve(points, dev).encode()).decode()
         create_image_artifact(f"data:image/svg+xml;base64,{svg}", key="loss-curve", description="Training loss")

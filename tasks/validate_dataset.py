@@ -27,9 +27,9 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     """
     files = dataset_files(config, tell)
     limits = limits_for(config, compute, tell)
-    report = validate(files.train, files.held_out, config.dataset, limits)
-    rows = [_row("train", report.train), _row("held-out", report.held_out)]
-    create_table_artifact(rows, key="dataset", description=_findings(report))
+    report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev)
+    table = [_row(name, stats) for name, stats in zip(("train", "held-out", "dev"), report.splits)]
+    create_table_artifact(table, key="dataset", description=_findings(report))
     page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
     write_dataset_report(page, report, run=run_facts(config, report))
     create_link_artifact(page.as_uri(), key="dataset-report", link_text="dataset report")
@@ -41,16 +41,15 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
         tell(f"warning: {room}")
     if warning := memory_warning(config, report.train):
         tell(f"warning {warning}")
-    tell(
-        f"dataset {report.fingerprint[:12]}: {report.train.rows} training and {report.held_out.rows} held-out rows, "
-        f"{report.train.images + report.held_out.images} images, no errors"
-    )
+    images, dev = sum(stats.images for stats in report.splits), f", {report.dev.rows} dev" if report.dev else ""
+    rows = f"{report.train.rows} training and {report.held_out.rows} held-out rows{dev}"
+    tell(f"dataset {report.fingerprint[:12]}: {rows}, {images} images, no errors")
     return files, report
 
 
 def run_facts(config: RunConfig, report: Report) -> dict[str, int]:
     """What a training would make of the dataset, for the report."""
-    stats, spec = report.train, train_spec(config, report.train.amount)
+    stats, spec = report.train, train_spec(config, report.train.amount.part(1 - config.dataset.dev_share))
     share = spec.gradient_accumulation_steps / max(passes(config, stats.amount), 1e-9)  # of the rows, in one step
     tokens = int((stats.text_tokens + stats.image_tokens) * spec.max_steps * share)
     rows = round(stats.rows * share)

@@ -148,7 +148,7 @@ def _not_there(values: dict[str, Any], sources: dict[str, str]) -> list[str]:
     dataset = values.get("dataset")
     if not isinstance(dataset, dict) or dataset.get("digits") is not None or dataset.get("volume"):
         return []
-    named = {key: dataset.get(key) for key in ("train", "held_out") if sources.get(f"dataset.{key}") == "--set"}
+    named = {key: dataset.get(key) for key in ("train", "held_out", "dev") if sources.get(f"dataset.{key}") == "--set"}
     return [
         f"--set: dataset.{key}: the dataset file does not exist (found {path!r})"
         for key, path in named.items()

@@ -84,11 +84,16 @@ class RunConfig(Section):
             problems.append("dataset.digits and dataset.volume are two datasets: choose one")
         if self.dataset.digits is not None and (self.dataset.train or self.dataset.held_out):
             problems.append("dataset.digits composes its own rows: leave out dataset.train and dataset.held_out")
+        if self.dataset.dev and (self.dataset.dev_share or elsewhere):
+            other = "dataset.dev_share" if self.dataset.dev_share else "dataset.volume or dataset.digits"
+            problems.append(f"dataset.dev and {other} are two dev sets, or two places: leave one out")
         if self.dataset.images == "headers":
             problems.append(
                 "dataset.images headers: a run is known by the content of its images, which is not read then, so "
                 "that others would be taken for them; use content or decode (sft validate --images headers only looks)"
             )
+        if self.train.patience and not (self.dataset.dev or self.dataset.dev_share or self.dataset.volume):
+            problems.append("train.patience needs dev rows: give dataset.dev, or dataset.dev_share=0.05")
         problems += self.base_model.problems(self.engine)
         problems += [f"{self._asked(key)} {why}" for key, why in self._engine_cannot()]
         if self.train.augment != "none" and not ENGINES[self.engine].augments:

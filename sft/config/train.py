@@ -81,6 +81,13 @@ class TrainConfig(Section):
         description="Share of the rows that the trainer may leave out (too long, unreadable); above it the training "
         "stops (not part of the identity)",
     )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Checkpoints that may read the dev rows without a better score; then the training ends there, with "
+        "its best (needs dataset.dev or dataset.dev_share); empty: it goes on to its last step",
+    )
     restarts: int = Field(
         2, ge=0, le=20, description="How often a training that died or ran into its time limit resumes by itself"
     )
@@ -115,7 +122,9 @@ class TrainConfig(Section):
 
     def spec(self, steps: int, device: str) -> TrainSpec:
         """The resolved hyperparameters of a training of so many steps on a ``gpu`` or ``cpu``."""
-        same = self.model_dump(exclude={"max_steps", "warmup_steps", "lora", "freeze", "augment", "resume", "restarts"})
+        same = self.model_dump(
+            exclude={"max_steps", "warmup_steps", "lora", "freeze", "augment", "resume", "restarts", "patience"}
+        )
         given = {"device": device, "max_steps": steps, "warmup_steps": self.warmup(steps), "frozen": self.freeze}
         if self.lora is not None:
             given |= {f"lora_{name}": getattr(self.lora, name) for name in ("rank", "alpha", "dropout", "targets")}

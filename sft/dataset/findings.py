@@ -52,13 +52,14 @@ class SplitStats(Facts):
 
 @dataclass
 class Report:
-    """The result for both files. ``counts`` has every breach, ``shown`` the first ones of each rule.
+    """The result for two or three files. ``counts`` has every breach, ``shown`` the first ones of each rule.
 
     ``severe`` are the rules whose breaches are errors.
     """
 
     train: SplitStats
     held_out: SplitStats
+    dev: SplitStats | None = None
     counts: Counter[str] = field(default_factory=Counter)
     shown: list[Finding] = field(default_factory=list)
     severe: set[str] = field(default_factory=lambda: {rule.id for rule in RULES.values() if rule.error})
@@ -70,13 +71,18 @@ class Report:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the dataset: the content of every row and image of both files, in order.
+        """Identity of the dataset: the content of every row and image of all files, in order.
 
         An empty text where a file's images were not read: such a report identifies nothing.
         """
-        if not all(split.fingerprint for split in (self.train, self.held_out) if split.rows):
+        if not all(split.fingerprint for split in self.splits if split.rows):
             return ""
-        return hashlib.sha256(f"{self.train.fingerprint}{self.held_out.fingerprint}".encode()).hexdigest()
+        return hashlib.sha256("".join(split.fingerprint for split in self.splits).encode()).hexdigest()
+
+    @property
+    def splits(self) -> tuple[SplitStats, ...]:
+        """The sets: train, held-out, dev where there is one."""
+        return (self.train, self.held_out) if self.dev is None else (self.train, self.held_out, self.dev)
 
     def kind(self, rule: str) -> str:
         """``error`` or ``warning``."""
@@ -89,6 +95,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         splits = {"train": self.train.summary(), "held_out": self.held_out.summary()}
+        splits |= {"dev": self.dev.summary()} if self.dev is not None else {}
         shown = [{**asdict(finding), "kind": self.kind(finding.rule)} for finding in self.shown]
         return {**splits, "fingerprint": self.fingerprint, "counts": dict(self.counts), "shown": shown}
 

@@ -42,6 +42,13 @@ class Amount:
         """``tokens`` as plain data."""
         return sorted(self.tokens.items())
 
+    def part(self, share: float) -> Amount:
+        """What so large a part of it is, about: rows that another set has taken are not counted one by one."""
+        if share >= 1:
+            return self
+        tokens = Counter({each: kept for each, count in self.tokens.items() if (kept := round(count * share))})
+        return Amount(max(1, round(self.rows * share)), tokens)
+
     @classmethod
     def of_pairs(cls, rows: int, pairs: Iterable[tuple[int, int]]) -> Amount:
         """From plain data."""

@@ -208,6 +208,11 @@ _RULES = (
         False,
     ),
     Rule("leak-image", "no image is in both the training and the held-out set", "take it out of one of them", False),
+    Rule(
+        "leak-dev",
+        "no document, image or row is in both the dev and the held-out set: what has chosen cannot judge",
+        "move it to one side; sft split --dev shares documents out among all three",
+    ),
     Rule("leak-row", "no row is in both the training and the held-out set", "take it out of one of them", False),
 )
 # An error that a trainer survives, and every warning, can be raised, lowered or switched off (dataset.rules).

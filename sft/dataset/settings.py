@@ -34,6 +34,18 @@ class DatasetConfig(Section):
     held_out: str = Field(
         "", description="Held-out set: path of a JSONL file in the same folder tree, never trained on"
     )
+    dev: str = Field(
+        "",
+        description="Dev set: path of a JSONL file in the same folder tree. Its rows choose the checkpoint that "
+        "becomes the candidate (docs/choosing.md); they are neither trained on nor judged",
+    )
+    dev_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the training set's documents that are set aside as dev rows, by content, where "
+        "dataset.dev names no file (fraction); 0: none, the last step's model is the candidate",
+    )
     digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
     format: Literal["auto", "erniekit", "messages"] = Field(
         "auto", description="Row format; auto looks at the first row"
@@ -58,7 +70,7 @@ class DatasetConfig(Section):
     )
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
 
-    _home = field_validator("train", "held_out")(of_the_user)
+    _home = field_validator("train", "held_out", "dev")(of_the_user)
 
     @field_validator("prompts")
     @classmethod

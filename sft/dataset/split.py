@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +22,16 @@ FEW = 20  # held-out rows of a task below which its score says little
 SKEWED = 2  # times the wanted share, or that part of it, that is worth a word
 
 
+DEV = "dev"  # in front of a document's name where it is decided whether it is a dev one
+
+
 @dataclass
 class Split:
     """How many rows went where, by task; ``notes`` say what a small or lopsided set cannot give."""
 
     train: Counter[str] = field(default_factory=Counter)
     held_out: Counter[str] = field(default_factory=Counter)
+    dev: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
 
@@ -41,17 +46,24 @@ def place(group: str, seed: int) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def is_dev(sample: rows.Sample, share: float, seed: int = 0, pattern: re.Pattern[str] | None = None) -> bool:
+    """Is the row a dev one, where a ``share`` of the documents are? By another hash than the held-out ones."""
+    return share > 0 and place(f"{DEV}\0{group_of(sample, pattern)}", seed) < share
+
+
 def split(
     source: Path,
     train: Path,
     held_out: Path,
+    dev: Path | None = None,
     *,
     share: float = 0.1,
+    dev_share: float = 0.1,
     seed: int = 0,
     pattern: str = "",
     force: bool = False,
 ) -> Split:
-    """Write each row of ``source`` to ``train`` or ``held_out``, which belong into its folder.
+    """Write each row of ``source`` to ``train``, ``held_out`` or ``dev``, which belong into its folder.
 
     Pages of one document, and parts cut from them, stay together. A task of which less than the share would be held
     out (small sets) gives its document with the smallest hash, so that every task is measured; one that has a single
@@ -59,15 +71,18 @@ def split(
     the same.
 
     Args:
+        dev: what chooses among checkpoints: None for no such set.
         share: of the documents that are held out, 0 to 1.
+        dev_share: of the other documents that are dev ones, 0 to 1.
         pattern: regular expression whose first group is the document in an image's path; empty:
             :func:`sft.dataset.documents.document_of` decides.
     Raises:
         DatasetError: a row is broken; nothing is written.
         InputError: share or pattern cannot be used, there is only one document, or a file exists.
     """
-    if not 0 < share < 1:
-        raise InputError("the share of held-out rows lies between 0 and 1", where="--held-out", value=str(share))
+    for option, given in (("--held-out", share), ("--dev", dev_share)):
+        if not 0 < given < 1:
+            raise InputError("the share lies between 0 and 1", where=option, value=str(given))
     try:
         compiled = re.compile(pattern) if pattern else None
     except re.error as error:
@@ -76,7 +91,13 @@ def split(
     tasks = _tasks(source, form, compiled, seed)
     is_held = _chosen(tasks, share)
     broken: list[str] = []
-    with replacing(train, force=force) as kept, replacing(held_out, force=force) as aside:
+    with ExitStack() as open_files:
+        kept, aside, chooses = (
+            open_files.enter_context(replacing(path, force=force)) if path is not None else None
+            for path in (train, held_out, dev)
+        )
+        assert kept is not None
+        assert aside is not None
         for number, line in numbered(source):
             sample = rows.decode(line, form)
             if sample is None:
@@ -84,13 +105,19 @@ def split(
                 continue
             at = place(group_of(sample, compiled), seed)
             out = is_held(at)
-            (aside if out else kept).write(line.rstrip(b"\r\n") + b"\n")
-            (found.held_out if out else found.train)[task_of(sample.turns[0][0]).name] += 1
+            target, counts = (aside, found.held_out) if out else (kept, found.train)
+            if not out and chooses is not None and is_dev(sample, dev_share, seed, compiled):
+                target, counts = chooses, found.dev
+            target.write(line.rstrip(b"\r\n") + b"\n")
+            counts[task_of(sample.turns[0][0]).name] += 1
         if broken:
             said = f"{len(broken)} rows are broken, so that nothing is written: {', '.join(broken[:5])}"
             raise DatasetError(said, remedy=f"sft validate {source}")
         if not found.train or not found.held_out:
             raise _too_few(source, tasks, pattern)
+        if dev is not None and not found.dev:
+            said, remedy = "none of the documents is a dev one", "raise --dev, add documents, or choose another --seed"
+            raise InputError(said, where=str(source), value=f"--dev {dev_share:g}", remedy=remedy)
     found.notes = list(_notes(found, tasks, share))
     return found
 
@@ -117,7 +144,7 @@ def _notes(found: Split, tasks: dict[str, _Documents], share: float) -> Iterator
         elif held < FEW:
             remedy = "add documents, or raise --held-out"
             yield f"{task}: {held} rows are held out: below {FEW} a score says little; {remedy}"
-    held, total = found.held_out.total(), found.train.total() + found.held_out.total()
+    held, total = found.held_out.total(), found.train.total() + found.held_out.total() + found.dev.total()
     if total >= FEW and not share / SKEWED <= held / total <= share * SKEWED:
         part = f"{100 * held / total:.0f} % of the rows are held out, not {100 * share:.0f} %"
         yield f"{part}: documents differ in size, or are few"

@@ -142,11 +142,19 @@ class Validator:
             for line, value in first:
                 self._show(rule, f"{path}:{line}", value)
 
-    def report(self, train: SplitStats, held_out: SplitStats) -> Report:
+    def compare_dev(self, path: Path) -> None:
+        """Find what the dev set, which lies at ``path``, has in common with the held-out set: nothing is allowed."""
+        shown, value = self.config.shown, "also in held_out"
+        for spools in (self._pictures, self._rows, self._documents):
+            found = repeats.shared(spools["dev"], spools["held_out"], shown)
+            self._repeats("leak-dev", path, found, value)
+
+    def report(self, train: SplitStats, held_out: SplitStats, dev: SplitStats | None = None) -> Report:
         """What was found, with the severities of the configuration."""
         severities = {rule: "error" if RULES[rule].error else "warning" for rule in RULES}
         severities.update(self.config.rules)
-        return Report(train, held_out, self.counts, self.shown, {r for r, s in severities.items() if s == "error"})
+        severe = {rule for rule, severity in severities.items() if severity == "error"}
+        return Report(train, held_out, dev, self.counts, self.shown, severe)
 
 
 def _documents_at(path: Path, lines: set[int]) -> dict[int, str]:
@@ -168,12 +176,14 @@ def validate(
     config: DatasetConfig,
     limits: Limits | None = None,
     *,
+    dev: Path | None = None,
     images: bool = True,
     progress: Progress = lambda *_: None,
 ) -> Report:
-    """Validate both files and compare them.
+    """Validate the files and compare them.
 
     Args:
+        dev: a third one, which chooses among checkpoints.
         limits: what a row may become, in tokens.
         images: look at the image files; without it there is no fingerprint.
         progress: called after each range.
@@ -183,9 +193,15 @@ def validate(
     validator = Validator(config, limits, progress)
     try:
         held = validator.read(held_out, "held_out", images=images, documents=True)
+        chooses = None
+        if dev is not None:
+            chooses = validator.read(dev, "dev", images=images, documents=True)
+            validator.compare_dev(dev)
         stats = validator.read(train, "train", images=images, documents=True)
         validator.compare(train, "train", "held_out")
-        return validator.report(stats, held)
+        if dev is not None:
+            validator.compare(train, "train", "dev")
+        return validator.report(stats, held, chooses)
     finally:
         validator.close()
 

@@ -15,6 +15,7 @@ def find(name: str) -> Job[Any]:
         KeyError: there is no such job.
     """
     from sft.jobs.check_export import CHECK_EXPORT
+    from sft.jobs.choose import CHOOSE
     from sft.jobs.compare import COMPARE
     from sft.jobs.download_model import DOWNLOAD_MODEL
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
@@ -26,6 +27,7 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.parse_pages import PARSE_PAGES
     from sft.jobs.predict import PREDICT
     from sft.jobs.promote import PROMOTE
+    from sft.jobs.read_dev import READ_DEV
     from sft.jobs.train import TRAIN
 
     known: list[Job[Any]] = [
@@ -36,6 +38,8 @@ def find(name: str) -> Job[Any]:
         CLEANUP,
         PROMOTE,
         TRAIN,
+        READ_DEV,
+        CHOOSE,
         PREDICT,
         EVALUATE,
         COMPARE,

@@ -16,6 +16,7 @@ from sft import metrics
 from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
+from sft.jobs.choose import ADAPTER
 from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.predict import finished, rows_of_all
 from sft.models import export, lora, second_reader
@@ -143,7 +144,8 @@ def _against_adapter(
     """The merged weights are base plus adapter, and the base with the live adapter gives the same answers."""
     start = training.get("start_from")
     base = context.volumes.run(start) / "model" if start else context.volumes.models / args.base_model
-    adapter = context.volumes.run(args.identity) / "trainer"
+    run = context.volumes.run(args.identity)
+    adapter = run / ADAPTER if (run / ADAPTER).is_dir() else run / "trainer"
     if not (adapter / lora.CONFIG).is_file():
         return ["the adapter is no longer there to compare the merged model with"]
     problems = lora.differences(base, adapter, model)

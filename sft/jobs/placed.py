@@ -14,10 +14,10 @@ from sft.context import Context
 from sft.errors import InputError, IntegrityError
 from sft.models import export, lora
 from sft.store import checkpoints, records
+from sft.store.dev import WEIGHTS
 from sft.store.records import Manifest
 
 ORIGIN = "origin.json"  # in a training's folder: the models that it was made from
-READ = (export.WEIGHTS, "peft_model*", lora.CONFIG)  # of a checkpoint's files what a reader needs
 
 
 class Named(BaseModel):
@@ -72,7 +72,7 @@ def _of_checkpoint(model: Named, folder: Path, context: Context) -> str:
 
 
 def _weights(files: Manifest) -> Manifest:
-    return {name: entry for name, entry in files.items() if any(Path(name).match(pattern) for pattern in READ)}
+    return {name: entry for name, entry in files.items() if any(Path(name).match(pattern) for pattern in WEIGHTS)}
 
 
 def _check(model: Named, folder: Path, files: Manifest, *, content: bool) -> None:

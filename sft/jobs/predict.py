@@ -15,7 +15,7 @@ from sft.dataset.tasks import Prompt, known
 from sft.jobs.base import Job
 from sft.jobs.placed import Named, found_model, identity
 from sft.models.held_out import HeldOutRow, drawn
-from sft.models.recognition import Answer
+from sft.models.recognition import Answer, Recogniser
 from sft.store import records
 
 DECODING = 4  # how answers are decoded; another version reads again
@@ -23,13 +23,17 @@ SAID = 64  # rows between two events
 
 
 class RowsPlace(BaseModel):
-    """A file of rows: ``root`` is a folder (absolute on one machine, or on the data volume), ``file`` is in it."""
+    """A file of rows: ``root`` is a folder (absolute on one machine, or on the data volume), ``file`` is in it.
+
+    ``dev_share``: where it is above 0, those of its rows that choose among checkpoints.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     root: str
     file: str
     format: Format
+    dev_share: float = 0.0
 
     def path(self, context: Context) -> Path:
         """The file as the job sees it."""
@@ -83,7 +87,7 @@ def rows_of_all(args: Reading, rows: RowsPlace, context: Context) -> tuple[list[
 
     Of more than ``max_rows`` a sample is read: see :func:`sft.models.held_out.drawn`.
     """
-    return drawn(rows.path(context), rows.format, args.max_rows, known(args.prompts))
+    return drawn(rows.path(context), rows.format, args.max_rows, known(args.prompts), rows.dev_share)
 
 
 def answers(args: Reading, context: Context, model: Named, rows: Sequence[HeldOutRow]) -> tuple[list[Answer], int]:
@@ -92,15 +96,65 @@ def answers(args: Reading, context: Context, model: Named, rows: Sequence[HeldOu
     Raises:
         IntegrityError: the model has no record, is damaged or does not load.
     """
-    folder = context.volumes.outputs / args.place(identity(model, context))
-    keys = [row.key() for row in rows]
-    done = finished(folder)
-    missing = {key: row for key, row in zip(keys, rows) if key not in done}
-    context.event("evaluate", model=model.label, rows=len(rows), done=len(rows) - len(missing))
-    if missing:
-        done.update(_read(args, context, model, folder, missing, total=len(rows)))
-        context.commit()
-    return [done[key] for key in keys], len(missing)
+    asked = Answering(args, context, model)
+    return asked.answers(rows), asked.read
+
+
+class Answering:
+    """A model's answers: those that are kept, and for the rest the model, which is loaded once it is needed.
+
+    Attributes:
+        read: how many rows were read with it.
+    Raises:
+        IntegrityError: the model has no record, is damaged or does not load.
+    """
+
+    def __init__(self, args: Reading, context: Context, model: Named) -> None:
+        self._args, self._context, self._model = args, context, model
+        self._folder = context.volumes.outputs / args.place(identity(model, context))
+        self._recogniser: Recogniser | None = None
+        self.read = 0
+
+    def answers(self, rows: Sequence[HeldOutRow]) -> list[Answer]:
+        """The answers in the order of the rows."""
+        keys, done = [row.key() for row in rows], finished(self._folder)
+        missing = {key: row for key, row in zip(keys, rows) if key not in done}
+        self._told(len(rows), len(rows) - len(missing))
+        if missing:
+            done.update(self._read(missing, before=len(rows) - len(missing)))
+            self._context.commit()
+            self.read += len(missing)
+        return [done[key] for key in keys]
+
+    def load(self) -> Recogniser:
+        """The loaded model."""
+        if self._recogniser is None:
+            with found_model(self._model.place, self._context) as folder:
+                self._recogniser = Recogniser(folder, self._args.device)
+        return self._recogniser
+
+    def _read(self, missing: dict[str, HeldOutRow], *, before: int) -> dict[str, Answer]:
+        """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
+        recogniser = self.load()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        found: dict[str, Answer] = {}
+        keys, rows = list(missing), list(missing.values())
+        with (self._folder / f"{self._context.writer}.jsonl").open("a", encoding="utf-8") as file:
+            file.write("\n")  # a line that a kill has torn ends here
+            turns = [row.turns for row in rows]
+            lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
+            size, longest = self._args.batch_size, self._args.max_new_tokens
+            for number, answer in recogniser.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
+                found[keys[number]] = answer
+                file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
+                if len(found) % SAID == 0:
+                    file.flush()
+                    self._told(before + len(rows), before + len(found))
+        self._told(before + len(rows), before + len(rows))
+        return found
+
+    def _told(self, rows: int, done: int) -> None:
+        self._context.event("evaluate", model=self._model.label, rows=rows, done=done)
 
 
 def finished(folder: Path) -> dict[str, Answer]:
@@ -114,39 +168,6 @@ def finished(folder: Path) -> dict[str, Answer]:
             except (ValueError, KeyError, TypeError):
                 continue  # torn by a kill: the row is read again
     return done
-
-
-def _read(
-    args: Reading,
-    context: Context,
-    model: Named,
-    folder: Path,
-    missing: dict[str, HeldOutRow],
-    *,
-    total: int,
-) -> dict[str, Answer]:
-    """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
-    from sft.models.recognition import Recogniser
-
-    with found_model(model.place, context) as loaded:
-        recogniser = Recogniser(loaded, args.device)
-    folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Answer] = {}
-    keys, rows = list(missing), list(missing.values())
-    before = total - len(rows)
-    with (folder / f"{context.writer}.jsonl").open("a", encoding="utf-8") as file:
-        file.write("\n")  # a line that a kill has torn ends here
-        turns = [row.turns for row in rows]
-        lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
-        size, longest = args.batch_size, args.max_new_tokens
-        for number, answer in recogniser.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
-            found[keys[number]] = answer
-            file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
-            if len(found) % SAID == 0:
-                file.flush()
-                context.event("evaluate", model=model.label, rows=total, done=before + len(found))
-    context.event("evaluate", model=model.label, rows=total, done=total)
-    return found
 
 
 PREDICT = Job("predict", PredictArgs, predict, billed=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sft.dataset.dropped import LeftOut
 from sft.dataset.pictures import Converter
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
+from sft.dataset.split import is_dev
 from sft.engines import ENGINES, paths
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
@@ -24,7 +26,7 @@ from sft.jobs.base import Job
 from sft.jobs.placed import ORIGIN
 from sft.models import export, lora
 from sft.models.weights import torn
-from sft.store import checkpoints, contents, records
+from sft.store import checkpoints, contents, dev, records
 from sft.store.contents import Training
 from sft.store.lease import Held
 from sft.store.volumes import REMOVING
@@ -35,6 +37,7 @@ from sft.training.trainer import Trainer
 MINUTES = 60  # seconds
 TOGETHER = 1000  # rows whose images are looked at together
 STATE = "trainer_state.json"  # what the trainer says of itself at its end
+STOP = "stop.json"  # in a training's folder: why it ends at its newest checkpoint, whatever is left of its steps
 _RESULT = (export.WEIGHTS, "peft_model*", lora.CONFIG, STATE)  # of what a trainer leaves at its end
 
 
@@ -42,6 +45,8 @@ class DatasetPlace(BaseModel):
     """``root`` is a folder: absolute on one machine, or a name on the data volume. ``train`` lies in it.
 
     ``odd`` are the training images that :mod:`sft.dataset.pictures` has to look at; None where nobody has counted them.
+    ``dev`` are the rows that choose among checkpoints; without such a file ``dev_share`` of the training set's
+    documents do (see :func:`sft.dataset.split.is_dev`), and are not trained on.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +58,14 @@ class DatasetPlace(BaseModel):
     held_out_format: Format
     fingerprint: str = Field(min_length=1)  # a report that identifies nothing makes no place
     odd: int | None = None
+    dev: str = ""
+    dev_format: Format = "erniekit"
+    dev_share: float = 0.0
+
+    @property
+    def has_dev(self) -> bool:
+        """Are there rows that choose among checkpoints?"""
+        return bool(self.dev or self.dev_share)
 
     def folder(self, context: Context) -> Path:
         """The folder as the job sees it."""
@@ -128,12 +141,16 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
         stall_seconds=stall,
         smaller=smaller,
         left_out=left_out,
+        keep=partial(dev.keep, run) if args.dataset.has_dev else None,
         effective=Effective(command.config, engine.explained, args.spec, checkpoints.step_of(resume_from)),
     )
     folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
     (folders.output / STATE).unlink(missing_ok=True)  # an earlier call's would say that this one came to the end
-    if resume_from is not None and checkpoints.step_of(resume_from) >= args.spec.max_steps:
-        # An earlier call died behind its last checkpoint. A trainer that is started there trains one step more.
+    stop = (records.read_json(run / STOP) or {}) if resume_from is not None else {}
+    steps = checkpoints.step_of(resume_from) if stop else args.spec.max_steps
+    if resume_from is not None and checkpoints.step_of(resume_from) >= steps:
+        # An earlier call died behind its last checkpoint, or was stopped there for good. A trainer that is started
+        # there trains one step more.
         trainer.take_up(checkpoints.step_of(resume_from))
         _take_out(resume_from, folders.output)
     else:
@@ -141,12 +158,16 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
             base = context.volumes.models / args.base_model
             context.event("note", text=parity.before(engine, args.spec, folders, base, args.family))
         trainer.run(command, folders.output, resume_from)
-    _check_last_step(args, folders, trainer)
+    if not stop:
+        _check_last_step(args, folders, trainer)
     engine.export(args.spec, folders)
     model = _collect_model(args, engine, folders, run, context.volumes.models / args.base_model)
     record = _record(args, engine, trainer, model, run, started, resume_from)
     record["call_id"], record["pictures"] = context.call_id, dict(converter.done)
     converter.remove()
+    if stop:
+        record["stopped"], record["steps"] = str(stop["why"]), steps
+        record["left_out"] = trainer.left_out.as_dict(steps)
     record["fence"] = held.fence
     held.check()
     records.write_record(run, record)
@@ -168,7 +189,9 @@ def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter)
     root, rows = args.dataset.folder(context), 0
     seen = list if args.dataset.odd == 0 else converter.paths
     with train_file.open("wb") as file:
-        for row in engine_rows(root / args.dataset.train, args.dataset.train_format, form, seen):
+        for row in engine_rows(
+            root / args.dataset.train, args.dataset.train_format, form, seen, args.dataset.dev_share
+        ):
             file.write(row + b"\n")
             rows += 1
     if converter.done:
@@ -197,16 +220,21 @@ def _starting_point(args: TrainArgs, context: Context) -> Path:
 
 
 def engine_rows(
-    path: Path, form: Format, target: Format, seen: Callable[[list[str]], list[str]] = list
+    path: Path,
+    form: Format,
+    target: Format,
+    seen: Callable[[list[str]], list[str]] = list,
+    dev_share: float = 0.0,
 ) -> Iterator[bytes]:
     """The rows of ``path`` as JSON in the ``target`` format; image paths become absolute.
 
     Args:
         seen: the files that a trainer may read instead of the images, many at a time.
+        dev_share: of the documents, whose rows are left out.
     """
     folder = image_folder(path)
     write = to_messages if target == "messages" else to_erniekit
-    samples = read_samples(path, form)
+    samples = (sample for sample in read_samples(path, form) if not is_dev(sample, dev_share))
     while block := list(islice(samples, TOGETHER)):
         names = iter(seen([str(folder / name) for sample in block for name, _ in sample.images]))
         for sample in block:

@@ -12,6 +12,7 @@ from sft import metrics
 from sft.dataset.documents import document_of
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample
+from sft.dataset.split import is_dev
 from sft.dataset.tasks import BUILT_IN, Known, task_of
 from sft.models.recognition import Question, Turn
 from sft.store import records
@@ -66,10 +67,15 @@ class HeldOutRow:
         return records.fingerprint([*seen, self.prompt, *([parts] if parts else [])])[:32]
 
 
-def questions(path: Path, form: Format, among: Known = BUILT_IN) -> Iterator[HeldOutRow]:
-    """Every turn of every row, in the file's order."""
+def questions(path: Path, form: Format, among: Known = BUILT_IN, dev_share: float = 0.0) -> Iterator[HeldOutRow]:
+    """Every turn of every row, in the file's order.
+
+    Args:
+        dev_share: where it is above 0, of the dev rows alone (see :func:`sft.dataset.split.is_dev`).
+    """
     for number, sample in enumerate(read_samples(path, form)):
-        yield from _turns(number, sample, image_folder(path), among)
+        if not dev_share or is_dev(sample, dev_share):
+            yield from _turns(number, sample, image_folder(path), among)
 
 
 def _turns(number: int, sample: Sample, folder: Path, among: Known) -> Iterator[HeldOutRow]:
@@ -82,23 +88,26 @@ def _turns(number: int, sample: Sample, folder: Path, among: Known) -> Iterator[
         earlier = (*earlier, Turn(images, prompt, truth))
 
 
-def drawn(path: Path, form: Format, most: int, among: Known = BUILT_IN) -> tuple[list[HeldOutRow], int]:
+def drawn(
+    path: Path, form: Format, most: int, among: Known = BUILT_IN, dev_share: float = 0.0
+) -> tuple[list[HeldOutRow], int]:
     """(the rows that are read, in the file's order; how many there are): all, or a sample of ``most``.
 
     The sample is stratified by task, script and length of the truth: each of these has its share, and one row where
     there is room. Which rows stand for a class is decided by a hash of their content, so that the same rows are drawn
-    again, in whatever order they stand, and a file that grows keeps most of them.
+    again, in whatever order they stand, and a file that grows keeps most of them. A smaller sample is a part of a
+    larger one. ``dev_share``: see :func:`questions`.
     """
     first: list[HeldOutRow] = []
     count = 0
-    for count, row in enumerate(questions(path, form, among), 1):
+    for count, row in enumerate(questions(path, form, among, dev_share), 1):
         if count <= most:
             first.append(row)
     if count <= most:
         return first, count
-    classes = [_class(row) for row in questions(path, form, among)]
+    classes = [_class(row) for row in questions(path, form, among, dev_share)]
     chosen = set(_interleaved(range(count), classes)[:most])
-    return [row for at, row in enumerate(questions(path, form, among)) if at in chosen], count
+    return [row for at, row in enumerate(questions(path, form, among, dev_share)) if at in chosen], count
 
 
 class _Class(NamedTuple):

@@ -62,7 +62,8 @@ def write_report(
         cut: model → which of them were cut off.
     """
     shown, has_places = shown_rows(rows, texts, "tuned", examples, cut)
-    curve = loss_curve(read_metrics(metrics_file))
+    chosen = training.get("chosen")
+    curve = loss_curve(read_metrics(metrics_file), chosen["scores"] if chosen else ())
     facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
     facts["spotting"] = has_places
     facts["left_out"] = describe(training.get("left_out"))

@@ -31,7 +31,7 @@ def write_dataset_report(path: Path, report: Report, *, examples: int = 12, run:
         examples: rows of the training set shown with their images.
         run: what a training would make of it: steps, rows_per_step, max_seq_len.
     """
-    splits = [stats for stats in (report.train, report.held_out) if stats.path]
+    splits = [stats for stats in report.splits if stats.path]
     charts = [
         (title, unit, [(stats.path, histogram(getattr(stats, key))) for stats in splits if getattr(stats, key)])
         for key, title, unit in (

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,22 @@ def keep_best(place: Path, output: Path) -> Path | None:
         if path.name != chosen.name and step >= 0:
             shutil.rmtree(path)
     return place / chosen.name
+
+
+def keep(checkpoint: Path, place: Path, patterns: Iterable[str]) -> Path:
+    """Keep what ``patterns`` name of a sealed checkpoint, and its manifest, in ``place``; returns the folder there.
+
+    Raises:
+        FileNotFoundError: the trainer has removed it meanwhile.
+    """
+    target = place / checkpoint.name
+    if (target / MANIFEST).is_file():
+        return target
+    shutil.rmtree(target, ignore_errors=True)
+    for source in sorted({path for pattern in patterns for path in checkpoint.glob(pattern)}):
+        _link_or_copy(source, target / source.name)
+    _link_or_copy(checkpoint / MANIFEST, target / MANIFEST)  # last: without it nothing is kept
+    return target
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -54,6 +54,35 @@ class LeftOut(TypedDict):
     why: dict[str, int]
 
 
+class DevScore(TypedDict):
+    """A checkpoint on the dev rows, written by the job read_dev: ``rows`` of ``of_rows``; ``scores`` in ``all`` and of
+    each task; ``final``: it is the model of the finished training. ``seconds`` with the loading.
+    """
+
+    step: int
+    final: bool
+    rows: int
+    of_rows: int
+    documents: int
+    scores: dict[str, Scored]
+    metrics_version: int
+    seconds: float
+
+
+class Chosen(TypedDict):
+    """Which checkpoint became a training's model, written by the job choose: the one of ``step``, by ``metric``.
+
+    ``scores`` are of all that were read, by step (step, error, cer, ned); ``kept`` says why another one is the model.
+    """
+
+    step: int
+    metric: str
+    rows: int
+    of_rows: int
+    scores: list[dict[str, float]]
+    kept: str
+
+
 class Training(TypedDict):
     """A finished training, written by the job train; times in seconds, ``loss`` in nats per token."""
 
@@ -76,6 +105,8 @@ class Training(TypedDict):
     model_identity: str
     call_id: NotRequired[str]
     pictures: NotRequired[dict[str, int]]
+    chosen: NotRequired[Chosen]  # where dev rows have chosen
+    stopped: NotRequired[str]  # why it ended before its last step, where it did
     fence: NotRequired[int]  # of the lease that it was written under; 0 on one machine
 
 
@@ -209,6 +240,7 @@ class Files(TypedDict):
 
     train: str
     held_out: str
+    dev: NotRequired[str]
 
 
 class Stored(TypedDict):
@@ -221,12 +253,18 @@ class Stored(TypedDict):
     fingerprint: str
     train: dict[str, Any]
     held_out: dict[str, Any]
+    dev: NotRequired[dict[str, Any]]
     train_tokens: NotRequired[list[tuple[int, int]]]
 
 
 def training(run: Path) -> Training | None:
     """The record of the training in the folder ``run``, None where it has not finished."""
     return cast("Training | None", records.read_record(run))
+
+
+def dev_score(path: Path) -> DevScore | None:
+    """What a checkpoint came to on the dev rows, None where it has not read them."""
+    return cast("DevScore | None", records.read_json(path))
 
 
 def evaluation(folder: Path) -> Evaluation | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -25,11 +26,22 @@ class Sealer:
         held: the training's lease, which is asked for before each seal.
         run: the training's folder; ``output`` is the trainer's own in it.
         identity, engine: what the checkpoints' manifests say.
+        keep: keeps what is wanted of a sealed checkpoint where the trainer's own rotation does not reach; without it
+            the one with the lowest loss is kept.
     """
 
     def __init__(
-        self, context: Context, held: Held, run: Path, output: Path, identity: str, engine: str, curve: Curve
+        self,
+        context: Context,
+        held: Held,
+        run: Path,
+        output: Path,
+        identity: str,
+        engine: str,
+        curve: Curve,
+        keep: Callable[[Path], object] | None = None,
     ) -> None:
+        self._keep = keep or (lambda checkpoint: checkpoints.keep_best(run / "best", output))
         self._held = held
         self._context, self._run, self._output, self._curve = context, run, output, curve
         self._identity, self._engine = identity, engine
@@ -76,7 +88,7 @@ class Sealer:
             try:
                 self._held.check(patience=0)
                 checkpoints.seal(path, self._identity, self._engine, step, self._curve.mean(previous, step))
-                checkpoints.keep_best(self._run / "best", self._output)
+                self._keep(path)
             except LeaseHeld:
                 return  # check() raises it
             except (OSError, TransientError) as error:  # the trainer's limit removed it meanwhile; or it is tried again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from sft.context import Context
@@ -36,6 +37,7 @@ class Trainer:
         smaller: str = "",
         left_out: LeftOut | None = None,
         effective: Effective | None = None,
+        keep: Callable[[Path], object] | None = None,
     ) -> None:
         self.context = context
         self.engine = engine
@@ -46,6 +48,7 @@ class Trainer:
         self.smaller = smaller or "train in smaller batches"
         self.left_out = left_out or LeftOut(engine.left_out, rows=1, bound=math.inf)
         self.effective = effective
+        self.keep = keep
         self.curve = Curve(run)
         self.tail: deque[str] = deque(maxlen=KEPT)
 
@@ -63,7 +66,8 @@ class Trainer:
             LeaseHeld: another call has taken the lease over; the trainer is stopped.
         """
         self.curve.begin(checkpoints.step_of(resume_from))
-        sealer = Sealer(self.context, self.held, self.run_folder, output, self.identity, self.engine.name, self.curve)
+        name = self.engine.name
+        sealer = Sealer(self.context, self.held, self.run_folder, output, self.identity, name, self.curve, self.keep)
         with sealer:
             inherited = [*self.held.descriptors, *self.context.child_files]
             process = Process(command, self.run_folder / "work", inherited, self.stall_seconds)
