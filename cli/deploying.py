@@ -23,10 +23,11 @@ from runs.fetched import known_wheel
 from runs.uploading import upload as send
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
+from sft.dataset.files import DatasetFiles
 from sft.dataset.validate import validate
 from sft.errors import ComputeError, InputError
 from sft.jobs.fetch_sample import check_sample, sample_args
-from sft.plan import DatasetFiles, wheel_args
+from sft.plan import wheel_args
 from sft.store import records
 from sft.training.wheels import WHEELS
 

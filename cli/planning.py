@@ -18,6 +18,7 @@ from runs.results import finished_training, read_stored
 from runs.usage import month_so_far
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
+from sft.dataset.files import DatasetFiles
 from sft.dataset.packing import Amount
 from sft.dataset.room import check_room
 from sft.dataset.validate import validate
@@ -25,8 +26,7 @@ from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.jobs.train import DatasetPlace
 from sft.plan import (
-    DatasetFiles,
-    dataset_place,
+    dataset_of,
     download_args,
     evaluate_args,
     memory_warning,
@@ -36,7 +36,7 @@ from sft.plan import (
     wheel_args,
 )
 from sft.store import records
-from sft.store.contents import Base
+from sft.store.contents import Base, Training
 from sft.store.volumes import run_place
 from sft.training.wheels import WHEELS
 
@@ -53,7 +53,7 @@ def plan_table(config: RunConfig) -> Table:
     compute = compute_for(config)
     table = Table("step", "what it does", "identity", "state", title=f"sft run {config.profile or config.name}")
     if config.dataset.volume:
-        place, amount = read_stored(config.dataset.volume, compute)
+        place, amount = read_stored(config.dataset.volume, compute, config.dataset.dev_share)
         told = f"{amount.rows} training rows on the data volume"
         table.add_row("validate-dataset", told, place.fingerprint[:16], "done")
         _add_rest(table, config, compute, place, amount)
@@ -73,12 +73,12 @@ def plan_table(config: RunConfig) -> Table:
     check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens)
     told = f"{report.train.rows} + {report.held_out.rows} rows, {sum(stats.images for stats in report.splits)} images"
     table.add_row("validate-dataset", told, report.fingerprint[:16], "done each time")
-    place = dataset_place(files, report, compute.dataset_root(files.root, report.fingerprint))
+    place, amount = dataset_of(config, files, report, compute.dataset_root(files.root, report.fingerprint))
     uploaded = compute.name == "local" or compute.read("data", f"{place.root}/record.json") is not None
     table.add_row("upload-data", place.root, report.fingerprint[:16], "done" if uploaded else "to do")
     if warning := memory_warning(config, report.train):
         table.caption = f"warning {warning}"
-    _add_rest(table, config, compute, place, report.train.amount)
+    _add_rest(table, config, compute, place, amount)
     return table
 
 
@@ -121,6 +121,7 @@ def _add_training(
     )
     if base is None:
         table.add_row("train", told, LATER, "to do")
+        _add_choice(table, config, place, None)
         table.add_row("sync-checkpoint", f"to {config.output.folder}", "", "to do")
         table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", LATER, "to do")
         return
@@ -129,12 +130,23 @@ def _add_training(
     training = finished_training(compute, args.identity)
     running = running_call(compute, training_key(args.identity))
     table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training))
+    _add_choice(table, config, place, training)
     folder = Path(config.output.folder) / f"{config.name}-{args.identity[:8]}"
     table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")
     evaluation = evaluate_args(config, args)
     key = evaluation.key(training["model_identity"]) if training else ""
     done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if training else None
     table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))
+
+
+def _add_choice(table: Table, config: RunConfig, place: DatasetPlace, training: Training | None) -> None:
+    """The step choose, where there are dev rows."""
+    if not place.has_dev:
+        return
+    told = f"each checkpoint reads at most {config.evaluate.dev_rows} dev rows; the best by {config.promote.metric}"
+    told += f", ends after {config.train.patience} that are no better" if config.train.patience else ""
+    chosen = training.get("chosen") if training else None
+    table.add_row("choose", told, f"checkpoint-{chosen['step']}" if chosen else LATER, _state(chosen))
 
 
 def _step(config: RunConfig, spec: TrainSpec, amount: Amount) -> str:

@@ -16,10 +16,11 @@ import sft
 from sft import jobs
 from sft.config import load
 from sft.context import Context
+from sft.dataset.files import DatasetFiles
 from sft.dataset.packing import Amount
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
-from sft.plan import DatasetFiles, dataset_place, download_args, train_args
+from sft.plan import dataset_place, download_args, train_args
 from sft.smoke import digits
 from sft.store.contents import Base
 from sft.store.volumes import Volumes

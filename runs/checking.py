@@ -13,6 +13,7 @@ from compute.select import compute_for, state_folder
 from runs.named_models import check_models
 from runs.results import read_stored
 from sft.config import RunConfig
+from sft.dataset.files import DatasetFiles
 from sft.dataset.reading import detect_file
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.tasks import BUILT_IN, find, known
@@ -20,7 +21,6 @@ from sft.download import check_scheme
 from sft.errors import InputError, check_all, raise_all
 from sft.families import Task
 from sft.models import pages
-from sft.plan import DatasetFiles
 from sft.store.volumes import RUNS
 from sft.training.wheels import CUDNN95, WHEELS
 

@@ -10,10 +10,10 @@ from compute.base import Compute
 from compute.select import state_folder
 from runs.base_tokenizer import base_tokenizer
 from sft.config import RunConfig
+from sft.dataset.files import DatasetFiles
 from sft.dataset.settings import DigitsConfig
 from sft.dataset.tokens import Limits
 from sft.engines import ENGINES
-from sft.plan import DatasetFiles
 from sft.processes import alone_at
 from sft.store import records
 

@@ -134,7 +134,7 @@ def place_of(config: RunConfig, compute: Compute, model: str) -> str:
             raise InputError("there is no champion yet", value=config.name, remedy=remedy)
         return f"outputs/{run_place(now.identity)}/model"
     if match := CHECKPOINT.fullmatch(model):
-        for kept in ("trainer", "best"):  # the trainer keeps its newest, we the best beside them
+        for kept in ("trainer", "best", "dev"):  # the trainer keeps its newest, we the best beside them
             if compute.list("outputs", f"{run_place(match[1])}/{kept}/{match[2]}"):
                 return f"outputs/{run_place(match[1])}/{kept}/{match[2]}"
         raise InputError("no such checkpoint", value=model, remedy="sft status lists the trainings")

@@ -9,10 +9,10 @@ from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json
+from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format
-from sft.plan import DatasetFiles
 
 Say = Callable[[str], None]
 Room = Callable[[list[str]], None]

@@ -33,7 +33,8 @@ def choose(config: RunConfig, args: TrainArgs, training: Training, compute: Comp
         IntegrityError: no checkpoint could be read, or the best one is not whole.
     """
     if (chosen := training.get("chosen")) is None:
-        for each in unread(compute, args.identity, training["steps"]):
+        # Where patience has ended the training, later checkpoints were not waited for either.
+        for each in () if training.get("stopped") else unread(compute, args.identity, training["steps"]):
             final = each == training["steps"] and each not in _sealed(compute, args.identity)
             asked = plan.read_dev_args(config, args, each, final=final)
             try:
@@ -59,7 +60,8 @@ def describe(chosen: Chosen, last: int) -> str:
     """
     by_step = {int(score["step"]): score for score in chosen["scores"]}
     metric, value = chosen["metric"], by_step[chosen["step"]][chosen["metric"]]
-    said = f"checkpoint-{chosen['step']} is the model: {metric} {value:.3f} on {chosen['rows']} dev rows"
+    rows = f"{chosen['rows']} of {chosen['of_rows']} dev rows"
+    said = f"checkpoint-{chosen['step']} is the model: {metric} {value:.3f} on {rows}"
     others = [f"{score[metric]:.3f} at step {at}" for at, score in sorted(by_step.items()) if at != chosen["step"]]
     said += f" ({', '.join(others)})" if others else ""
     if chosen["step"] == last:
@@ -146,10 +148,9 @@ class Beside:
         metric = self._config.promote.metric
         first = best(list(self._scores.values()), metric)
         value = found["scores"]["all"][metric]
-        tell(
-            f"checkpoint-{self._step} on {found['rows']} dev rows: {metric} {value:.3f}; the best so far is "
-            f"checkpoint-{first['step']}"
-        )
+        rows = f"{found['rows']} of {found['of_rows']} dev rows"
+        best_so_far = f"the best so far is checkpoint-{first['step']}"
+        tell(f"checkpoint-{self._step} on {rows}: {metric} {value:.3f}; {best_so_far}")
 
     def _check_patience(self) -> None:
         patience, found = self._config.train.patience, list(self._scores.values())

@@ -9,8 +9,8 @@ from prefect.states import Completed
 
 from compute.base import Compute
 from runs.uploading import upload
+from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
-from sft.plan import DatasetFiles
 from tasks.step import step
 from tasks.telling import tell
 

@@ -9,10 +9,11 @@ from compute.select import state_folder
 from runs.dataset import dataset_files, limits_for
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
+from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.room import check_room
 from sft.dataset.validate import validate
-from sft.plan import DatasetFiles, memory_warning, passes, train_spec
+from sft.plan import memory_warning, passes, train_spec
 from sft.report.dataset import write_dataset_report
 from tasks.step import step
 from tasks.telling import tell

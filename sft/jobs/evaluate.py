@@ -18,7 +18,7 @@ from sft.jobs.train import DatasetPlace
 from sft.metrics import Normalisation
 from sft.models.held_out import SAMPLING, HeldOutRow
 from sft.report import write_report
-from sft.store import contents, records
+from sft.store import contents, decisions, records
 from sft.store.contents import Evaluation, Model
 from sft.store.volumes import run_place
 from sft.training.events import EVENTS, Board
@@ -105,6 +105,9 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
     result["held_out"], result["max_new_tokens"] = held_out, args.max_new_tokens
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
     result["args"] = args.model_dump(mode="json")
+    result["row_keys"] = decisions.sketch(row.key() for row in rows)
+    outputs = context.volumes.outputs
+    result["judged_before"] = decisions.judged_before(outputs, training["name"], args.identity, result["row_keys"])
     said = [json.dumps(line, ensure_ascii=False) + "\n" for line in said_lines(rows, texts, cut)]
     records.write_text(folder / "predictions.jsonl", "".join(said))
     records.write_json(folder / "report.json", {**result, "training": training})

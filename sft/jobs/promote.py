@@ -117,6 +117,7 @@ def _promote(args: PromoteArgs, context: Context, folder: Path, held: Held) -> D
             evaluation=f"{run.relative_to(context.volumes.outputs).as_posix()}/{args.evaluation}",
         )
     decision["champion"] = now.model_dump() if now else None
+    decision["rows"] = evaluation.get("row_keys", []) if evaluation else []
     if args.by == "gate":
         records.write_json(place, decision)
     return decision

@@ -17,11 +17,12 @@ from sft import metrics
 from sft.dataset.dropped import describe
 from sft.dataset.pictures import open_as_seen
 from sft.metrics import fields
-from sft.metrics.gate import reproduced
+from sft.metrics.gate import Rule, reproduced
 from sft.notation import spotting
 from sft.report.curve import loss_curve
 from sft.store import records
 from sft.store.contents import Evaluation, Export, Model, Scored, Training
+from sft.store.decisions import doubt
 
 if TYPE_CHECKING:
     from sft.models.held_out import HeldOutRow
@@ -115,16 +116,19 @@ def put_export(folder: Path, export: Export) -> None:
         records.write_text(page, begin + EXPORT + text + rest[rest.index(EXPORT) :])
 
 
-def remarks(result: Evaluation) -> list[str]:
+def remarks(result: Evaluation, confidence: float = Rule().confidence) -> list[str]:
     """What whoever reads the scores has to know: rows that were left out, answers cut off, truths that say nothing.
 
     Args:
         result: the record of the job evaluate, also an older one.
+        confidence: share of the draws that the gate asks for.
     """
     rows = result["rows"]
     totals = {model: result[model]["all"] for model in result["models"]}
     every, documents = result.get("held_out", rows), result.get("documents", rows)
-    return remarks_on(totals, rows, every, documents, result.get("max_new_tokens", "?"))
+    said = remarks_on(totals, rows, every, documents, result.get("max_new_tokens", "?"))
+    often = doubt(result.get("judged_before", 0), confidence)
+    return [*said, often] if often else said
 
 
 def remarks_on(

@@ -159,6 +159,8 @@ class Evaluation(TypedDict):
     finished: NotRequired[float]
     folder: NotRequired[str]
     args: NotRequired[dict[str, Any]]
+    row_keys: NotRequired[list[str]]  # what the rows are told by (see sft.store.decisions)
+    judged_before: NotRequired[int]  # other trainings of the line that the gate has decided on by these rows
 
 
 class Compared(TypedDict):
@@ -231,6 +233,7 @@ class Decision(TypedDict):
     rule: NotRequired[dict[str, Any]]
     by: NotRequired[str]
     time: NotRequired[float]
+    rows: NotRequired[list[str]]  # what the held-out rows are told by (see sft.store.decisions)
     evaluation: NotRequired[str]
     live: NotRequired[bool]
 

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sft.metrics.gate import Metric
 from sft.store import checkpoints, contents
 from sft.store.contents import DevScore
 
@@ -41,12 +40,12 @@ def scores(run: Path) -> list[DevScore]:
     return sorted((one for one in found if one is not None), key=lambda one: one["step"])
 
 
-def best(found: Sequence[DevScore], metric: Metric) -> DevScore:
-    """The one with the lowest error; the later one of equals."""
-    return min(found, key=lambda one: (one["scores"]["all"][metric], -one["step"]))
+def best(found: Sequence[DevScore], metric: str) -> DevScore:
+    """The one with the lowest ``metric`` (see :data:`sft.metrics.gate.Metric`); the later one of equals."""
+    return min(found, key=lambda one: (as_point(one)[metric], -one["step"]))
 
 
-def let_go(run: Path, metric: Metric) -> None:
+def let_go(run: Path, metric: str) -> None:
     """Only the best one's weights stay, and those that have not been judged yet."""
     found = scores(run)
     stays = best(found, metric)["step"]

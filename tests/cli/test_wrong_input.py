@@ -39,7 +39,21 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         (PROFILE, "no model is called so (found nosuch!)", "nosuch.jsonl: the dataset file does not exist"),
     ),
     ("evaluate champion good.jsonl", ("there is no champion yet",)),
-    ("evaluate base base held-out --set output.folder=good.jsonl", ("named twice (found base)",)),
+    (
+        "evaluate base base held-out --set output.folder=good.jsonl",
+        ("named twice (found base)", "good.jsonl: no folder"),
+    ),
+    (
+        "run full --set dataset.dev=nosuch.jsonl --set dataset.dev_share=0.1",
+        ("dataset.dev: the dataset file does not exist", "are two dev sets"),
+    ),
+    ("run smoke --set dataset.images=headers", ("dataset.images headers: a run is known by the content",)),
+    ("run smoke --set train.patience=2", ("train.patience needs dev rows: give dataset.dev",)),
+    ("validate good.jsonl --dev good.jsonl", ("--dev: a dev set is compared with the held-out set",)),
+    (
+        "upload good.jsonl empty.jsonl --dev nosuch.jsonl",
+        ("empty.jsonl: the dataset file is empty", "nosuch.jsonl: the dataset file does not exist"),
+    ),
     ("plan nosuch", (PROFILE,)),
     ("plan full --set dataset.train=good.jsonl", ("dataset.held_out: the dataset file does not exist",)),
     ("status nosuch", (PROFILE,)),

@@ -15,9 +15,9 @@ from PIL import Image
 from flows.fine_tune import fine_tune
 from runs.results import RunResult
 from sft.config import RunConfig, load
+from sft.dataset.files import DatasetFiles
 from sft.dataset.validate import validate
 from sft.notation import spotting
-from sft.plan import DatasetFiles
 from sft.smoke import digits
 from sft.store import records
 from tests.support import newer

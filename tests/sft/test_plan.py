@@ -4,10 +4,11 @@ import pytest
 
 from sft import metrics
 from sft.config import load
+from sft.dataset.files import DatasetFiles
 from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace, TrainArgs
-from sft.plan import DatasetFiles, evaluate_args, train_args
+from sft.plan import evaluate_args, train_args
 from sft.store.contents import Base
 
 BASE = {"name": "base@1", "identity": "b"}

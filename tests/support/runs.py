@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from compute.local import LocalCompute
 from sft.config import load
+from sft.dataset.files import DatasetFiles
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.jobs.train import TrainArgs
-from sft.plan import DatasetFiles, dataset_place, download_args, train_args
+from sft.plan import dataset_place, download_args, train_args
 from sft.smoke import digits
 from sft.store.contents import Base
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sft.dataset.documents import document_of
-from sft.dataset.split import split
+from sft.dataset.rows import Sample
+from sft.dataset.split import is_dev, place, split
 from sft.errors import DatasetError, InputError
 from tests.conftest import Dataset
 
@@ -129,3 +130,34 @@ def test_what_cannot_be_split_leaves_nothing(dataset: Dataset) -> None:
     with pytest.raises(DatasetError, match=r"all\.jsonl:2"):
         split(source, train, held)
     assert sorted(p.name for p in dataset.folder.iterdir()) == ["all.jsonl"]
+
+
+def test_three_files_share_no_document_and_a_grown_one_keeps_its_places(dataset: Dataset) -> None:
+    rows = [dataset.row(f"./doc{d}_page_{p}.png", f"{d}-{p}") for d in range(300) for p in range(3)]
+    source = dataset.write("all.jsonl", rows)
+    train, held, dev = (source.with_name(f"{name}.jsonl") for name in ("train", "held", "dev"))
+
+    def three() -> list[set[str]]:
+        split(source, train, held, dev, force=True, share=0.2, dev_share=0.2)
+        return [{name.split("_")[0] for name in images(path)} for path in (train, held, dev)]
+
+    fit, judge, choose = three()
+    assert not fit & judge
+    assert not fit & choose
+    assert not judge & choose
+    assert 0.1 * 300 < len(choose) < 0.24 * 300, "a fifth of the documents that are not held out"
+    cut(source, share=0.2)
+    assert images(held) == images(source.with_name("held.jsonl")), "the held-out rows are those of two files"
+    more = [dataset.row(f"./new{d}_page_1.png") for d in range(50)]
+    dataset.write("all.jsonl", [*more, *rows])
+    assert all(before <= now for before, now in zip((fit, judge, choose), three()))
+    with pytest.raises(InputError, match="none of the documents is a dev one"):
+        split(dataset.write("few.jsonl", rows[:9]), train, held, dev, force=True, share=0.4, dev_share=1e-9)
+
+
+def test_a_runs_own_dev_rows_are_others_than_those_that_were_held_out() -> None:
+    """``sft split`` leaves documents whose hash is above its share; the dev rows are drawn by another hash."""
+    left = [Sample(((f"{name}.png", 0),), (("OCR:", "x"),)) for name in range(3000) if place(f"{name}", 0) >= 0.1]
+    dev = sum(is_dev(sample, 0.1) for sample in left)
+    assert 0.07 * len(left) < dev < 0.13 * len(left)
+    assert not any(is_dev(sample, 0.0) for sample in left)

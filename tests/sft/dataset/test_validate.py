@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
+from sft import plan
+from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
 from sft.dataset.rules import RULES
 from sft.dataset.settings import DatasetConfig
@@ -152,6 +155,39 @@ def test_shared_images_and_rows_are_warnings_with_counts(dataset: Dataset) -> No
     report = validate(train, held, CONFIG)
     assert report.counts == {"leak-image": 3, "leak-row": 1, "duplicate": 1, "leak-document": 2}
     report.check()  # warnings stop nothing
+
+
+def test_what_chooses_and_what_judges_share_nothing(dataset: Dataset) -> None:
+    pages = [dataset.image(f"doc{d}_page_{p}.png", 10 * d + p) for d in range(4) for p in range(2)]
+    held = dataset.write("held.jsonl", [dataset.row(pages[0], "1"), dataset.row(pages[2], "2")])
+    train = dataset.write("train.jsonl", [dataset.row(pages[6], "7")])
+    good = dataset.write("good.jsonl", [dataset.row(pages[4], "5"), dataset.row(pages[5], "6")])
+    report = validate(train, held, CONFIG, dev=good)
+    report.check()
+    assert report.counts == {}
+    assert (report.dev and report.dev.rows, [split.rows for split in report.splits]) == (2, [1, 2, 2])
+    assert report.fingerprint != validate(train, held, CONFIG).fingerprint, "other rows choose: another training"
+    assert report.as_dict()["dev"]["rows"] == 2
+    bad = dataset.write(
+        "bad.jsonl", [dataset.row(pages[4], "5"), dataset.row(pages[1], "2"), dataset.row(pages[2], "2")]
+    )
+    report = validate(train, held, CONFIG, dev=bad)
+    assert report.counts == {"leak-dev": 2}, "a page of a held-out document, and a row"
+    assert [found.where for found in report.shown] == [f"{bad}:2", f"{bad}:3"]
+    with pytest.raises(DatasetError, match="leak-dev"):
+        report.check()
+    near = dataset.write("near.jsonl", [dataset.row(pages[7], "8")])
+    assert set(validate(train, held, CONFIG, dev=near).counts) == {"leak-document"}, "with the training set it is told"
+
+
+def test_a_report_of_images_that_were_not_read_identifies_nothing(dataset: Dataset) -> None:
+    """Each such dataset had the identity of every other, so that a training of other data was taken for the one."""
+    train, held = (dataset.write(f"{n}.jsonl", [dataset.row(dataset.image(f"{n}.png", n))]) for n in range(2))
+    assert validate(train, held, CONFIG).fingerprint
+    report = validate(train, held, CONFIG.model_copy(update={"images": "headers"}))
+    assert report.fingerprint == ""
+    with pytest.raises(ValidationError, match="fingerprint"):
+        plan.dataset_place(DatasetFiles.of(train, held), report, "root")
 
 
 def test_the_fingerprint_is_the_content_not_the_place(dataset: Dataset, tmp_path: Path) -> None:

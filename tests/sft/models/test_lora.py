@@ -16,14 +16,17 @@ from safetensors.numpy import load_file, save_file
 
 from compute.local import LocalCompute
 from runs.named_models import place_of
-from sft.config import load
+from sft.config import RunConfig, load
 from sft.context import Context
 from sft.errors import IntegrityError
+from sft.jobs.choose import ChooseArgs, choose
 from sft.jobs.placed import found_model
+from sft.jobs.train import TrainArgs
 from sft.models import export, lora
 from sft.models.lora import merge
 from sft.models.second_reader import interpreter
 from sft.plan import check_export_args, evaluate_args
+from sft.store import dev, records
 from tests.compute.test_local import TINY, wait
 from tests.support.runs import short_training
 
@@ -136,7 +139,7 @@ def test_bfloat16_is_rounded_to_the_nearest(base: Path, tmp_path: Path) -> None:
 def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> None:
     compute = LocalCompute(home / "state")
     wait(compute, compute.start("download_model", TINY))
-    args = short_training(compute, steps=30, save_steps=30, held_out=ROWS)
+    args = short_training(compute, steps=30, save_steps=15, held_out=ROWS)
     spec = args.spec.model_copy(update={"lora_rank": 8, "learning_rate": 5e-3, "warmup_steps": 1})
     args = args.model_copy(update={"spec": spec, "identity": "l" * 64})
     record = result_of(compute, "train", args)
@@ -176,6 +179,25 @@ def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> Non
     assert sorted(lora.differences(base, run / "trainer", run / "model")) == sorted(
         [f"{adapted} is not base plus adapter", "model.norm.weight has no adapter, yet it differs from the base"]
     )
+    an_earlier_adapter_is_chosen(compute, args, config, context)
+
+
+def an_earlier_adapter_is_chosen(compute: LocalCompute, args: TrainArgs, config: RunConfig, context: Context) -> None:
+    """The model is then the base with that adapter, and its export is checked against that one."""
+    run = compute.volumes.run(args.identity)
+    dev.keep(run, run / "trainer" / "checkpoint-15")
+    for step, error in ((15, 0.1), (30, 0.2)):
+        scores = {"all": {"error": error, "cer": error, "wer": error, "ned": error}}
+        facts = {"step": step, "rows": 1, "of_rows": 1, "scores": scores}
+        records.write_json(run / "dev" / f"step-{step}.json", facts)
+    before = (run / "model" / "model.safetensors").read_bytes()
+    record = choose(ChooseArgs(identity=args.identity, metric="error"), context)
+    assert record["chosen"]["step"] == 15
+    assert (run / "model" / "model.safetensors").read_bytes() != before
+    judged = evaluate_args(config, args)
+    result_of(compute, "evaluate", judged)
+    checked = result_of(compute, "check_export", check_export_args(config, judged))
+    assert (checked["problems"], checked["equal"]) == ([], ROWS)
 
 
 def weights_of(folder: Path) -> dict[str, Any]:
