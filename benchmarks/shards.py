@@ -31,7 +31,8 @@ from compute.modal import ModalCompute
 from modal_infra.app import app, setup
 from sft.config import load
 from sft.jobs.placed import Named
-from sft.jobs.predict import PredictArgs, RowsPlace
+from sft.jobs.placed_rows import RowsPlace
+from sft.jobs.predict import PredictArgs
 from tasks.following import run_side_by_side
 setup.deploy(); app.deploy()
 compute = ModalCompute(load("smoke", ["compute=modal", "modal.gpu=none"]).config)

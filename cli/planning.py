@@ -24,7 +24,7 @@ from sft.dataset.room import check_room
 from sft.dataset.validate import validate
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
-from sft.jobs.train import DatasetPlace
+from sft.jobs.placed_rows import DatasetPlace
 from sft.plan import (
     dataset_of,
     download_args,

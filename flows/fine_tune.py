@@ -21,7 +21,8 @@ from sft.config import RunConfig
 from sft.config.sections import Event
 from sft.dataset.packing import Amount
 from sft.errors import Detached, JobCancelled, SftError, Unchanged, check_all
-from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.jobs.placed_rows import DatasetPlace
+from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation, Training
 from tasks.check_export import check_export
 from tasks.choose import Beside, choose

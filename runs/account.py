@@ -15,7 +15,8 @@ from sft import plan
 from sft.config import RunConfig
 from sft.engines import ENGINES
 from sft.errors import SftError, Unchanged
-from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.jobs.placed_rows import DatasetPlace
+from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation
 
 LOOKED = 200  # newest runs among which the last one of a name is looked for

@@ -15,7 +15,8 @@ from sft import plan
 from sft.config import RunConfig
 from sft.dataset.packing import Amount
 from sft.errors import DatasetError
-from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.jobs.placed_rows import DatasetPlace
+from sft.jobs.train import TrainArgs
 from sft.store import champions
 from sft.store.champions import Champion
 from sft.store.contents import Base, Scored, Stored, Training

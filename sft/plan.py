@@ -19,10 +19,11 @@ from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.placed import Named
-from sft.jobs.predict import PredictArgs, Reading, RowsPlace
+from sft.jobs.placed_rows import DatasetPlace, RowsPlace
+from sft.jobs.predict import PredictArgs, Reading
 from sft.jobs.promote import PromoteArgs
 from sft.jobs.read_dev import ReadDevArgs
-from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.jobs.train import TrainArgs
 from sft.store import records
 from sft.store.champions import Champion
 from sft.store.contents import Base

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compute.base import Compute
 from runs.results import read_stored
 from sft.dataset.packing import Amount
-from sft.jobs.train import DatasetPlace
+from sft.jobs.placed_rows import DatasetPlace
 from tasks.step import step
 from tasks.telling import tell
 

@@ -13,7 +13,7 @@ from runs.uploading import upload_file
 from sft.config import RunConfig
 from sft.dataset.reading import image_folder
 from sft.dataset.validate import validate_file
-from sft.jobs.predict import RowsPlace
+from sft.jobs.placed_rows import RowsPlace
 from tasks.step import step
 from tasks.telling import tell
 

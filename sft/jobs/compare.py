@@ -11,7 +11,8 @@ from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.placed import Named, identity
-from sft.jobs.predict import DECODING, Reading, RowsPlace, answers, rows_of_all
+from sft.jobs.placed_rows import RowsPlace
+from sft.jobs.predict import DECODING, Reading, answers, rows_of_all
 from sft.jobs.scoring import judge, said_lines
 from sft.metrics import Normalisation
 from sft.models.held_out import SAMPLING

@@ -12,9 +12,9 @@ from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.placed import Named
-from sft.jobs.predict import DECODING, Reading, RowsPlace, answers, rows_of_all
+from sft.jobs.placed_rows import DatasetPlace, RowsPlace
+from sft.jobs.predict import DECODING, Reading, answers, rows_of_all
 from sft.jobs.scoring import judge, said_lines
-from sft.jobs.train import DatasetPlace
 from sft.metrics import Normalisation
 from sft.models.held_out import SAMPLING, HeldOutRow
 from sft.report import write_report

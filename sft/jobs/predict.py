@@ -10,34 +10,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from sft.context import Context
-from sft.dataset.rows import Format
 from sft.dataset.tasks import Prompt, known
 from sft.jobs.base import Job
 from sft.jobs.placed import Named, found_model, identity
+from sft.jobs.placed_rows import RowsPlace
 from sft.models.held_out import HeldOutRow, drawn
 from sft.models.recognition import Answer, Recogniser
 from sft.store import records
 
 DECODING = 4  # how answers are decoded; another version reads again
 SAID = 64  # rows between two events
-
-
-class RowsPlace(BaseModel):
-    """A file of rows: ``root`` is a folder (absolute on one machine, or on the data volume), ``file`` is in it.
-
-    ``dev_share``: where it is above 0, those of its rows that choose among checkpoints.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    root: str
-    file: str
-    format: Format
-    dev_share: float = 0.0
-
-    def path(self, context: Context) -> Path:
-        """The file as the job sees it."""
-        return context.volumes.data / self.root / self.file
 
 
 class Reading(BaseModel):

@@ -14,7 +14,8 @@ from sft.context import Context
 from sft.errors import InputError
 from sft.jobs.base import Job
 from sft.jobs.placed import Named
-from sft.jobs.predict import Answering, Reading, RowsPlace, rows_of_all
+from sft.jobs.placed_rows import RowsPlace
+from sft.jobs.predict import Answering, Reading, rows_of_all
 from sft.jobs.scoring import judge
 from sft.metrics import Normalisation
 from sft.metrics.gate import Metric

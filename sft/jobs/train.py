@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from sft.context import Context
 from sft.dataset.dropped import LeftOut
@@ -24,6 +24,7 @@ from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Job
 from sft.jobs.placed import ORIGIN
+from sft.jobs.placed_rows import DatasetPlace
 from sft.models import export, lora
 from sft.models.weights import torn
 from sft.store import checkpoints, contents, dev, records
@@ -39,37 +40,6 @@ TOGETHER = 1000  # rows whose images are looked at together
 STATE = "trainer_state.json"  # what the trainer says of itself at its end
 STOP = "stop.json"  # in a training's folder: why it ends at its newest checkpoint, whatever is left of its steps
 _RESULT = (export.WEIGHTS, "peft_model*", lora.CONFIG, STATE)  # of what a trainer leaves at its end
-
-
-class DatasetPlace(BaseModel):
-    """``root`` is a folder: absolute on one machine, or a name on the data volume. ``train`` lies in it.
-
-    ``odd`` are the training images that :mod:`sft.dataset.pictures` has to look at; None where nobody has counted them.
-    ``dev`` are the rows that choose among checkpoints; without such a file ``dev_share`` of the training set's
-    documents do (see :func:`sft.dataset.split.is_dev`), and are not trained on.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    root: str
-    train: str
-    held_out: str
-    train_format: Format
-    held_out_format: Format
-    fingerprint: str = Field(min_length=1)  # a report that identifies nothing makes no place
-    odd: int | None = None
-    dev: str = ""
-    dev_format: Format = "erniekit"
-    dev_share: float = 0.0
-
-    @property
-    def has_dev(self) -> bool:
-        """Are there rows that choose among checkpoints?"""
-        return bool(self.dev or self.dev_share)
-
-    def folder(self, context: Context) -> Path:
-        """The folder as the job sees it."""
-        return context.volumes.data / self.root
 
 
 class TrainArgs(BaseModel):

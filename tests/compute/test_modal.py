@@ -128,7 +128,7 @@ def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
     assert process.returncode == 0, process.stdout + process.stderr
     assert process.stdout.count("on the models volume already") == 2, "an uploaded wheel is not downloaded"
     deployed = server
-    gate = ("promote.mode=gate", "promote.check_rows=4")
+    gate = ("promote.mode=gate", "promote.check_rows=4", "dataset.dev_share=0.2")
     first = start(deployed, 10, *gate)
     text = first.end()
     assert first.process.returncode == 0, text
@@ -136,6 +136,7 @@ def test_from_deploy_to_an_evaluated_model_and_again_for_nothing(
     assert "export: loads in a new process, 4 of 4 answers reproduced" in text
     assert "is refused: rows: 8" in text, "too few rows to decide on"
     assert "checkpoint-5 is complete" in text, "events come through Modal's log stream"
+    assert "checkpoint-10 is the model: error" in text or "checkpoint-5 is the model: error" in text
     (folder,) = (home / "models").iterdir()
     assert (folder / "model" / "model.safetensors").stat().st_size > 10_000_000
     assert (folder / "report.html").exists()

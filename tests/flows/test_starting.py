@@ -13,7 +13,7 @@ from runs.results import starting_from
 from sft.config import RunConfig, load
 from sft.dataset.packing import Amount
 from sft.errors import IntegrityError
-from sft.jobs.train import DatasetPlace
+from sft.jobs.placed_rows import DatasetPlace
 from sft.plan import train_args
 from sft.store import champions, records
 from sft.store.contents import Base

@@ -7,7 +7,8 @@ from sft.config import load
 from sft.dataset.files import DatasetFiles
 from sft.dataset.packing import Amount
 from sft.errors import DatasetError
-from sft.jobs.train import DatasetPlace, TrainArgs
+from sft.jobs.placed_rows import DatasetPlace
+from sft.jobs.train import TrainArgs
 from sft.plan import evaluate_args, train_args
 from sft.store.contents import Base
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sft.config import load
 from sft.dataset.packing import Amount, looked_at, packs
 from sft.dataset.tokens import Limits
-from sft.jobs.train import DatasetPlace
+from sft.jobs.placed_rows import DatasetPlace
 from sft.plan import train_args, train_spec
 from sft.smoke import tiny
 from sft.store.contents import Base

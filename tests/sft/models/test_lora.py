@@ -141,7 +141,7 @@ def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> Non
     wait(compute, compute.start("download_model", TINY))
     args = short_training(compute, steps=30, save_steps=15, held_out=ROWS)
     spec = args.spec.model_copy(update={"lora_rank": 8, "learning_rate": 5e-3, "warmup_steps": 1})
-    args = args.model_copy(update={"spec": spec, "identity": "l" * 64})
+    args = args.model_copy(update={"spec": spec, "identity": "f" * 64})
     record = result_of(compute, "train", args)
     run, base = compute.volumes.run(args.identity), compute.volumes.models / args.base_model
     assert not [name for name in record["model"] if "lora" in name or "peft" in name], "the merged model stands alone"
