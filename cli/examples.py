@@ -19,7 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sft run full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl --detach",
     ),
     "evaluate": (
-        "sft evaluate base champion held-out --profile smoke",
+        "sft evaluate base held-out --profile smoke",
         "sft evaluate 0.9B 1.6 all.held_out.jsonl --profile full",
     ),
     "plan": (
