@@ -15,7 +15,7 @@ from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.train import DatasetPlace
 from sft.models.held_out import HeldOutRow, drawn
-from sft.models.recognition import Answer
+from sft.models.questions import Answer
 from sft.store import records
 from sft.store.volumes import run_place
 

@@ -13,7 +13,7 @@ from sft.dataset.documents import document_of
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample
 from sft.dataset.tasks import BUILT_IN, Known, task_of
-from sft.models.recognition import Question, Turn
+from sft.models.questions import Question, Turn
 from sft.store import records
 
 SAMPLING = 1  # how a sample is drawn; another version evaluates again
