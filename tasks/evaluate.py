@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from compute.base import Compute
 from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
+from sft.jobs.predict import Comparison
 from sft.plan import predict_args
 from sft.report import remarks
 from sft.store.contents import Evaluation, Training
@@ -32,8 +33,9 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
     place = f"{run_place(args.identity)}/{args.folder(training['model_identity'])}"
     record = cast("Evaluation | None", read_json(compute, "outputs", f"{place}/record.json"))
     if record is None:
+        read = _chosen(args, key, compute) if shards > 1 and args.backend == "auto" else args
         # What each share has read is found by the evaluation.
-        shares = {f"predict-{key}-{s.which}-{s.shard}of{s.shards}": s.model_dump() for s in predict_args(args, shards)}
+        shares = {f"predict-{key}-{s.which}-{s.shard}of{s.shards}": s.model_dump() for s in predict_args(read, shards)}
         run_side_by_side(compute, "predict", shares)
         record = cast("Evaluation", run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump()))
     else:
@@ -52,6 +54,12 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
         f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
     )
     return record
+
+
+def _chosen(args: EvaluateArgs, key: str, compute: Compute) -> EvaluateArgs:
+    """The same with the backend that one call has chosen for all shares: they would wait for it, on GPUs."""
+    common = args.model_dump(include=set(Comparison.model_fields))
+    return args.by(run_job(compute, f"choose-reader-{key}", "choose_reader", common)["backend"])
 
 
 HEAD = (

@@ -63,6 +63,11 @@ class EvaluateConfig(Section):
     batch_size: int = Field(8, ge=1, le=1024, description="Rows decoded together")
     max_new_tokens: int = Field(2048, ge=1, le=16384, description="Longest answer (tokens)")
     max_rows: int = Field(1000, ge=1, description="Held-out rows used: all, or a sample by task, script and length")
+    backend: Literal["auto", "paddleformers", "transformers", "vllm"] = Field(
+        "auto",
+        description="What reads; auto: transformers, where it is installed, enough is to be read, and its answers to a "
+        "few rows of each model are PaddleFormers'",
+    )
     shards: int = Field(1, ge=1, le=64, description="Calls that share the reading of the rows, for each model")
     normalise: Normalisation = Field(
         default_factory=Normalisation, description="What is made equal before texts are compared"

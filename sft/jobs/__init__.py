@@ -15,6 +15,7 @@ def find(name: str) -> Job[Any]:
         KeyError: there is no such job.
     """
     from sft.jobs.check_export import CHECK_EXPORT
+    from sft.jobs.choose_reader import CHOOSE_READER
     from sft.jobs.download_model import DOWNLOAD_MODEL
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
     from sft.jobs.evaluate import EVALUATE
@@ -35,6 +36,7 @@ def find(name: str) -> Job[Any]:
         CLEANUP,
         PROMOTE,
         TRAIN,
+        CHOOSE_READER,
         PREDICT,
         EVALUATE,
         CHECK_EXPORT,

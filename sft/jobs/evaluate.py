@@ -11,6 +11,7 @@ from sft import metrics
 from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
+from sft.jobs.choose_reader import choose
 from sft.jobs.predict import DECODING, Comparison, answers, rows_of_all
 from sft.metrics import Judged, Normalisation
 from sft.models.held_out import SAMPLING, HeldOutRow
@@ -35,6 +36,8 @@ class EvaluateArgs(Comparison):
         }
         if self.prompts:
             how["prompts"] = self.model_dump(mode="json")["prompts"]
+        if self.backend != "auto":
+            how["backend"] = self.backend
         parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION, DECODING]
         return records.fingerprint(parts)[:16]
 
@@ -48,7 +51,7 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
 
     Returns: the record: args, folder (on the outputs volume), rows (of the ``held_out`` there are), the models' scores
     in all and by task (see :class:`sft.metrics.Scores`), ``groups`` by script and length, ``differences`` of the
-    candidate to each other model.
+    candidate to each other model, ``read_by`` the backend that has read.
     Raises:
         IntegrityError: the training has no record, or a model is not whole or does not load.
     """
@@ -62,12 +65,14 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
         return record
     started = time.time()
     rows, held_out = rows_of_all(args, context)
-    found = {which: answers(args, context, which, rows)[0] for which in args.models}
+    chosen = choose(args, context)
+    found = {which: answers(args.by(chosen["backend"]), context, which, rows)[0] for which in args.models}
     texts = {which: [answer.text for answer in said] for which, said in found.items()}
     cut = {which: [answer.cut for answer in said] for which, said in found.items()}
     result = compare(rows, texts, args.normalise, cut)
     result["name"], result["seconds"], result["finished"] = training["name"], time.time() - started, time.time()
     result["held_out"], result["max_new_tokens"] = held_out, args.max_new_tokens
+    result["read_by"] = chosen
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
     result["args"] = args.model_dump(mode="json")
     said = [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +17,7 @@ from sft.jobs.base import Job
 from sft.jobs.train import DatasetPlace
 from sft.models.held_out import HeldOutRow, drawn
 from sft.models.questions import Answer
+from sft.models.readers import OURS, PROCESSES, Backend, Reader, open_reader
 from sft.store import records
 from sft.store.volumes import run_place
 
@@ -28,7 +30,8 @@ class Comparison(BaseModel):
     """What is compared: ``identity`` is the candidate's training, ``base_model`` a folder on the models volume.
 
     ``champion`` is the training that the candidate has to beat besides the base; empty where there is none. ``gpu`` is
-    what the call is billed as. ``prompts`` are those that the user declared.
+    what the call is billed as. ``prompts`` are those that the user declared. ``backend`` reads all the models: a
+    difference between two backends would count as one between two models.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +46,7 @@ class Comparison(BaseModel):
     max_rows: int
     gpu: str = "cpu"
     prompts: dict[str, Prompt] = {}
+    backend: Literal["auto", Backend] = "auto"
 
     @property
     def models(self) -> tuple[Which, ...]:
@@ -50,9 +54,22 @@ class Comparison(BaseModel):
         return ("base", "champion", "tuned") if self.champion else ("base", "tuned")
 
     def place(self, model_identity: str) -> str:
-        """Where a model's answers lie on the outputs volume: one folder for each model and way of decoding."""
-        decoding = records.fingerprint({"tokens": self.max_new_tokens, "device": self.device, "version": DECODING})
-        return f"predictions/{model_identity[:16]}-{decoding[:8]}"
+        """Where a model's answers lie on the outputs volume: one folder for each model, way of decoding and backend
+        (auto: PaddleFormers').
+        """
+        how = {"tokens": self.max_new_tokens, "device": self.device, "version": DECODING}
+        if self.backend in PROCESSES:
+            how["backend"] = [self.backend, PROCESSES[self.backend].reading]
+        return f"predictions/{model_identity[:16]}-{records.fingerprint(how)[:8]}"
+
+    @property
+    def reader(self) -> str:
+        """The backend that reads, where nobody has chosen another."""
+        return OURS if self.backend == "auto" else self.backend
+
+    def by(self, backend: str) -> Self:
+        """The same comparison, read by that backend."""
+        return self.model_copy(update={"backend": backend})
 
 
 class PredictArgs(Comparison):
@@ -70,8 +87,11 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
     Raises:
         IntegrityError: the model has no record, is damaged or does not load.
     """
+    from sft.jobs.choose_reader import choose  # which reads a few rows by what stands here
+
+    backend = choose(args, context)["backend"]
     rows = held_out_rows(args, context)[args.shard :: args.shards]
-    _, read = answers(args, context, args.which, rows)
+    _, read = answers(args.by(backend), context, args.which, rows)
     return {"rows": read, "done": len(rows)}
 
 
@@ -118,7 +138,8 @@ def answers(args: Comparison, context: Context, which: Which, rows: Sequence[Hel
     missing = {key: row for key, row in zip(keys, rows) if key not in done}
     context.event("evaluate", model=which, rows=len(rows), done=len(rows) - len(missing))
     if missing:
-        done.update(_read(args, context, which, model, folder, missing, total=len(rows)))
+        with closing(open_reader(args.reader, model, args.device)) as reader:
+            done.update(read_rows(args, context, which, reader, folder, missing, total=len(rows)))
         context.commit()
     return [done[key] for key in keys], len(missing)
 
@@ -136,34 +157,41 @@ def finished(folder: Path) -> dict[str, Answer]:
     return done
 
 
-def _read(
+def read_by(folder: Path) -> dict[str, str]:
+    """The versions of the packages that have read what lies there, of the last call that says so."""
+    found: dict[str, str] = {}
+    for part in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
+        with part.open(encoding="utf-8", errors="replace") as lines, suppress(ValueError, KeyError, TypeError):
+            found = dict(json.loads(lines.readline())["versions"])
+    return found
+
+
+def read_rows(
     args: Comparison,
     context: Context,
     which: Which,
-    model: Path,
+    reader: Reader,
     folder: Path,
     missing: dict[str, HeldOutRow],
     *,
     total: int,
 ) -> dict[str, Answer]:
     """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
-    from sft.models.recognition import Recogniser
-
-    recogniser = Recogniser(model, args.device)
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Answer] = {}
     keys, rows = list(missing), list(missing.values())
     before = total - len(rows)
-    with (folder / f"{context.writer}.jsonl").open("a", encoding="utf-8") as file:
-        file.write("\n")  # a line that a kill has torn ends here
+    with (folder / f"{context.writer}.jsonl").open("a", encoding="utf-8", buffering=1) as file:
+        if file.tell():
+            file.write("\n")  # a line that a kill has torn ends here
+        file.write(json.dumps({"backend": reader.backend, "versions": dict(reader.versions)}) + "\n")
         turns = [row.turns for row in rows]
         lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
         size, longest = args.batch_size, args.max_new_tokens
-        for number, answer in recogniser.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
+        for number, answer in reader.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
             found[keys[number]] = answer
             file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
             if len(found) % SAID == 0:
-                file.flush()
                 context.event("evaluate", model=which, rows=total, done=before + len(found))
     context.event("evaluate", model=which, rows=total, done=total)
     return found

@@ -1,4 +1,4 @@
-"""A reader that is a process of another environment: started here, asked and heard by lines of JSON (reader_program.py).
+"""A reader that is a process of another environment: asked and heard by lines of JSON (reader_program.py).
 
 Torch and Paddle do not share a process, and neither does vLLM with either. Answers come batch by batch, so that
 whoever keeps them as they come loses one batch when the process is killed.
@@ -11,6 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,7 @@ class ProcessReader:
         JobDied: the process was killed.
     """
 
-    def __init__(
-        self, backend: str, module: str, python: Path, model: Path, device: str, *, installs: str
-    ) -> None:
+    def __init__(self, backend: str, module: str, python: Path, model: Path, device: str, *, installs: str) -> None:
         self.backend = backend
         self._model, self._installs, self._read = model, installs, 0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (it is read when the process has failed)
@@ -90,14 +89,13 @@ class ProcessReader:
 
     def close(self) -> None:
         """End the process, also in the middle of its work."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         if self._process.poll() is None:
             self._process.kill()  # it has nothing to save
         self._process.stdout.close()
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         self._process.wait(ENDS)
         self._log.close()
 

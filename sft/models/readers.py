@@ -54,7 +54,8 @@ class Reader(Protocol):
 class PaddleReader:
     """PaddleFormers' model class in this process (see :class:`sft.models.recognition.Recogniser`)."""
 
-    backend = OURS
+    backend: str = OURS
+    versions: Mapping[str, str]
 
     def __init__(self, model: Path, device: str) -> None:
         from sft.models.recognition import Recogniser

@@ -1,0 +1,145 @@
+"""Job ``choose_reader``: by which backend all models of a comparison are read.
+
+``auto`` takes transformers where its environment is, and its answers to a few rows of each model are PaddleFormers'.
+One backend reads all models of a comparison: what two backends read differently would count as a difference between
+two models. So one model on which they disagree decides for all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from sft.context import Context
+from sft.errors import InputError, IntegrityError, JobDied, LeaseHeld
+from sft.jobs.base import Job
+from sft.jobs.predict import Comparison, Which, finished, held_out_rows, locate, read_by, read_rows
+from sft.models.held_out import HeldOutRow, kind_of, standing_for
+from sft.models.proof import ROWS, described, proof
+from sft.models.questions import Answer
+from sft.models.readers import OURS, Backend, open_reader, unavailable
+from sft.store import records
+from sft.store.contents import Proof, ReadBy
+
+OTHER: Backend = "transformers"
+# Rows of a model below which PaddleFormers reads. A proof starts and loads transformers once more (5 s on two cores,
+# where the tiny model's rows take 7.4 ms and 2.2 ms): after 1,000 rows that is won back, after 2,000 twice. On a GPU it
+# is an estimate that nobody has measured: half a minute to start and load, a tenth of a second saved for each row.
+FEWEST = {"cpu": 2000, "gpu": 300}
+PROOF = "proof.json"  # beside the backend's answers
+WAIT = 2.0  # seconds between two looks, while another call compares
+
+
+def choose(args: Comparison, context: Context) -> ReadBy:
+    """Which backend reads, from what is kept or, where nothing is, from a comparison that is made now and kept.
+
+    Calls that read side by side come to the same: one of them compares, and the others wait for it.
+    Raises:
+        IntegrityError: PaddleFormers cannot read with a model.
+    """
+    if args.backend != "auto":
+        return ReadBy(backend=args.backend, why="evaluate.backend says so", proofs={})
+    if why := unavailable(OTHER):
+        return ReadBy(backend=OURS, why=f"{OTHER}: {why}", proofs={})
+    rows = held_out_rows(args, context)
+    if len(rows) < FEWEST[args.device]:
+        return _few(args, len(rows))
+    comparing = _Comparing(args, context, rows)
+    if (decided := comparing.decided()) is not None:
+        return decided
+    if (unread := comparing.unread()) < FEWEST[args.device]:
+        return _few(args, unread)
+    while True:
+        with suppress(LeaseHeld), context.lease(comparing.place("tuned", OTHER)):
+            return comparing.decided() or comparing.compared()
+        time.sleep(WAIT)
+
+
+def _few(args: Comparison, rows: int) -> ReadBy:
+    why = f"{rows} rows of a model are to be read: below {FEWEST[args.device]} a comparison costs more than it saves"
+    return ReadBy(backend=OURS, why=why, proofs={})
+
+
+class _Comparing:
+    """The models of one comparison, each with what has been found out about it."""
+
+    def __init__(self, args: Comparison, context: Context, rows: list[HeldOutRow]) -> None:
+        self.args, self.context, self.rows = args, context, rows
+        self.sample = standing_for(rows, ROWS)
+        self.kinds = sorted({kind_of(row) for row in self.sample})
+        self.models = {which: locate(args, context, which) for which in args.models}
+
+    def place(self, which: Which, backend: str) -> Path:
+        """Where a backend's answers lie."""
+        return self.context.volumes.outputs / self.args.by(backend).place(self.models[which][1])
+
+    def unread(self) -> int:
+        """How many rows of a model PaddleFormers has not read, on average."""
+        keys = {row.key() for row in self.rows}
+        left = [len(keys - finished(self.place(which, OURS)).keys()) for which in self.models]
+        return sum(left) // len(left)
+
+    def decided(self) -> ReadBy | None:
+        """What the kept comparisons say; None where a model has none."""
+        return self._verdict(self._kept())
+
+    def _kept(self) -> dict[Which, Proof]:
+        """The comparisons that have been made with rows of all kinds that are read now."""
+        read = {which: records.read_json(self.place(which, OTHER) / PROOF) for which in self.models}
+        return {which: found for which, found in read.items() if found and set(self.kinds) <= set(found["kinds"])}
+
+    def _verdict(self, proofs: dict[Which, Proof]) -> ReadBy | None:
+        failed = next((which for which, found in proofs.items() if not found["passed"]), None)
+        if failed is not None:
+            why = f"{OTHER} is not used, because it does not read {failed} alike: {described(proofs[failed])}"
+            return ReadBy(backend=OURS, why=why, proofs=proofs)
+        if len(proofs) < len(self.models):
+            return None
+        told = "; ".join(f"{which}: {described(found)}" for which, found in proofs.items())
+        return ReadBy(backend=OTHER, why=f"it reads like {OURS} ({told})", proofs=proofs)
+
+    def compared(self) -> ReadBy:
+        """Compare model after model, until all have been or one has failed; what was found is kept."""
+        proofs = self._kept()
+        while (decided := self._verdict(proofs)) is None:
+            which = next(which for which in self.models if which not in proofs)
+            proofs[which] = self._prove(which)
+            records.write_json(self.place(which, OTHER) / PROOF, proofs[which])
+        self.context.commit()
+        self.context.event("note", text=f"{decided['backend']} reads: {decided['why']}")
+        return decided
+
+    def _prove(self, which: Which) -> Proof:
+        """Both read the sample; what they answer is kept, so that nobody reads it again."""
+        rates: dict[str, float] = {}
+        device = self.args.device
+        ours = self._read(which, OURS, rates)
+        try:
+            theirs = self._read(which, OTHER, rates)
+        except (InputError, IntegrityError, JobDied) as error:
+            found = proof(OTHER, device, self.kinds, {}, {})
+            return {**found, "passed": False, "failed": str(error), "finished": time.time()}
+        versions = {str(backend): read_by(self.place(which, backend)) for backend in (OURS, OTHER)}
+        found = proof(OTHER, device, self.kinds, ours, theirs)
+        return {**found, "rates": rates, "versions": versions, "finished": time.time()}
+
+    def _read(self, which: Which, backend: str, rates: dict[str, float]) -> dict[str, Answer]:
+        """The sample's answers; how many rows a second were read goes to ``rates``."""
+        folder, wanted = self.place(which, backend), {row.key(): row for row in self.sample}
+        done = {key: answer for key, answer in finished(folder).items() if key in wanted}
+        if missing := {key: row for key, row in wanted.items() if key not in done}:
+            with closing(open_reader(backend, self.models[which][0], self.args.device)) as reader:
+                started = time.perf_counter()
+                done |= read_rows(self.args, self.context, which, reader, folder, missing, total=len(wanted))
+                rates[backend] = len(missing) / (time.perf_counter() - started)
+        return {key: done[key] for key in wanted}
+
+
+def choose_reader(args: Comparison, context: Context) -> dict[str, Any]:
+    """See :func:`choose`."""
+    return dict(choose(args, context))
+
+
+CHOOSE_READER = Job("choose_reader", Comparison, choose_reader, billed=True)
