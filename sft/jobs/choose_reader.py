@@ -102,11 +102,9 @@ class _Comparing:
 
     def compared(self) -> ReadBy:
         """Compare model after model, until all have been or one has failed; what was found is kept."""
-        proofs = self._kept()
-        while (decided := self._verdict(proofs)) is None:
+        while (decided := self._verdict(proofs := self._kept())) is None:
             which = next(which for which in self.models if which not in proofs)
-            proofs[which] = self._prove(which)
-            records.write_json(self.place(which, OTHER) / PROOF, proofs[which])
+            records.write_json(self.place(which, OTHER) / PROOF, self._prove(which))
         self.context.commit()
         self.context.event("note", text=f"{decided['backend']} reads: {decided['why']}")
         return decided

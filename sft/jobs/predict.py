@@ -73,7 +73,10 @@ class Comparison(BaseModel):
 
 
 class PredictArgs(Comparison):
-    """A share of the work: rows ``shard``, ``shard + shards``, … of the model ``which``."""
+    """A share of the work: rows ``shard``, ``shard + shards``, … of the model ``which``.
+
+    ``backend`` has been chosen for all shares (see :mod:`sft.jobs.choose_reader`); auto is PaddleFormers.
+    """
 
     which: Which
     shard: int = 0
@@ -87,11 +90,8 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
     Raises:
         IntegrityError: the model has no record, is damaged or does not load.
     """
-    from sft.jobs.choose_reader import choose  # which reads a few rows by what stands here
-
-    backend = choose(args, context)["backend"]
     rows = held_out_rows(args, context)[args.shard :: args.shards]
-    _, read = answers(args.by(backend), context, args.which, rows)
+    _, read = answers(args, context, args.which, rows)
     return {"rows": read, "done": len(rows)}
 
 

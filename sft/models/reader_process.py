@@ -125,7 +125,8 @@ class ProcessReader:
     def _died(self) -> JobDied:
         code = self._process.wait(ENDS)
         self._log.seek(0)
-        last = self._log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+        # A process that was killed had nothing to say: its last line is a progress bar.
+        last = self._log.read().decode("utf-8", "replace").strip().splitlines()[-1:] if code > 0 else []
         ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         return JobDied(
             f"the process that reads with {self.backend} ended {ended} after {self._read} answers",

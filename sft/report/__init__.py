@@ -119,6 +119,8 @@ def remarks(result: Evaluation) -> list[str]:
             f"the {rows} rows come from {documents} documents: intervals and the gate draw documents, as all rows of a "
             "page are one witness"
         )
+    if (chosen := result.get("read_by")) and (chosen["backend"] != "paddleformers" or chosen["proofs"]):
+        said.append(f"all models were read by {chosen['backend']}: {chosen['why']}")
     for model in result["models"]:
         if cut := result[model]["all"].get("cut", 0):
             said.append(
