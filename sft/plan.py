@@ -229,8 +229,8 @@ def promote_args(config: RunConfig, check: CheckExportArgs, model_identity: str)
 
 
 def predict_args(args: EvaluateArgs, shards: int) -> list[PredictArgs]:
-    """The shares into which the reading is cut; none where one call reads everything."""
-    if shards == 1:
+    """The shares into which the reading is cut; none where one call reads everything. vLLM reads in calls of its own."""
+    if shards == 1 and args.backend != "vllm":
         return []
     common = args.model_dump(exclude={"examples", "normalise"})
     return [PredictArgs(**common, which=which, shard=i, shards=shards) for which in args.models for i in range(shards)]

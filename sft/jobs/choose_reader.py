@@ -35,18 +35,22 @@ WAIT = 2.0  # seconds between two looks, while another call compares
 def choose(args: Comparison, context: Context) -> ReadBy:
     """Which backend reads, from what is kept or, where nothing is, from a comparison that is made now and kept.
 
-    Calls that read side by side come to the same: one of them compares, and the others wait for it.
+    Calls that ask side by side are told the same: one of them compares, and the others wait for it. A backend that the
+    user has named reads whatever the comparison comes to, which is told.
     Raises:
-        IntegrityError: PaddleFormers cannot read with a model.
+        IntegrityError: PaddleFormers cannot read with a model; or the named backend cannot.
+        InputError: the named backend is not installed.
     """
+    if args.backend == OURS:
+        return ReadBy(backend=OURS, why="evaluate.backend says so", proofs={})
     if args.backend != "auto":
-        return ReadBy(backend=args.backend, why="evaluate.backend says so", proofs={})
+        return _Comparing(args, context, held_out_rows(args, context), args.backend).counted()
     if why := unavailable(OTHER):
         return ReadBy(backend=OURS, why=f"{OTHER}: {why}", proofs={})
     rows = held_out_rows(args, context)
     if len(rows) < FEWEST[args.device]:
         return _few(args, len(rows))
-    comparing = _Comparing(args, context, rows)
+    comparing = _Comparing(args, context, rows, OTHER)
     if (decided := comparing.decided()) is not None:
         return decided
     if (unread := comparing.unread()) < FEWEST[args.device]:
@@ -65,8 +69,8 @@ def _few(args: Comparison, rows: int) -> ReadBy:
 class _Comparing:
     """The models of one comparison, each with what has been found out about it."""
 
-    def __init__(self, args: Comparison, context: Context, rows: list[HeldOutRow]) -> None:
-        self.args, self.context, self.rows = args, context, rows
+    def __init__(self, args: Comparison, context: Context, rows: list[HeldOutRow], other: str) -> None:
+        self.args, self.context, self.rows, self.other = args, context, rows, other
         self.sample = standing_for(rows, ROWS)
         self.kinds = sorted({kind_of(row) for row in self.sample})
         self.models = {which: locate(args, context, which) for which in args.models}
@@ -87,27 +91,36 @@ class _Comparing:
 
     def _kept(self) -> dict[Which, Proof]:
         """The comparisons that have been made with rows of all kinds that are read now."""
-        read = {which: records.read_json(self.place(which, OTHER) / PROOF) for which in self.models}
+        read = {which: records.read_json(self.place(which, self.other) / PROOF) for which in self.models}
         return {which: found for which, found in read.items() if found and set(self.kinds) <= set(found["kinds"])}
 
     def _verdict(self, proofs: dict[Which, Proof]) -> ReadBy | None:
         failed = next((which for which, found in proofs.items() if not found["passed"]), None)
         if failed is not None:
-            why = f"{OTHER} is not used, because it does not read {failed} alike: {described(proofs[failed])}"
+            why = f"{self.other} is not used, because it does not read {failed} alike: {described(proofs[failed])}"
             return ReadBy(backend=OURS, why=why, proofs=proofs)
         if len(proofs) < len(self.models):
             return None
         told = "; ".join(f"{which}: {described(found)}" for which, found in proofs.items())
-        return ReadBy(backend=OTHER, why=f"it reads like {OURS} ({told})", proofs=proofs)
+        return ReadBy(backend=self.other, why=f"it reads like {OURS} ({told})", proofs=proofs)
 
     def compared(self) -> ReadBy:
         """Compare model after model, until all have been or one has failed; what was found is kept."""
         while (decided := self._verdict(proofs := self._kept())) is None:
-            which = next(which for which in self.models if which not in proofs)
-            records.write_json(self.place(which, OTHER) / PROOF, self._prove(which))
+            self._compare(next(which for which in self.models if which not in proofs))
         self.context.commit()
         self.context.event("note", text=f"{decided['backend']} reads: {decided['why']}")
         return decided
+
+    def counted(self) -> ReadBy:
+        """For a backend that the user has chosen: it reads, and how its answers differ is said."""
+        while len(proofs := self._kept()) < len(self.models):
+            self._compare(next(which for which in self.models if which not in proofs))
+        told = "; ".join(f"{which}: {described(found)}" for which, found in proofs.items())
+        return ReadBy(backend=self.other, why=f"evaluate.backend says so ({told})", proofs=proofs)
+
+    def _compare(self, which: Which) -> None:
+        records.write_json(self.place(which, self.other) / PROOF, self._prove(which))
 
     def _prove(self, which: Which) -> Proof:
         """Both read the sample; what they answer is kept, so that nobody reads it again."""
@@ -115,12 +128,14 @@ class _Comparing:
         device = self.args.device
         ours = self._read(which, OURS, rates)
         try:
-            theirs = self._read(which, OTHER, rates)
+            theirs = self._read(which, self.other, rates)
         except (InputError, IntegrityError, JobDied) as error:
-            found = proof(OTHER, device, self.kinds, {}, {})
+            if self.args.backend != "auto":
+                raise
+            found = proof(self.other, device, self.kinds, {}, {})
             return {**found, "passed": False, "failed": str(error), "finished": time.time()}
-        versions = {str(backend): read_by(self.place(which, backend)) for backend in (OURS, OTHER)}
-        found = proof(OTHER, device, self.kinds, ours, theirs)
+        versions = {str(backend): read_by(self.place(which, backend)) for backend in (OURS, self.other)}
+        found = proof(self.other, device, self.kinds, ours, theirs)
         return {**found, "rates": rates, "versions": versions, "finished": time.time()}
 
     def _read(self, which: Which, backend: str, rates: dict[str, float]) -> dict[str, Answer]:

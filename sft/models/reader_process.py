@@ -22,7 +22,8 @@ from sft.models.second_reader import PROJECT, TAIL
 from sft.processes import die_with_parent, without_secrets
 
 KEPT = "run again: what was read before is kept"
-ENDS = 30.0  # seconds that a process may take to end once it is asked nothing more
+ENDS = 30.0  # seconds that a process may take to end once it has failed or is killed
+LEAVES = 5.0  # seconds that it may take to end by itself once it is asked nothing more
 
 
 class ProcessReader:
@@ -88,15 +89,17 @@ class ProcessReader:
                 yield number, Answer(text, cut)
 
     def close(self) -> None:
-        """End the process, also in the middle of its work."""
+        """End the process, also in the middle of its work: nobody asks it more, nobody hears it, and it is killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        if self._process.poll() is None:
-            self._process.kill()  # it has nothing to save
         self._process.stdout.close()
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._process.wait(ENDS)
+        try:
+            self._process.wait(LEAVES)  # vLLM has processes of its own to end
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(ENDS)
         self._log.close()
 
     def _ask(self, **values: Any) -> None:

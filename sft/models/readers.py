@@ -7,7 +7,8 @@ methods of :class:`Reader`.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from sft.models.questions import Answer, Question
 from sft.models.reader_process import ProcessReader
 
 Backend = Literal["paddleformers", "transformers", "vllm"]
+VLLM = "SFT_VLLM_PYTHON"  # the Python of vLLM's environment
 OURS: Backend = "paddleformers"  # the one that all others are compared with
 
 
@@ -99,14 +101,24 @@ class Program:
     module: str
     installs: str
     reading: str
+    interpreter: Callable[[], Path | None]  # the environment's Python, or None
 
-    def interpreter(self) -> Path | None:
-        """The environment's Python, or None."""
-        return second_reader.interpreter()
+
+def _of_vllm() -> Path | None:
+    named = os.environ.get(VLLM)
+    return Path(named) if named and Path(named).is_file() else None
 
 
 PROCESSES: Mapping[str, Program] = {
-    "transformers": Program("sft.models.transformers_answers", "run make torch, which makes its environment", "1"),
+    "transformers": Program(
+        "sft.models.transformers_answers",
+        "run make torch, which makes its environment",
+        "1",
+        second_reader.interpreter,
+    ),
+    "vllm": Program(
+        "sft.models.vllm_answers", "it is made for Modal, where the function predict_vllm has it", "1", _of_vllm
+    ),
 }
 
 
