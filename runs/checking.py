@@ -162,7 +162,7 @@ def check_first(config: RunConfig) -> None:
     Raises:
         DatasetError: a dataset file is missing, empty or of no known format.
         InputError: nothing can be written to ``output.folder``, or to the state's folder; ``evaluate.backend`` is not
-            installed; ``train.resume`` names a checkpoint that no training has. Of all these, as many as there are, at once.
+            installed; ``train.resume`` names a checkpoint that no training has. All of these at once.
         ComputeError, TransientError: there is no token, or no way to Modal.
     """
     check_all(

@@ -229,7 +229,7 @@ def promote_args(config: RunConfig, check: CheckExportArgs, model_identity: str)
 
 
 def predict_args(args: EvaluateArgs, shards: int) -> list[PredictArgs]:
-    """The shares into which the reading is cut; none where one call reads everything. vLLM reads in calls of its own."""
+    """The shares into which the reading is cut; none where the evaluation reads everything itself, as vLLM cannot."""
     if shards == 1 and args.backend != "vllm":
         return []
     common = args.model_dump(exclude={"examples", "normalise"})

@@ -1,14 +1,15 @@
 """The backend ``vllm``: offline batch reading, for the environment that Modal's function ``predict_vllm`` has.
 
-**On a GPU it has never been seen to run.** Written from vLLM's recipe for PaddleOCR-VL (vllm-project/recipes,
-PaddlePaddle/PaddleOCR-VL.md: ``--max-num-batched-tokens 16384 --no-enable-prefix-caching --mm-processor-cache-gb 0``),
-from the docstrings of vLLM 0.33.0 (``LLM.generate``, ``SamplingParams``, ``TokensPrompt``, ``CompletionOutput``) and its
-model (vllm/model_executor/models/paddleocr_vl.py). The recipe's ``--trust-remote-code`` is left out: transformers 5 has a
+**Never seen to run on a GPU, nor at Modal.** A build for CPUs (vLLM 0.32.0) read the tiny model by this program, and
+gave transformers' answers. Written from vLLM's recipe for PaddleOCR-VL (vllm-project/recipes, PaddlePaddle/
+PaddleOCR-VL.md: ``--max-num-batched-tokens 16384 --no-enable-prefix-caching --mm-processor-cache-gb 0``), the docstrings
+of vLLM 0.33.0 (``LLM.generate``, ``SamplingParams``, ``TokensPrompt``, ``CompletionOutput``) and its model
+(vllm/model_executor/models/paddleocr_vl.py). The recipe's ``--trust-remote-code`` is left out: transformers 5 has a
 processor of its own, and a model folder's code is not run.
 
-What is another's: vLLM's processor scales images with torchvision where all other readers use Pillow, and places each
-image of a row over rows and columns, where PaddleFormers 1.2.0 does so with the first alone. So answers may differ;
-an evaluation counts on a few rows how many do.
+vLLM places each image of a row over rows and columns, where PaddleFormers 1.2.0 does so with the first alone; and its
+processor may scale with torchvision, where all other readers use Pillow. So answers may differ: an evaluation counts
+on a few rows how many do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ RECIPE: dict[str, Any] = {
     "enable_prefix_caching": False,  # no two rows have an image in common
     "mm_processor_cache_gb": 0,
 }
+# A build of vLLM for CPUs takes a share of the main memory (the name is vLLM's own), and computes in bfloat16 by itself.
+ON_CPU: dict[str, Any] = {"dtype": "float32", "gpu_memory_utilization": 0.3}
 
 
 class Model:
@@ -34,18 +37,19 @@ class Model:
 
     Args:
         folder: a model folder, as the Hub or a training has it.
+        device: "cpu" or "gpu".
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str) -> None:
         import transformers
         import vllm
 
-        self._llm = vllm.LLM(model=str(folder), seed=0, **RECIPE)
+        self._llm = vllm.LLM(model=str(folder), seed=0, **RECIPE, **(ON_CPU if device == "cpu" else {}))
         self._processor: Any = transformers.AutoProcessor.from_pretrained(folder)
         tokenizer = self._processor.tokenizer
         self._ends, self._silent = ends_of(tokenizer, folder), unsaid(tokenizer)
         versions = {"vllm": vllm.__version__, "transformers": transformers.__version__}
-        self.loaded = Loaded(versions, "as vLLM finds it", self.read)
+        self.loaded = Loaded(versions, device, self.read)
 
     def read(self, asked: Asked) -> Iterator[Batch]:
         """The rows in their order, :data:`AT_ONCE` by AT_ONCE."""
@@ -72,4 +76,4 @@ class Model:
 
 
 if __name__ == "__main__":
-    serve(lambda folder, device: Model(folder).loaded)
+    serve(lambda folder, device: Model(folder, device).loaded)
