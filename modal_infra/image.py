@@ -83,7 +83,7 @@ def _layer(image: modal.Image, step: Step, name: str) -> modal.Image:
 
 
 def vllm_image() -> modal.Image:
-    """For reading with vLLM on a GPU: its own environment beside what every job needs, and no Paddle. Never built yet."""
+    """For reading with vLLM on a GPU: its environment beside what every job needs, and no Paddle. Never built yet."""
     python = f"{VLLM_PLACE}/venv/bin/python"
     image = _before_code("light").add_local_file(OF_VLLM / "vllm.txt", f"{VLLM_PLACE}/vllm.txt", copy=True)
     image = image.run_commands(

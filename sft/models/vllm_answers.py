@@ -1,11 +1,11 @@
 """The backend ``vllm``: offline batch reading, for the environment that Modal's function ``predict_vllm`` has.
 
 **Never seen to run on a GPU, nor at Modal.** A build for CPUs (vLLM 0.32.0) read the tiny model by this program, and
-gave transformers' answers. Written from vLLM's recipe for PaddleOCR-VL (vllm-project/recipes, PaddlePaddle/
-PaddleOCR-VL.md: ``--max-num-batched-tokens 16384 --no-enable-prefix-caching --mm-processor-cache-gb 0``), the docstrings
-of vLLM 0.33.0 (``LLM.generate``, ``SamplingParams``, ``TokensPrompt``, ``CompletionOutput``) and its model
-(vllm/model_executor/models/paddleocr_vl.py). The recipe's ``--trust-remote-code`` is left out: transformers 5 has a
-processor of its own, and a model folder's code is not run.
+gave transformers' answers to rows of one image. Written from vLLM's recipe for PaddleOCR-VL (vllm-project/recipes,
+PaddlePaddle/PaddleOCR-VL.md: ``--max-num-batched-tokens 16384 --no-enable-prefix-caching --mm-processor-cache-gb 0``),
+the docstrings of vLLM 0.33.0 (``LLM.generate``, ``SamplingParams``, ``TokensPrompt``, ``CompletionOutput``) and its
+model (vllm/model_executor/models/paddleocr_vl.py). The recipe's ``--trust-remote-code`` is left out: transformers 5
+has a processor of its own, and a model folder's code is not run.
 
 vLLM places each image of a row over rows and columns, where PaddleFormers 1.2.0 does so with the first alone; and its
 processor may scale with torchvision, where all other readers use Pillow. So answers may differ: an evaluation counts
@@ -28,7 +28,7 @@ RECIPE: dict[str, Any] = {
     "enable_prefix_caching": False,  # no two rows have an image in common
     "mm_processor_cache_gb": 0,
 }
-# A build of vLLM for CPUs takes a share of the main memory (the name is vLLM's own), and computes in bfloat16 by itself.
+# A build of vLLM for CPUs takes that share of the main memory (the name is vLLM's), and bfloat16 if nobody says.
 ON_CPU: dict[str, Any] = {"dtype": "float32", "gpu_memory_utilization": 0.3}
 
 
