@@ -77,7 +77,9 @@ def write_report(
         for i in worst
     ]
     curve = loss_curve(read_metrics(metrics_file))
-    facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
+    read = reading(result)
+    facts: dict[str, Any] = {"result": result, "training": training, "reading": read}
+    facts["remarks"] = [remark for remark in remarks(result) if remark != read]  # it is no warning
     facts["spotting"] = any(rows[i].measure == "spotting" for i in worst)
     facts["left_out"] = describe(training.get("left_out"))
     page = render("report.html.jinja", curve=curve, examples=shown, **facts)
@@ -119,8 +121,6 @@ def remarks(result: Evaluation) -> list[str]:
             f"the {rows} rows come from {documents} documents: intervals and the gate draw documents, as all rows of a "
             "page are one witness"
         )
-    if (chosen := result.get("read_by")) and (chosen["backend"] != "paddleformers" or chosen["proofs"]):
-        said.append(f"all models were read by {chosen['backend']}: {chosen['why']}")
     for model in result["models"]:
         if cut := result[model]["all"].get("cut", 0):
             said.append(
@@ -132,7 +132,15 @@ def remarks(result: Evaluation) -> list[str]:
             f"{unreadable} truths cannot be read by their task's measure, and count as wrong for every model: "
             "sft validate names them"
         )
-    return said
+    return [*said, *filter(None, [reading(result)])]
+
+
+def reading(result: Evaluation) -> str:
+    """What has read the rows, where another backend did, or was compared and did not; else empty."""
+    chosen = result.get("read_by")
+    if chosen is None or (chosen["backend"] == "paddleformers" and not chosen["proofs"]):
+        return ""
+    return f"all models were read by {chosen['backend']}: {chosen['why']}"
 
 
 def render(template: str, *, escape: bool = True, **values: Any) -> str:
