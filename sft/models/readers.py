@@ -6,7 +6,6 @@ methods of :class:`Reader`.
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class PaddleReader:
         from sft.models.recognition import Recogniser
 
         self.versions = {name: _installed(name) for name in ("paddlepaddle", "paddleformers")}
-        self._recogniser: Recogniser | None = Recogniser(model, device)
+        self._recogniser = Recogniser(model, device)
 
     def answers(
         self,
@@ -74,13 +73,11 @@ class PaddleReader:
         lengths: Sequence[int] = (),
     ) -> Iterator[tuple[int, Answer]]:
         """See :class:`Reader`."""
-        assert self._recogniser is not None, "closed"
         yield from self._recogniser.answers(rows, batch_size=batch_size, max_new_tokens=max_new_tokens, lengths=lengths)
 
     def close(self) -> None:
-        """The weights are freed with the last reference."""
-        self._recogniser = None
-        gc.collect()
+        """See :class:`Reader`."""
+        self._recogniser.close()
 
 
 def _installed(name: str) -> str:

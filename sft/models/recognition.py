@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,13 @@ class Recogniser:
         questions = [question(row) for row in rows]
         for batch in batches(questions, batch_size, lambda path: image_tokens(self._limits, path), lengths):
             yield from zip(batch, self._decode([questions[i] for i in batch], max_new_tokens))
+
+    def close(self) -> None:
+        """Give back the memory that the model took, of a GPU too (where it was not seen yet): another reader needs it."""
+        self._model = None
+        gc.collect()
+        if self._paddle.device.get_device().startswith("gpu"):
+            self._paddle.device.cuda.empty_cache()
 
     def inputs(self, questions: Sequence[Question]) -> Any:
         """What the model is given for questions that are read together."""

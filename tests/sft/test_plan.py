@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from modal_infra.names import function_name
 from sft import metrics
 from sft.config import load
 from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.train import DatasetPlace, TrainArgs
-from sft.plan import DatasetFiles, evaluate_args, train_args
+from sft.plan import DatasetFiles, evaluate_args, predict_args, train_args
 from sft.store.contents import Base
 
 BASE = {"name": "base@1", "identity": "b"}
@@ -52,6 +53,17 @@ def test_an_evaluation_is_named_by_model_rows_and_decoding(monkeypatch: pytest.M
         again = first.key("m")
     assert len({first.key("m"), fewer.key("m"), again}) == 3, "other rows, or another measure: judged anew"
     assert first.place("m") == fewer.place("m") != other.place("m"), "from the answers that were read before"
+
+
+def test_vllm_reads_in_calls_of_a_function_of_its_own() -> None:
+    asked = evaluate_args(load("smoke").config, args())
+    assert predict_args(asked, 1) == predict_args(asked.by("transformers"), 1) == []
+    assert [(share.which, share.backend) for share in predict_args(asked.by("vllm"), 1)] == [
+        ("base", "vllm"),
+        ("tuned", "vllm"),
+    ]
+    assert function_name("predict", "erniekit", backend="vllm") == "predict_vllm"
+    assert function_name("evaluate", "erniekit", backend="vllm") == "evaluate"
 
 
 def test_the_folder_of_a_dataset_is_the_nearest_above_both_files(tmp_path: Path) -> None:
