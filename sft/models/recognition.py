@@ -117,7 +117,7 @@ class Recogniser:
             yield from zip(batch, self._decode([questions[i] for i in batch], max_new_tokens))
 
     def close(self) -> None:
-        """Give back the memory that the model took, of a GPU too (where it was not seen yet): another reader needs it."""
+        """Give back the memory that the model took, of a GPU too (not seen on one yet): another reader needs it."""
         self._model = None
         gc.collect()
         if self._paddle.device.get_device().startswith("gpu"):
