@@ -78,6 +78,8 @@ lock: .venv/ready
 	$(COMPILE) requirements-312.in --python-version 3.12 --output-file requirements-312.txt
 	$(COMPILE) sft/environments/second_reader/transformers.in --python-version 3.11 \
 	    --output-file sft/environments/second_reader/transformers.txt
+	$(COMPILE) sft/environments/vllm/vllm.in --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
+	    --output-file sft/environments/vllm/vllm.txt
 
 # uv installs the locked versions in a fraction of pip's time; pip itself brings uv. Prefect's tables are made once.
 .venv/ready: requirements.lock pyproject.toml

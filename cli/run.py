@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from cli import at_modal as cli_modal
 from cli import dataset as cli_dataset
 from cli import models as cli_models
 from cli.base import NAMES, Profile, Settings, app, guarded, resolved, say
-from sft.errors import JobCancelled, SftError
+from sft.errors import JobCancelled, SftError, check_all
 
 if TYPE_CHECKING:
     from prefect import State
@@ -118,6 +118,14 @@ def run(
     guarded(body)
 
 
+def _reading(config: RunConfig) -> Iterator[Callable[[], object]]:
+    """What can be seen from here of the reading of rows."""
+    from runs.checking import check_backend, check_folder
+
+    yield lambda: check_folder(Path(config.output.folder))
+    yield lambda: check_backend(config)
+
+
 @app.command()
 def evaluate(
     models: Annotated[
@@ -138,10 +146,10 @@ def evaluate(
     """Let any models read the same rows, and compare them. Nothing is trained, and no row is read twice."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_compared, check_folder
+        from runs.checking import check_compared
 
         looks = lambda: check_compared(models, rows, "held-out")  # noqa: E731
-        config = resolved(profile, settings, looks, fits=lambda config: check_folder(Path(config.output.folder)))
+        config = resolved(profile, settings, looks, fits=lambda config: check_all(*_reading(config)))
         from compute.select import compute_for
         from runs.named_models import check_there
 

@@ -58,7 +58,7 @@ class ModalCompute:
     def start(self, job: str, args: dict[str, Any]) -> str:
         """Spawn the job's function with the configuration's GPU and timeout."""
         wanted = self.config.modal
-        name = function_name(job, self.config.engine, wanted.gpu)
+        name = function_name(job, self.config.engine, wanted.gpu, str(args.get("backend", "")))
         with translated(f"function {name}"):
             function = modal.Function.from_name(SETUP if job in SETUP_JOBS else APP, name)
             if job not in SETUP_JOBS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from prefect import State, flow
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 
 from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
-from runs.checking import check_compared, check_folder
+from runs.checking import check_backend, check_compared, check_folder
 from runs.comparing import conclusion
 from sft import plan
 from sft.config import RunConfig
@@ -76,7 +77,8 @@ def evaluate_models(models: list[str], rows: str = HELD_OUT, config: Given = NOT
 
 def steps(config: RunConfig, models: list[str], rows: str) -> Comparison:
     """The steps of the flow, in order."""
-    check_all(lambda: check_compared(models, rows, HELD_OUT), lambda: check_folder(Path(config.output.folder)))
+    folders = partial(check_folder, Path(config.output.folder))
+    check_all(lambda: check_compared(models, rows, HELD_OUT), folders, lambda: check_backend(config))
     compute = compute_for(config)
     found = validate_rows(config, compute, rows)
     named, identities = ensure_models(config, compute, models)

@@ -13,7 +13,7 @@ from compute.base import Compute
 from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
 from runs.account import Account, accounted
-from runs.checking import check_folder
+from runs.checking import check_backend, check_folder
 from runs.results import RunResult, point_locally, starting_from, to_beat
 from runs.summary import scores, summary
 from sft import plan
@@ -104,7 +104,8 @@ def _tell(config: RunConfig, event: Event, text: str) -> None:
 
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
-    check_all(lambda: check_folder(Path(config.output.folder)), lambda: check_blocks(config))
+    folders = partial(check_folder, Path(config.output.folder))
+    check_all(folders, lambda: check_blocks(config), lambda: check_backend(config))
     compute = compute_for(config)
     with accounted(config, compute, tell) as account:
         place, amount = _dataset(config, compute)

@@ -25,7 +25,7 @@ from modal.exception import InputCancellation, InvalidError, NotFoundError, Outp
 
 from modal_infra.attempts import counted
 from modal_infra.entries import DictEntries
-from modal_infra.image import engine_image, light
+from modal_infra.image import engine_image, light, vllm_image
 from modal_infra.names import APP, FALLBACK, SETUP
 from modal_infra.outcomes import is_the_calls
 from modal_infra.volumes import BRIEF, MOUNTED, PATIENCE, VOLUMES, commit, refresh
@@ -202,14 +202,18 @@ def train_transformers_fallback(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("train", args)
 
 
-# Evaluation decodes with PaddleFormers' model class for all engines: their saved models have one format.
-@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=6 * HOURS)
+# Evaluation decodes with PaddleFormers' model class for all engines: their saved models have one format. Beside it is
+# transformers, which reads where it is found to read alike, and checks an export.
+reading = engine_image("paddleformers", second_reader=True)
+
+
+@app.function(image=reading, volumes=VOLUMES, timeout=6 * HOURS)
 def evaluate(args: dict[str, Any]) -> dict[str, Any]:
     """Base and tuned model on the held-out rows."""
     return run_job("evaluate", args)
 
 
-@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=6 * HOURS)
+@app.function(image=reading, volumes=VOLUMES, timeout=6 * HOURS)
 def compare(args: dict[str, Any]) -> dict[str, Any]:
     """Any models on the same rows, without a training."""
     return run_job("compare", args)
@@ -233,7 +237,13 @@ def inspect_environment_transformers(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("inspect_environment", args)
 
 
-@app.function(image=engine_image("paddleformers"), volumes=VOLUMES, timeout=6 * HOURS)
+@app.function(image=reading, volumes=VOLUMES, timeout=1 * HOURS)
+def choose_reader(args: dict[str, Any]) -> dict[str, Any]:
+    """Which backend reads, before the rows are shared out."""
+    return run_job("choose_reader", args)
+
+
+@app.function(image=reading, volumes=VOLUMES, timeout=6 * HOURS)
 def predict(args: dict[str, Any]) -> dict[str, Any]:
     """A share of the held-out rows; shares run in containers of their own, side by side."""
     return run_job("predict", args)
@@ -245,13 +255,14 @@ def read_dev(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("read_dev", args)
 
 
+@app.function(image=vllm_image(), volumes=VOLUMES, timeout=6 * HOURS)
+def predict_vllm(args: dict[str, Any]) -> dict[str, Any]:
+    """The same, read by vLLM."""
+    return run_job("predict", args)
+
+
 # single_use: the model is loaded by a process that has never seen it.
-@app.function(
-    image=engine_image("paddleformers", second_reader=True),
-    volumes=VOLUMES,
-    timeout=2 * HOURS,
-    single_use_containers=True,
-)
+@app.function(image=reading, volumes=VOLUMES, timeout=2 * HOURS, single_use_containers=True)
 def check_export(args: dict[str, Any]) -> dict[str, Any]:
     """The saved model loads and gives the answers that were evaluated."""
     return run_job("check_export", args)

@@ -19,6 +19,7 @@ from modal_infra.recipes import INTERPRETER, RECIPES, UV, Step
 from modal_infra.volumes import volume
 from sft.engines.transformers import Transformers
 from sft.environments import FOLDER
+from sft.models.readers import VLLM
 from sft.models.second_reader import PACKAGES as BESIDE
 from sft.models.second_reader import VARIABLE
 from sft.training.wheels import WHEELS, wheel
@@ -30,6 +31,7 @@ BASE = "python:3.12.10-slim-bookworm"
 PACKAGES = ("git", "gcc", "libc6-dev", "libgl1", "libglib2.0-0")  # git for ERNIE, the last two for OpenCV
 LOCKS = "/environments"
 SECOND = "/second-reader"
+OF_VLLM, VLLM_PLACE = FOLDER / "vllm", "/vllm"
 BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy runs; see sft/training/wheels.py
 IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weights and templates are no .py files
 
@@ -59,20 +61,37 @@ def environment_image(name: str, *, second_reader: bool = False) -> modal.Image:
         name: one of :data:`modal_infra.recipes.RECIPES`.
         second_reader: see :func:`engine_image`.
     """
+    image = _before_code(name)
+    if second_reader:
+        image = _with_second_reader(image)
+    return image.add_local_python_source("sft", "modal_infra", ignore=IGNORED)
+
+
+def _before_code(name: str) -> modal.Image:
     image = modal.Image.from_registry(BASE).apt_install(*PACKAGES).run_commands(f"python -m pip install {UV}")
     image = image.env({"SFT_WHEEL_BUILD": BUILD})  # for the check ``paddle`` of sft doctor
     image = image.add_local_file(FOLDER / f"{name}.txt", f"{LOCKS}/{name}.txt", copy=True)
     for step in RECIPES[name]:
         image = _layer(image, step, name)
-    if second_reader:
-        image = _with_second_reader(image)
-    return image.add_local_python_source("sft", "modal_infra", ignore=IGNORED)
+    return image
 
 
 def _layer(image: modal.Image, step: Step, name: str) -> modal.Image:
     paddle = f"/models/{wheel(name, BUILD).path}" if name in WHEELS else ""
     commands = step.filled(python=INTERPRETER, lock=f"{LOCKS}/{name}.txt", paddle=paddle)
     return image.run_commands(*commands, volumes={"/models": volume("models")} if step.paddle else None)
+
+
+def vllm_image() -> modal.Image:
+    """For reading with vLLM on a GPU: its environment beside what every job needs, and no Paddle. Never built yet."""
+    python = f"{VLLM_PLACE}/venv/bin/python"
+    image = _before_code("light").add_local_file(OF_VLLM / "vllm.txt", f"{VLLM_PLACE}/vllm.txt", copy=True)
+    image = image.run_commands(
+        f"{INTERPRETER} -m venv {VLLM_PLACE}/venv",
+        f"uv pip install --python {python} --requirement {VLLM_PLACE}/vllm.txt",
+        f"{python} -c 'import vllm; from transformers import PaddleOCRVLForConditionalGeneration'",
+    )
+    return image.env({VLLM: python}).add_local_python_source("sft", "modal_infra", ignore=IGNORED)
 
 
 def _with_second_reader(image: modal.Image) -> modal.Image:

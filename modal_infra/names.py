@@ -21,11 +21,14 @@ ENGINE_JOBS = frozenset({"train", "inspect_environment"})  # one function for ea
 FALLBACK = ("A100-80GB", "H100")
 
 
-def function_name(job: str, engine: str, gpu: str = "") -> str:
+def function_name(job: str, engine: str, gpu: str = "", backend: str = "") -> str:
     """The deployed function of a job: ``train_erniekit``, ``train_erniekit_fallback``, ``evaluate``, …
 
     Args:
         gpu: ``modal.gpu``; the fallback list chooses the function that has it.
+        backend: what reads; vLLM has an environment of its own.
     """
+    if job == "predict" and backend == "vllm":
+        return "predict_vllm"
     name = f"{job}_{engine}" if job in ENGINE_JOBS else job
     return f"{name}_fallback" if job == "train" and gpu == ",".join(FALLBACK) else name

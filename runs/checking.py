@@ -21,6 +21,7 @@ from sft.download import check_scheme
 from sft.errors import InputError, check_all, raise_all
 from sft.families import Task
 from sft.models import pages
+from sft.models.readers import unavailable
 from sft.store.volumes import RUNS
 from sft.training.wheels import CUDNN95, WHEELS
 
@@ -150,6 +151,16 @@ def check_folder(folder: Path) -> None:
         raise InputError(said, where=str(folder), value=str(above), remedy=remedy) from error
 
 
+def check_backend(config: RunConfig) -> None:
+    """Raises InputError if ``evaluate.backend`` names what is not installed here, where the models are read here."""
+    backend = config.evaluate.backend
+    if config.compute == "local" and (why := unavailable(backend)):
+        remedy = f"{why.partition(': ')[2]}, or leave evaluate.backend out"
+        raise InputError(
+            "what is to read the rows is not installed here", where="evaluate.backend", value=backend, remedy=remedy
+        )
+
+
 def check_tokenizer(folder: Path) -> None:
     """Raises InputError if a folder has no tokenizer to count tokens with."""
     if not (folder / "tokenizer.json").is_file():
@@ -162,14 +173,15 @@ def check_first(config: RunConfig) -> None:
 
     Raises:
         DatasetError: a dataset file is missing, empty or of no known format.
-        InputError: nothing can be written to ``output.folder``, or to the state's folder; ``train.resume`` names a
-            checkpoint that no training has. Of all these, as many as there are, at once.
+        InputError: nothing can be written to ``output.folder``, or to the state's folder; ``evaluate.backend`` is not
+            installed; ``train.resume`` names a checkpoint that no training has. All of these at once.
         ComputeError, TransientError: there is no token, or no way to Modal.
     """
     check_all(
         lambda: _check_rows(config.dataset),
         lambda: check_folder(Path(config.output.folder)),
         lambda: check_folder(state_folder()),
+        lambda: check_backend(config),
     )
     compute = compute_for(config)  # there is a token, and a way to Modal
     if config.dataset.volume:

@@ -249,12 +249,12 @@ def promote_args(config: RunConfig, check: CheckExportArgs, model_identity: str)
 def predict_args(
     args: Reading, models: Iterable[Named], rows: RowsPlace, shards: int, key: str
 ) -> dict[str, PredictArgs]:
-    """Key → share into which the reading is cut; none where one call reads everything.
+    """Key → share into which the reading is cut; none where the evaluation reads everything itself, as vLLM cannot.
 
     Args:
         key: of the evaluation that the answers are for.
     """
-    if shards == 1:
+    if shards == 1 and args.backend != "vllm":
         return {}
     reading = args.model_dump(include=set(Reading.model_fields))
     return {

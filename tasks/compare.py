@@ -11,10 +11,10 @@ from compute.base import Compute
 from compute.records import read_json
 from runs.comparing import table
 from sft.jobs.compare import CompareArgs
-from sft.plan import predict_args
 from sft.report.comparison import comparison_remarks
 from sft.store.contents import Compared
-from tasks.following import run_job, run_side_by_side
+from tasks.following import run_job
+from tasks.reading import read_in_shares
 from tasks.step import step
 from tasks.telling import tell
 
@@ -32,8 +32,7 @@ def compare(args: CompareArgs, folder: Path, compute: Compute, shards: int = 1) 
     record = cast("Compared | None", read_json(compute, "outputs", f"{args.folder()}/record.json"))
     if record is None:
         # What each share has read is found by the comparison; so is what an earlier run or training has read.
-        read = predict_args(args, args.models, args.rows, shards, key)
-        run_side_by_side(compute, "predict", {name: share.model_dump() for name, share in read.items()})
+        read_in_shares(compute, args, args.models, args.rows, shards, key)
         record = cast("Compared", run_job(compute, f"compare-{key}", "compare", args.model_dump()))
     else:
         tell(f"comparison {key} was done before")

@@ -10,11 +10,11 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from compute.base import Compute
 from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
-from sft.plan import predict_args
 from sft.report import remarks
 from sft.store.contents import Evaluation, Training
 from sft.store.volumes import run_place
-from tasks.following import run_job, run_side_by_side
+from tasks.following import run_job
+from tasks.reading import read_in_shares
 from tasks.step import step
 from tasks.telling import tell
 
@@ -33,8 +33,7 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
     record = cast("Evaluation | None", read_json(compute, "outputs", f"{place}/record.json"))
     if record is None:
         # What each share has read is found by the evaluation.
-        read = predict_args(args, map(args.named, args.models), args.rows_place, shards, key)
-        run_side_by_side(compute, "predict", {name: share.model_dump() for name, share in read.items()})
+        read_in_shares(compute, args, [args.named(which) for which in args.models], args.rows_place, shards, key)
         record = cast("Evaluation", run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump()))
     else:
         tell(f"evaluation {key} was done before")

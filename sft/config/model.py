@@ -103,6 +103,9 @@ class RunConfig(Section):
                 problems.append("local.device gpu needs engine transformers: Paddle is installed here for the CPU")
             elif not cards():
                 problems.append("local.device gpu: nvidia-smi finds no GPU on this machine; auto takes the CPU then")
+        if self.evaluate.backend == "vllm" and self.on_cpu:
+            where = "compute local reads on this machine's CPU" if self.compute == "local" else "modal.gpu is none"
+            problems.append(f"evaluate.backend vllm reads on a GPU at Modal, and {where}: leave evaluate.backend out")
         if self.device == "gpu" and self.card is not None:
             try:
                 lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"

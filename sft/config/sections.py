@@ -68,6 +68,11 @@ class EvaluateConfig(Section):
         ge=1,
         description="Dev rows that each checkpoint reads, at most (rows); fewer where they would take too long",
     )
+    backend: Literal["auto", "paddleformers", "transformers", "vllm"] = Field(
+        "auto",
+        description="What reads; auto: transformers, where it is installed, enough is to be read, and its answers to a "
+        "few rows of each model are PaddleFormers'",
+    )
     shards: int = Field(1, ge=1, le=64, description="Calls that share the reading of the rows, for each model")
     normalise: Normalisation = Field(
         default_factory=Normalisation, description="What is made equal before texts are compared"

@@ -16,6 +16,7 @@ def find(name: str) -> Job[Any]:
     """
     from sft.jobs.check_export import CHECK_EXPORT
     from sft.jobs.choose import CHOOSE
+    from sft.jobs.choose_reader import CHOOSE_READER
     from sft.jobs.compare import COMPARE
     from sft.jobs.download_model import DOWNLOAD_MODEL
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
@@ -40,6 +41,7 @@ def find(name: str) -> Job[Any]:
         TRAIN,
         READ_DEV,
         CHOOSE,
+        CHOOSE_READER,
         PREDICT,
         EVALUATE,
         COMPARE,

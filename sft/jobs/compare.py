@@ -10,6 +10,7 @@ from sft import metrics
 from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
+from sft.jobs.choose_reader import reader_for
 from sft.jobs.placed import Named, identity
 from sft.jobs.placed_rows import RowsPlace
 from sft.jobs.predict import DECODING, Reading, answers, rows_of_all
@@ -51,6 +52,7 @@ class CompareArgs(Reading):
             "device": self.device,
             "examples": self.examples,
         }
+        how |= {"backend": self.backend} if self.backend != "auto" else {}
         named = [[model.label, known] for model, known in zip(self.models, self.identities)]
         return records.fingerprint([named, self.title, self.fingerprint, how, metrics.VERSION, DECODING])[:16]
 
@@ -75,7 +77,9 @@ def compare(args: CompareArgs, context: Context) -> Compared:
             said, remedy = f"{model.label} has changed since it was asked for", "run again"
             raise IntegrityError(said, where=model.place, remedy=remedy)
     rows, every = rows_of_all(args, args.rows, context)
-    found = {model.label: answers(args, context, model, rows)[0] for model in args.models}
+    chosen = reader_for(args, args.models, rows, context)
+    read_by = args.by(chosen["backend"])
+    found = {model.label: answers(read_by, context, model, rows)[0] for model in args.models}
     texts = {label: [answer.text for answer in said] for label, said in found.items()}
     cut = {label: [answer.cut for answer in said] for label, said in found.items()}
     judgement = judge(rows, texts, args.normalise, cut)
@@ -94,6 +98,7 @@ def compare(args: CompareArgs, context: Context) -> Compared:
         metrics_version=metrics.VERSION,
         normalise=args.normalise.model_dump(),
         max_new_tokens=args.max_new_tokens,
+        read_by=chosen,
         folder=args.folder(),
         seconds=time.time() - started,
         finished=time.time(),

@@ -11,6 +11,7 @@ from sft import metrics
 from sft.context import Context
 from sft.errors import IntegrityError
 from sft.jobs.base import Job
+from sft.jobs.choose_reader import reader_for
 from sft.jobs.placed import Named
 from sft.jobs.placed_rows import DatasetPlace, RowsPlace
 from sft.jobs.predict import DECODING, Reading, answers, rows_of_all
@@ -70,6 +71,8 @@ class EvaluateArgs(Comparison):
         }
         if self.prompts:
             how["prompts"] = self.model_dump(mode="json")["prompts"]
+        if self.backend != "auto":
+            how["backend"] = self.backend
         parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION, DECODING]
         return records.fingerprint(parts)[:16]
 
@@ -83,7 +86,7 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
 
     Returns: the record: args, folder (on the outputs volume), rows (of the ``held_out`` there are), the models' scores
     in all and by task (see :class:`sft.metrics.Scores`), ``groups`` by script and length, ``differences`` of the
-    candidate to each other model.
+    candidate to each other model, ``read_by`` the backend that has read.
     Raises:
         IntegrityError: the training has no record, or a model is not whole or does not load.
     """
@@ -97,12 +100,15 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
         return record
     started = time.time()
     rows, held_out = rows_of_all(args, args.rows_place, context)
-    found = {which: answers(args, context, args.named(which), rows)[0] for which in args.models}
+    chosen = reader_for(args, [args.named(which) for which in args.models], rows, context)
+    read_by = args.by(chosen["backend"])
+    found = {which: answers(read_by, context, args.named(which), rows)[0] for which in args.models}
     texts = {which: [answer.text for answer in said] for which, said in found.items()}
     cut = {which: [answer.cut for answer in said] for which, said in found.items()}
     result = compare(rows, texts, args.normalise, cut)
     result["name"], result["seconds"], result["finished"] = training["name"], time.time() - started, time.time()
     result["held_out"], result["max_new_tokens"] = held_out, args.max_new_tokens
+    result["read_by"] = chosen
     result["folder"] = folder.relative_to(context.volumes.outputs).as_posix()
     result["args"] = args.model_dump(mode="json")
     result["row_keys"] = decisions.sketch(row.key() for row in rows)

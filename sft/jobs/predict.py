@@ -1,11 +1,13 @@
-"""Job ``predict``: one model reads a share of the held-out rows. Several calls, or Modal's ``.map``, share the work."""
+"""Job ``predict``: one model reads a share of the rows. Several calls, or Modal's ``.map``, share the work."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,7 +17,8 @@ from sft.jobs.base import Job
 from sft.jobs.placed import Named, found_model, identity
 from sft.jobs.placed_rows import RowsPlace
 from sft.models.held_out import HeldOutRow, drawn
-from sft.models.recognition import Answer, Recogniser
+from sft.models.questions import Answer
+from sft.models.readers import OURS, PROCESSES, Backend, Reader, open_reader
 from sft.store import records
 
 DECODING = 4  # how answers are decoded; another version reads again
@@ -25,7 +28,8 @@ SAID = 64  # rows between two events
 class Reading(BaseModel):
     """How rows are read: ``max_rows`` of them at most, greedily, ``batch_size`` together.
 
-    ``gpu`` is what the call is billed as. ``prompts`` are those that the user declared.
+    ``gpu`` is what the call is billed as. ``prompts`` are those that the user declared. ``backend`` reads with all
+    models that are compared: a difference between two backends would count as one between two models.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,15 +40,32 @@ class Reading(BaseModel):
     max_rows: int
     gpu: str = "cpu"
     prompts: dict[str, Prompt] = {}
+    backend: Literal["auto", Backend] = "auto"
 
     def place(self, model_identity: str) -> str:
-        """Where a model's answers lie on the outputs volume: one folder for each model and way of decoding."""
-        decoding = records.fingerprint({"tokens": self.max_new_tokens, "device": self.device, "version": DECODING})
-        return f"predictions/{model_identity[:16]}-{decoding[:8]}"
+        """Where a model's answers lie on the outputs volume: one folder for each model, way of decoding and backend
+        (auto: PaddleFormers').
+        """
+        how = {"tokens": self.max_new_tokens, "device": self.device, "version": DECODING}
+        if self.backend in PROCESSES:
+            how["backend"] = [self.backend, PROCESSES[self.backend].reading]
+        return f"predictions/{model_identity[:16]}-{records.fingerprint(how)[:8]}"
+
+    @property
+    def reader(self) -> str:
+        """The backend that reads, where nobody has chosen another."""
+        return OURS if self.backend == "auto" else self.backend
+
+    def by(self, backend: str) -> Self:
+        """The same, read by that backend."""
+        return self.model_copy(update={"backend": backend})
 
 
 class PredictArgs(Reading):
-    """A share of the work: rows ``shard``, ``shard + shards``, … of those that are read."""
+    """A share of the work: rows ``shard``, ``shard + shards``, … of those that are read.
+
+    ``backend`` has been chosen for all shares (see :mod:`sft.jobs.choose_reader`); auto is PaddleFormers.
+    """
 
     model: Named
     rows: RowsPlace
@@ -78,8 +99,8 @@ def answers(args: Reading, context: Context, model: Named, rows: Sequence[HeldOu
     Raises:
         IntegrityError: the model has no record, is damaged or does not load.
     """
-    asked = Answering(args, context, model)
-    return asked.answers(rows), asked.read
+    with Answering(args, context, model) as asked:
+        return asked.answers(rows), asked.read
 
 
 class Answering:
@@ -94,49 +115,36 @@ class Answering:
     def __init__(self, args: Reading, context: Context, model: Named) -> None:
         self._args, self._context, self._model = args, context, model
         self._folder = context.volumes.outputs / args.place(identity(model, context))
-        self._recogniser: Recogniser | None = None
+        self._reader: Reader | None = None
         self.read = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reader is not None:
+            self._reader.close()
 
     def answers(self, rows: Sequence[HeldOutRow]) -> list[Answer]:
         """The answers in the order of the rows."""
         keys, done = [row.key() for row in rows], finished(self._folder)
         missing = {key: row for key, row in zip(keys, rows) if key not in done}
-        self._told(len(rows), len(rows) - len(missing))
+        total, label = len(rows), self._model.label
+        self._context.event("evaluate", model=label, rows=total, done=total - len(missing))
         if missing:
-            done.update(self._read(missing, before=len(rows) - len(missing)))
+            done.update(read_rows(self._args, self._context, label, self.load(), self._folder, missing, total=total))
             self._context.commit()
             self.read += len(missing)
         return [done[key] for key in keys]
 
-    def load(self) -> Recogniser:
+    def load(self) -> Reader:
         """The loaded model."""
-        if self._recogniser is None:
+        if self._reader is None:
             with found_model(self._model.place, self._context) as folder:
-                self._recogniser = Recogniser(folder, self._args.device)
-        return self._recogniser
-
-    def _read(self, missing: dict[str, HeldOutRow], *, before: int) -> dict[str, Answer]:
-        """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
-        recogniser = self.load()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        found: dict[str, Answer] = {}
-        keys, rows = list(missing), list(missing.values())
-        with (self._folder / f"{self._context.writer}.jsonl").open("a", encoding="utf-8") as file:
-            file.write("\n")  # a line that a kill has torn ends here
-            turns = [row.turns for row in rows]
-            lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
-            size, longest = self._args.batch_size, self._args.max_new_tokens
-            for number, answer in recogniser.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
-                found[keys[number]] = answer
-                file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
-                if len(found) % SAID == 0:
-                    file.flush()
-                    self._told(before + len(rows), before + len(found))
-        self._told(before + len(rows), before + len(rows))
-        return found
-
-    def _told(self, rows: int, done: int) -> None:
-        self._context.event("evaluate", model=self._model.label, rows=rows, done=done)
+                self._reader = open_reader(self._args.reader, folder, self._args.device)
+        return self._reader
 
 
 def finished(folder: Path) -> dict[str, Answer]:
@@ -150,6 +158,46 @@ def finished(folder: Path) -> dict[str, Answer]:
             except (ValueError, KeyError, TypeError):
                 continue  # torn by a kill: the row is read again
     return done
+
+
+def read_by(folder: Path) -> dict[str, str]:
+    """The versions of the packages that have read what lies there, of the last call that says so."""
+    found: dict[str, str] = {}
+    for part in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
+        with part.open(encoding="utf-8", errors="replace") as lines, suppress(ValueError, KeyError, TypeError):
+            found = dict(json.loads(lines.readline())["versions"])
+    return found
+
+
+def read_rows(
+    args: Reading,
+    context: Context,
+    label: str,
+    reader: Reader,
+    folder: Path,
+    missing: dict[str, HeldOutRow],
+    *,
+    total: int,
+) -> dict[str, Answer]:
+    """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Answer] = {}
+    keys, rows = list(missing), list(missing.values())
+    before = total - len(rows)
+    with (folder / f"{context.writer}.jsonl").open("a", encoding="utf-8", buffering=1) as file:
+        if file.tell():
+            file.write("\n")  # a line that a kill has torn ends here
+        file.write(json.dumps({"backend": reader.backend, "versions": dict(reader.versions)}) + "\n")
+        turns = [row.turns for row in rows]
+        lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
+        size, longest = args.batch_size, args.max_new_tokens
+        for number, answer in reader.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
+            found[keys[number]] = answer
+            file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
+            if len(found) % SAID == 0:
+                context.event("evaluate", model=label, rows=total, done=before + len(found))
+    context.event("evaluate", model=label, rows=total, done=total)
+    return found
 
 
 PREDICT = Job("predict", PredictArgs, predict, billed=True)

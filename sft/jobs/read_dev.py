@@ -58,10 +58,10 @@ def read_dev(args: ReadDevArgs, context: Context) -> DevScore:
     place = run / FOLDER / f"step-{args.step}.json"
     if (known := contents.dev_score(place)) is not None:
         return known
-    asked = Answering(args, context, _kept(args, run))
-    count = _rows_to_read(args, context, run, asked, began)
-    rows, every = rows_of_all(args.model_copy(update={"max_rows": count}), args.rows, context)
-    said = asked.answers(rows)
+    with Answering(args, context, _kept(args, run)) as asked:
+        count = _rows_to_read(args, context, run, asked, began)
+        rows, every = rows_of_all(args.model_copy(update={"max_rows": count}), args.rows, context)
+        said = asked.answers(rows)
     model = "checkpoint"
     judgement = judge(
         rows, {model: [answer.text for answer in said]}, args.normalise, {model: [answer.cut for answer in said]}

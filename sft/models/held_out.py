@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample
 from sft.dataset.split import is_dev
 from sft.dataset.tasks import BUILT_IN, Known, task_of
-from sft.models.recognition import Question, Turn
+from sft.models.questions import Question, Turn
 from sft.store import records
 
 SAMPLING = 1  # how a sample is drawn; another version evaluates again
@@ -139,3 +140,21 @@ def _interleaved(rows: Sequence[int], classes: Sequence[_Class], level: int = 0)
         for rank, row in enumerate(_interleaved(group, classes, level + 1))
     ]
     return [row for _, _, row in sorted(placed)]
+
+
+def standing_for(rows: Sequence[HeldOutRow], most: int) -> list[HeldOutRow]:
+    """A few rows that stand for all: of each kind (task, no image, one or several, one turn or more) by turns, and of
+    a kind by script and length of the truth.
+    """
+    classes = [_class(row) for row in rows]
+    kinds: dict[str, list[int]] = {}
+    for at in _interleaved(range(len(rows)), classes):
+        kinds.setdefault(kind_of(rows[at]), []).append(at)
+    by_turns = zip_longest(*(kinds[kind] for kind in sorted(kinds)))
+    return [rows[at] for turn in by_turns for at in turn if at is not None][:most]
+
+
+def kind_of(row: HeldOutRow) -> str:
+    """What is asked for and shown: ``ocr``; ``ocr, several images``; ``table, no image, later turn``."""
+    images = {0: ", no image", 1: ""}.get(len(row.shown), ", several images")
+    return f"{row.task}{images}{', later turn' if row.earlier else ''}"

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sft.models.recognition import Recogniser, question
+from sft.models.questions import question
+from sft.models.recognition import Recogniser
 
 NEW = 48  # tokens of an answer at most
 

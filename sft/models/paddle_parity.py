@@ -87,7 +87,7 @@ def _trained(config: dict[str, Any], path: str, count: int) -> tuple[list[Any], 
 
 def _beside(row: dict[str, Any], sequence: Any, processor: Any) -> dict[str, Any]:
     from sft.dataset.pictures import open_as_seen
-    from sft.models.recognition import Turn, written
+    from sft.models.questions import Turn, written
 
     images, turns = iter(row["images"]), []
     for asked, said in zip(row["messages"][::2], row["messages"][1::2], strict=True):

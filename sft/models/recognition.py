@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from PIL import Image
+from typing import Any
 
 from sft.dataset.pictures import open_as_seen
 from sft.dataset.tokens import Limits
 from sft.environments.cpu_launcher import stub_triton
 from sft.errors import IntegrityError
-from sft.families import BEGIN
-from sft.notation.spotting import PLACE
+from sft.models.questions import (
+    END,
+    Answer,
+    Question,
+    Turn,
+    answered,
+    batches,
+    ends_of,
+    image_tokens,
+    question,
+    shown,
+    unsaid,
+    written,
+)
 
-END = "<|end_of_sentence|>"  # the training template's, behind an answer
-
-
-class Turn(NamedTuple):
-    """What is shown and asked, and what was answered; nothing in the last turn, which the model answers."""
-
-    images: tuple[Path, ...]
-    prompt: str
-    answer: str = ""
-
-
-class Answer(NamedTuple):
-    """What a model said; ``cut``: it had said no end when it reached the longest answer allowed."""
-
-    text: str
-    cut: bool
-
-
-Question = tuple[Turn, ...]
-
-
-def question(row: tuple[Path, str] | Question) -> Question:
-    """The turns of a row that may be one image and its prompt."""
-    first = row[0]
-    return (Turn((first,), str(row[1])),) if isinstance(first, Path) else tuple(t for t in row if isinstance(t, Turn))
-
-
-def written(processor: Any, turns: Question) -> str:
-    """The turns as the trainers' template writes them (each training compares, see :mod:`sft.training.parity`): each as
-    the model's chat template has it, the images before the prompt; the row begins once, and earlier answers stand
-    behind their turns.
-    """
-    text = ""
-    for number, turn in enumerate(turns):
-        content = [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.prompt}]
-        messages = [{"role": "user", "content": content}]
-        one: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        text += one.removeprefix(BEGIN) if number else one
-        text += turn.answer + END if number < len(turns) - 1 else ""
-    return text
+__all__ = ["END", "Answer", "Question", "Recogniser", "Turn", "question", "unsaid", "written"]
 
 
 class Recogniser:
@@ -100,8 +71,7 @@ class Recogniser:
         tokenizer = self._processor.tokenizer
         # Padding to the left keeps the distances to the answer, so that a batch decodes like its rows one by one.
         tokenizer.padding_side = "left"
-        ends = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(END), *_generation_ends(folder)}
-        self._ends = sorted(end for end in ends if isinstance(end, int) and end != tokenizer.unk_token_id)
+        self._ends = ends_of(tokenizer, folder)
         self._pad = tokenizer.pad_token_id
         self._limits = Limits.of_model(folder, max_seq_len=0)
         self._unsaid = unsaid(tokenizer)
@@ -142,22 +112,20 @@ class Recogniser:
             max_new_tokens: longest answer (tokens).
             lengths: how long the answers may be (in any unit), where it is known.
         """
-
         questions = [question(row) for row in rows]
-        images = [[path for turn in turns for path in turn.images] for turns in questions]
-
-        def alike(row: int) -> tuple[int, str, int]:
-            return sum(map(self._tokens, images[row])), questions[row][-1].prompt, lengths[row] if lengths else 0
-
-        order = sorted(range(len(rows)), key=alike)
-        plain = [row for row in order if len(images[row]) == 1]
-        batches = [plain[start : start + batch_size] for start in range(0, len(plain), batch_size)]
-        for batch in (*batches, *([row] for row in order if len(images[row]) != 1)):
+        for batch in batches(questions, batch_size, lambda path: image_tokens(self._limits, path), lengths):
             yield from zip(batch, self._decode([questions[i] for i in batch], max_new_tokens))
+
+    def close(self) -> None:
+        """Give back the memory that the model took, of a GPU too (not seen on one yet): another reader needs it."""
+        self._model = None
+        gc.collect()
+        if self._paddle.device.get_device().startswith("gpu"):
+            self._paddle.device.cuda.empty_cache()
 
     def inputs(self, questions: Sequence[Question]) -> Any:
         """What the model is given for questions that are read together."""
-        images = [open_as_seen(path) for turns in questions for turn in turns for path in turn.images]
+        images = [open_as_seen(path) for turns in questions for path in shown(turns)]
         texts = [self.prompt(turns) for turns in questions]
         return self._processor(images=images or None, text=texts, padding=True, return_tensors="pd")
 
@@ -190,26 +158,10 @@ class Recogniser:
             )
         return [self._answer(row) for row in tokens.numpy().tolist()]
 
-    def _tokens(self, path: Path) -> int:
-        """How many tokens the image becomes."""
-        with Image.open(path) as image:
-            try:
-                return self._limits.image_tokens(image.width, image.height)
-            except ValueError:  # too long for its width: the processor says so
-                return image.width * image.height
-
     def _answer(self, tokens: list[int]) -> Answer:
-        end = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
-        said = [token for token in tokens[:end] if token not in self._unsaid]
-        words = {"skip_special_tokens": False, "spaces_between_special_tokens": False}
-        text: str = self._processor.tokenizer.decode(said, **words)
-        return Answer(text, cut=end == len(tokens))
-
-
-def unsaid(tokenizer: Any) -> frozenset[int]:
-    """The special tokens that are no part of an answer: all but those of places, which spotting is made of."""
-    added = tokenizer.added_tokens_decoder.items()
-    return frozenset(number for number, token in added if token.special and not token.content.startswith(PLACE))
+        return answered(
+            self._processor.tokenizer, tokens, self._ends, self._unsaid, spaces_between_special_tokens=False
+        )
 
 
 def _of_card(paddle: Any) -> tuple[str, str]:
@@ -242,11 +194,3 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
 
     form = "unified_checkpoint"
     return LoRAModel.from_pretrained(model=model, lora_path=str(adapter), load_checkpoint_format=form)
-
-
-def _generation_ends(folder: Path) -> list[int]:
-    try:
-        end = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
-    except (OSError, ValueError, KeyError):
-        return []
-    return end if isinstance(end, list) else [end]

@@ -21,7 +21,7 @@ from sft.metrics.gate import Rule, reproduced
 from sft.notation import spotting
 from sft.report.curve import loss_curve
 from sft.store import records
-from sft.store.contents import Evaluation, Export, Model, Scored, Training
+from sft.store.contents import Evaluation, Export, Model, ReadBy, Scored, Training
 from sft.store.decisions import doubt
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def write_report(
     shown, has_places = shown_rows(rows, texts, "tuned", examples, cut)
     chosen = training.get("chosen")
     curve = loss_curve(read_metrics(metrics_file), chosen["scores"] if chosen else ())
-    facts: dict[str, Any] = {"result": result, "training": training, "remarks": remarks(result)}
+    read = reading(result.get("read_by"))
+    facts: dict[str, Any] = {"result": result, "training": training, "reading": read}
+    facts["remarks"] = [remark for remark in remarks(result) if remark != read]  # it is no warning
     facts["spotting"] = has_places
     facts["left_out"] = describe(training.get("left_out"))
     page = render("report.html.jinja", curve=curve, examples=shown, **facts)
@@ -128,7 +130,7 @@ def remarks(result: Evaluation, confidence: float = Rule().confidence) -> list[s
     every, documents = result.get("held_out", rows), result.get("documents", rows)
     said = remarks_on(totals, rows, every, documents, result.get("max_new_tokens", "?"))
     often = doubt(result.get("judged_before", 0), confidence)
-    return [*said, often] if often else said
+    return [*said, *filter(None, (often, reading(result.get("read_by"))))]
 
 
 def remarks_on(
@@ -163,6 +165,13 @@ def remarks_on(
             "sft validate names them"
         )
     return said
+
+
+def reading(chosen: ReadBy | None) -> str:
+    """What has read the rows, where another backend did, or was compared and did not; else empty."""
+    if chosen is None or (chosen["backend"] == "paddleformers" and not chosen["proofs"]):
+        return ""
+    return f"all models were read by {chosen['backend']}: {chosen['why']}"
 
 
 def render(template: str, *, escape: bool = True, **values: Any) -> str:

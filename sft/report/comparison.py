@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft.report import remarks_on, render, shown_rows
+from sft.report import reading, remarks_on, render, shown_rows
 from sft.store import records
 from sft.store.contents import Compared
 
@@ -46,4 +46,6 @@ def best_of(result: Compared) -> str:
 def comparison_remarks(result: Compared) -> list[str]:
     """What whoever reads the scores has to know; see :func:`sft.report.remarks`."""
     totals = {model: result["scores"][model]["all"] for model in result["models"]}
-    return remarks_on(totals, result["rows"], result["of_rows"], result["documents"], result["max_new_tokens"])
+    read = reading(result["read_by"])
+    said = remarks_on(totals, result["rows"], result["of_rows"], result["documents"], result["max_new_tokens"])
+    return [*said, read] if read else said

@@ -139,6 +139,42 @@ class Change(TypedDict):
     better: float
 
 
+class Differs(TypedDict):
+    """An answer that two backends do not give alike; ``row`` is its key."""
+
+    row: str
+    ours: str
+    theirs: str
+
+
+class Proof(TypedDict):
+    """How a backend's answers compare with PaddleFormers', for one model (see :mod:`sft.models.proof`).
+
+    ``differ`` of ``rows`` are not the same, ``other`` are the first of them; ``kinds`` of rows were compared; ``rates``
+    in rows/s, by backend, without loading; ``failed``: why the backend gave no answers.
+    """
+
+    backend: str
+    passed: bool
+    rows: int
+    differ: int
+    other: list[Differs]
+    kinds: list[str]
+    rates: NotRequired[dict[str, float]]
+    versions: NotRequired[dict[str, dict[str, str]]]
+    failed: NotRequired[str]
+    finished: NotRequired[float]
+
+
+class ReadBy(TypedDict):
+    """By which backend all models of a comparison are read, and why; ``proofs`` by model, where there are."""
+
+    backend: str
+    why: str
+    proofs: dict[str, Proof]
+    versions: NotRequired[dict[str, str]]  # of the packages that have read, where they are known
+
+
 class Evaluation(TypedDict):
     """An evaluation, written by the job evaluate. A model's scores are those in ``all`` and of each task."""
 
@@ -154,6 +190,7 @@ class Evaluation(TypedDict):
     metrics_version: NotRequired[int]
     normalise: NotRequired[dict[str, str]]
     max_new_tokens: NotRequired[int]
+    read_by: NotRequired[ReadBy]  # of evaluations of before: PaddleFormers
     name: NotRequired[str]
     seconds: NotRequired[float]
     finished: NotRequired[float]
@@ -183,6 +220,7 @@ class Compared(TypedDict):
     metrics_version: int
     normalise: dict[str, str]
     max_new_tokens: int
+    read_by: ReadBy
     folder: str
     seconds: float
     finished: float

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sft.models.second_reader import VARIABLE
 from tests.conftest import Dataset
 
 SFT = str(Path(sys.executable).with_name("sft"))
@@ -36,6 +37,7 @@ FAULTS: tuple[tuple[str, dict[str, str], int, str, str], ...] = (
     ("infer a.png --task tabel", {}, 2, "no such task (found tabel)", "use ocr, table"),
     ("infer a.png --out good.jsonl/read", {}, 2, "a file is in its place", "choose another folder"),
     ("run smoke --set output.folder=good.jsonl", {}, 2, "a file is in its place", "choose another folder"),
+    (f"{SMOKE} --set evaluate.backend=transformers", {VARIABLE: ""}, 2, "not installed here", "run make torch"),
     ("infer none.png", {}, 2, "no such file or folder (found none.png)", "correct the path"),
     ("run full", {}, 2, "dataset.train: the dataset file does not exist", "--set dataset.train=PATH"),
     ("run full --set dataset.train=https://h/t.jsonl?sig=planted", {}, 2, "not an address", "copy the file"),

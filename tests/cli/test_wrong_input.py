@@ -33,6 +33,7 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("run full --set dataset.train=n1 --set modal.gpu=A99", ("Modal has no GPU A99", "does not exist (found 'n1')")),
     ("run smoke --set dataset.digits=null --set dataset.volume=nosuch", ("no finished dataset", "found nosuch")),
     ("run smoke --set train.resume=checkpoint-999", ("no training has such a checkpoint (found checkpoint-999)",)),
+    ("run smoke --set evaluate.backend=vllm", ("evaluate.backend vllm reads on a GPU at Modal",)),
     ("run smoke --set base_model.repo=nosuch", ("base_model.repo: Repository on the HF Hub (owner/name)",)),
     (
         "evaluate base nosuch! nosuch.jsonl --profile nosuch",

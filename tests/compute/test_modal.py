@@ -423,14 +423,18 @@ def test_the_images_are_built_by_the_steps_that_are_replayed_here(deployed: Moda
     assert any("apt-get install" in line for line, _ in common), "the base is shared by all images"
 
 
-def test_the_check_of_an_export_has_the_second_reader_beside_the_engine(deployed: ModalServer) -> None:
+def test_whatever_reads_has_transformers_beside_the_engine(deployed: ModalServer) -> None:
     engine, check = (layers(deployed, function) for function in ("train_paddleformers", "check_export"))
     assert check[: len(engine)] == engine, "the environment of the engine is the trainer's"
+    assert all(layers(deployed, function) == check for function in ("evaluate", "compare", "predict", "choose_reader"))
     more = "\n".join(check[len(engine) :])
     python = "/second-reader/venv/bin/python"
     assert f"RUN {python} -m pip install -r /second-reader/torch.txt -r /second-reader/transformers.txt" in more
     assert f"{VARIABLE}={python}" in more
-    assert VARIABLE not in "\n".join(layers(deployed, "predict")), "no other function downloads torch"
+    assert VARIABLE not in "\n".join(layers(deployed, "infer")), "no other function downloads torch"
+    alone = "\n".join(layers(deployed, "predict_vllm"))
+    assert "--requirement /vllm/vllm.txt" in alone
+    assert "paddle" not in alone.lower().replace("paddleocrvl", "")
 
 
 def layers(server: ModalServer, function: str) -> list[str]:

@@ -36,6 +36,12 @@ def test_a_lock_holds_what_is_asked_for_and_nothing_else(name: str) -> None:
         assert wanted == version, package
 
 
+def test_vllm_has_a_lock_of_its_own() -> None:
+    found = locked(FOLDER / "vllm" / "vllm.txt")
+    assert f"vllm=={found['vllm']}" in (FOLDER / "vllm" / "vllm.in").read_text()
+    assert all(re.fullmatch(r"[a-z0-9.-]+", package) for package in found)
+
+
 @pytest.mark.parametrize("engine", WHEELS)
 def test_the_opencv_that_is_written_last_is_the_locks(engine: str) -> None:
     assert f"opencv-python-headless=={pins(engine)['opencv-python-headless']}" == HEADLESS

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from modal_infra.names import function_name
 from sft import metrics
 from sft.config import load
 from sft.dataset.files import DatasetFiles
@@ -9,7 +10,7 @@ from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
-from sft.plan import evaluate_args, train_args
+from sft.plan import evaluate_args, predict_args, train_args
 from sft.store.contents import Base
 
 BASE = {"name": "base@1", "identity": "b"}
@@ -54,6 +55,20 @@ def test_an_evaluation_is_named_by_model_rows_and_decoding(monkeypatch: pytest.M
         again = first.key("m")
     assert len({first.key("m"), fewer.key("m"), again}) == 3, "other rows, or another measure: judged anew"
     assert first.place("m") == fewer.place("m") != other.place("m"), "from the answers that were read before"
+
+
+def test_vllm_reads_in_calls_of_a_function_of_its_own() -> None:
+    asked = evaluate_args(load("smoke").config, args())
+
+    def shares(backend: str) -> list[tuple[str, str]]:
+        models = [asked.named(which) for which in asked.models]
+        found = predict_args(asked.by(backend), models, asked.rows_place, 1, "k")
+        return [(share.model.label, share.backend) for share in found.values()]
+
+    assert shares("auto") == shares("transformers") == []
+    assert shares("vllm") == [("base", "vllm"), ("tuned", "vllm")]
+    assert function_name("predict", "erniekit", backend="vllm") == "predict_vllm"
+    assert function_name("evaluate", "erniekit", backend="vllm") == "evaluate"
 
 
 def test_the_folder_of_a_dataset_is_the_nearest_above_both_files(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""Rows that are read in shares, several calls side by side, all by the same backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compute.base import Compute
+from sft.jobs.choose_reader import ChooseReaderArgs
+from sft.jobs.placed import Named
+from sft.jobs.placed_rows import RowsPlace
+from sft.jobs.predict import Reading
+from sft.plan import predict_args
+from tasks.following import run_job, run_side_by_side
+
+
+def read_in_shares(
+    compute: Compute, args: Reading, models: Sequence[Named], rows: RowsPlace, shards: int, key: str
+) -> None:
+    """Let each model read the rows in so many calls; nothing is done where whoever compares reads everything itself.
+
+    Args:
+        key: of the comparison that the answers are for.
+    """
+    if shards > 1 and args.backend == "auto":  # one call chooses for all: they would wait for it, on GPUs
+        how = args.model_dump(include=set(Reading.model_fields))
+        asked = ChooseReaderArgs(**how, models=tuple(models), rows=rows)
+        args = args.by(run_job(compute, f"choose-reader-{key}", "choose_reader", asked.model_dump())["backend"])
+    shares = predict_args(args, models, rows, shards, key)
+    run_side_by_side(compute, "predict", {name: share.model_dump() for name, share in shares.items()})
