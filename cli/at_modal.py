@@ -44,6 +44,9 @@ def sample(
 def deploy(
     profile: Annotated[str, typer.Argument(help=f"Where its wheel is another: one of {NAMES}, or a .yaml file")] = "",
     settings: Settings = [],  # noqa: B006 (typer copies it)
+    with_vllm: Annotated[
+        bool, typer.Option("--vllm", help="Also what evaluate.backend=vllm needs; never seen to build or run at Modal")
+    ] = False,
 ) -> None:
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
 
@@ -56,7 +59,7 @@ def deploy(
         check_modal()
         from cli.deploying import deploy_all
 
-        deploy_all(lambda text: say(out, text), config)
+        deploy_all(lambda text: say(out, text), config, with_vllm=with_vllm)
 
     guarded(body)
 

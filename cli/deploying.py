@@ -14,7 +14,7 @@ from compute.modal import ModalCompute
 from compute.reach import ready, translated
 from compute.records import put_json
 from compute.select import compute_for
-from modal_infra.app import app, setup
+from modal_infra.app import app, setup, vllm
 from modal_infra.entries import leases
 from modal_infra.names import SETUP
 from runs.checking import KNOWN_WHEELS, check_wheel
@@ -41,11 +41,12 @@ def _config(engine: str) -> RunConfig:
     return RunConfig.model_validate({"engine": engine, "dataset": dataset, "wheel": wheel})
 
 
-def deploy_all(say: Say, given: RunConfig | None = None) -> None:
+def deploy_all(say: Say, given: RunConfig | None = None, *, with_vllm: bool = False) -> None:
     """Deploy the set-up functions, fetch the wheels that are missing, then deploy the GPU functions.
 
     Args:
         given: a configuration whose wheel is that of its engine.
+        with_vllm: also what reads with vLLM, an app of its own, whose image nobody has seen built.
     Raises:
         ComputeError: no token, or an image could not be built.
         IntegrityError, InputError, TransientError: a wheel could not be fetched.
@@ -68,6 +69,8 @@ def deploy_all(say: Say, given: RunConfig | None = None) -> None:
             raise InputError(error.message, where=error.where, value=error.value, remedy=remedy) from error
         say(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256']}")
     _deploy(app, say)
+    if with_vllm:
+        _deploy(vllm, say)
     say("deployed: sft run full starts a training")
 
 

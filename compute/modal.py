@@ -20,8 +20,8 @@ from modal_proto.api_pb2 import FileEntry
 
 from compute import room
 from compute.base import RemoteFile, Status
-from compute.reach import translated
-from modal_infra.names import APP, SECRET, SETUP, SETUP_JOBS, function_name
+from compute.reach import DEPLOY, translated
+from modal_infra.names import SECRET, SETUP_JOBS, VLLM, app_name, function_name
 from modal_infra.outcomes import AGAIN, as_outcome, is_the_calls
 from modal_infra.volumes import volume
 from sft.config import RunConfig
@@ -58,9 +58,10 @@ class ModalCompute:
     def start(self, job: str, args: dict[str, Any]) -> str:
         """Spawn the job's function with the configuration's GPU and timeout."""
         wanted = self.config.modal
-        name = function_name(job, self.config.engine, wanted.gpu, str(args.get("backend", "")))
-        with translated(f"function {name}"):
-            function = modal.Function.from_name(SETUP if job in SETUP_JOBS else APP, name)
+        backend = str(args.get("backend", ""))
+        name, app = function_name(job, self.config.engine, wanted.gpu, backend), app_name(job, backend)
+        with translated(f"function {name}", "sft deploy --vllm" if app == VLLM else DEPLOY):
+            function = modal.Function.from_name(app, name)
             if job not in SETUP_JOBS:
                 options: dict[str, Any] = {"cpu": wanted.cpu, "memory": wanted.memory_mb}
                 if job == "train":

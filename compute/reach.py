@@ -32,14 +32,18 @@ DEPLOY = "sft deploy"
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Modal's exceptions as ours, each with what to do next."""
+def translated(what: str, deploys: str = DEPLOY) -> Iterator[None]:
+    """Modal's exceptions as ours, each with what to do next.
+
+    Args:
+        deploys: the command that deploys it.
+    """
     try:
         yield
     except (AuthError, PermissionDeniedError) as error:
         raise ComputeError(f"Modal refuses the token: {error}", where=what, remedy="modal token new") from error
     except NotFoundError as error:
-        raise ComputeError(f"not deployed: {error}", where=what, remedy=DEPLOY) from error
+        raise ComputeError(f"not deployed: {error}", where=what, remedy=deploys) from error
     except ResourceExhaustedError as error:
         remedy = "wait for running calls to end, or raise the workspace's limit in Modal's settings"
         raise ComputeError(f"Modal's limit is reached: {error}", where=what, remedy=remedy) from error

@@ -26,7 +26,7 @@ from modal.exception import InputCancellation, InvalidError, NotFoundError, Outp
 from modal_infra.attempts import counted
 from modal_infra.entries import DictEntries
 from modal_infra.image import engine_image, light, vllm_image
-from modal_infra.names import APP, FALLBACK, SETUP
+from modal_infra.names import APP, FALLBACK, SETUP, VLLM
 from modal_infra.outcomes import is_the_calls
 from modal_infra.volumes import BRIEF, MOUNTED, PATIENCE, VOLUMES, commit, refresh
 from sft import jobs
@@ -44,6 +44,7 @@ LONGEST = 24 * HOURS  # what Modal allows
 PORT = 6006  # of TensorBoard
 setup = modal.App(SETUP)
 app = modal.App(APP)
+vllm = modal.App(VLLM)
 # What all trainings share. single_use: nothing of an earlier training is left on a GPU.
 TRAINING: dict[str, Any] = {"volumes": VOLUMES, "timeout": LONGEST, "single_use_containers": True}
 
@@ -255,7 +256,7 @@ def read_dev(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("read_dev", args)
 
 
-@app.function(image=vllm_image(), volumes=VOLUMES, timeout=6 * HOURS)
+@vllm.function(image=vllm_image(), volumes=VOLUMES, timeout=6 * HOURS)
 def predict_vllm(args: dict[str, Any]) -> dict[str, Any]:
     """The same, read by vLLM."""
     return run_job("predict", args)

@@ -7,6 +7,10 @@ SETUP = (
     "paddleocr-vl-sft-setup"  # functions without: deployed first, because they fetch the wheel for the images of APP
 )
 
+VLLM = (
+    "paddleocr-vl-sft-vllm"  # what reads with vLLM, deployed by itself and only if asked for: nobody has seen it build
+)
+
 LEASES = "paddleocr-vl-leases"  # the Dict in which containers agree on who trains what (sft/store/agreement.py)
 
 SECRET = "huggingface"  # optional, with HF_TOKEN: for gated or private base models
@@ -19,6 +23,13 @@ ENGINE_JOBS = frozenset({"train", "inspect_environment"})  # one function for ea
 
 # A list of cards, the best first, can only be deployed, not chosen for a call: functions of their own have it.
 FALLBACK = ("A100-80GB", "H100")
+
+
+def app_name(job: str, backend: str = "") -> str:
+    """The app whose function runs a job; ``backend`` is what reads."""
+    if job == "predict" and backend == "vllm":
+        return VLLM
+    return SETUP if job in SETUP_JOBS else APP
 
 
 def function_name(job: str, engine: str, gpu: str = "", backend: str = "") -> str:

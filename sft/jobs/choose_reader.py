@@ -24,7 +24,7 @@ from sft.models.proof import ROWS, described, proof
 from sft.models.questions import Answer
 from sft.models.readers import OURS, Backend, open_reader, unavailable
 from sft.store import records
-from sft.store.contents import Proof, ReadBy
+from sft.store.proofs import Proof, ReadBy
 
 OTHER: Backend = "transformers"
 # Rows of a model below which PaddleFormers reads. A proof starts and loads transformers once more (5 s on two cores,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sft import metrics
 from sft.models.questions import Answer
-from sft.store.contents import Differs, Proof
+from sft.store.proofs import Differs, Proof
 
 ROWS = 16  # that both read
 # On a GPU sums in bfloat16 depend on how rows are batched, so that a rare answer differs; on the CPU none does.

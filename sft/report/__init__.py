@@ -21,8 +21,9 @@ from sft.metrics.gate import Rule, reproduced
 from sft.notation import spotting
 from sft.report.curve import loss_curve
 from sft.store import records
-from sft.store.contents import Evaluation, Export, Model, ReadBy, Scored, Training
+from sft.store.contents import Evaluation, Export, Model, Scored, Training
 from sft.store.decisions import doubt
+from sft.store.proofs import ReadBy
 
 if TYPE_CHECKING:
     from sft.models.held_out import HeldOutRow

@@ -18,11 +18,13 @@ from modal._serialization import deserialize_data_format
 from PIL import Image
 from prefect.settings import get_current_settings
 
+from modal_infra.names import VLLM
 from modal_infra.recipes import INTERPRETER, RECIPES
 from sft.engines import ENGINES
 from sft.models.second_reader import VARIABLE
 from sft.training.wheels import WHEELS
 from tests.compute.test_local import processes
+from tests.conftest import Dataset
 from tests.support import modal_runs
 from tests.support.modal_runs import SFT, environment, sft
 from tests.support.modal_server import RPCS, ModalServer
@@ -432,6 +434,21 @@ def test_whatever_reads_has_transformers_beside_the_engine(deployed: ModalServer
     assert f"RUN {python} -m pip install -r /second-reader/torch.txt -r /second-reader/transformers.txt" in more
     assert f"{VARIABLE}={python}" in more
     assert VARIABLE not in "\n".join(layers(deployed, "infer")), "no other function downloads torch"
+    assert VLLM not in deployed.deployed, "an image that nobody has built must not keep the others from being deployed"
+
+
+def test_vllm_is_an_app_of_its_own_and_what_misses_it_says_what_deploys_it(deployed: ModalServer, home: Path) -> None:
+    rows = home / "rows.jsonl"
+    Image.new("L", (56, 28)).save(home / "1.png")
+    rows.write_text(json.dumps(Dataset(home).row("./1.png")) + "\n")
+    asked = ("evaluate", "base", str(rows), "--set", "compute=modal", "--set", "evaluate.backend=vllm")
+    cards = ("--set", "engine=paddleformers", "--set", "train.precision=bf16", "--set", "modal.gpu=A10G")
+    done = sft(deployed, home, *asked, *cards, more={"PREFECT_API_URL": str(get_current_settings().api.url)})
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Next: sft deploy --vllm" in done.stderr
+    deploy = [sys.executable, "-c", DEPLOY.replace("deploy_all(print)", "deploy_all(print, with_vllm=True)")]
+    process = subprocess.run(deploy, cwd=home, env=environment(deployed, home), capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
     alone = "\n".join(layers(deployed, "predict_vllm"))
     assert "--requirement /vllm/vllm.txt" in alone
     assert "paddle" not in alone.lower().replace("paddleocrvl", "")

@@ -32,7 +32,7 @@ from sft.models.second_reader import VARIABLE, interpreter
 from sft.plan import evaluate_args
 from sft.report import remarks
 from sft.store import records
-from sft.store.contents import ReadBy
+from sft.store.proofs import ReadBy
 from tests.compute.test_local import TINY, wait
 from tests.support.runs import short_training
 
