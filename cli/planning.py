@@ -15,6 +15,7 @@ from runs.dataset import dataset_files, digits_folder, limits_for
 from runs.fetched import known_base_model, known_wheel
 from runs.ledger import read_ledger
 from runs.results import finished_training, read_stored
+from runs.rows import planned_guards
 from runs.usage import month_so_far
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
@@ -133,7 +134,7 @@ def _add_training(
     _add_choice(table, config, place, training)
     folder = Path(config.output.folder) / f"{config.name}-{args.identity[:8]}"
     table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")
-    evaluation = evaluate_args(config, args)
+    evaluation = evaluate_args(config, args, guards=planned_guards(config, compute))
     key = evaluation.key(training["model_identity"]) if training else ""
     done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if training else None
     table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))

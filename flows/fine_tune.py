@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sft.config import RunConfig
 from sft.config.sections import Event
 from sft.dataset.packing import Amount
 from sft.errors import Detached, JobCancelled, SftError, Unchanged, check_all
+from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation, Training
@@ -38,6 +40,7 @@ from tasks.telling import tell
 from tasks.train import Left, Trained, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
+from tasks.validate_rows import validate_rows
 
 COMPARED = 3  # times at most: another run may promote while this one compares
 
@@ -108,6 +111,7 @@ def steps(config: RunConfig) -> RunResult:
     check_all(folders, lambda: check_blocks(config), lambda: check_backend(config))
     compute = compute_for(config)
     with accounted(config, compute, tell) as account:
+        guards = _guards(config, compute)
         place, amount = _dataset(config, compute)
         account.dataset(place)
         ensure_wheel(config, compute)
@@ -117,7 +121,7 @@ def steps(config: RunConfig) -> RunResult:
         training = choose(config, args, trained.record, compute) if args.dataset.has_dev else trained.record
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
         synced = sync_checkpoint(training, folder, compute)
-        evaluation, promoted, decision = _judge(config, compute, args, training, folder)
+        evaluation, promoted, decision = _judge(config, compute, args, training, folder, guards)
         account.judged(evaluation, promoted)
     result = RunResult(
         identity=args.identity,
@@ -167,13 +171,24 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
     return training
 
 
+def _guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
+    """The guard sets, validated, where the models will read them."""
+    found = {name: validate_rows(config, compute, path, name) for name, path in sorted(config.dataset.guard.items())}
+    return {name: Guard(rows=rows.place, fingerprint=rows.fingerprint) for name, rows in found.items()}
+
+
 def _judge(
-    config: RunConfig, compute: Compute, args: TrainArgs, training: Training, folder: Path
+    config: RunConfig,
+    compute: Compute,
+    args: TrainArgs,
+    training: Training,
+    folder: Path,
+    guards: Mapping[str, Guard],
 ) -> tuple[Evaluation, bool | None, str]:
     """(evaluation, promoted, decision in words). Where another run promotes meanwhile, its model is the one to beat."""
     for _ in range(COMPARED):
         over = to_beat(compute, config.name, args.identity)
-        judged = plan.evaluate_args(config, args, over)
+        judged = plan.evaluate_args(config, args, over, guards)
         evaluation = evaluate(judged, training, folder, compute, config.evaluate.shards)
         if config.promote.mode == "never":
             return evaluation, None, ""

@@ -179,6 +179,7 @@ def check_first(config: RunConfig) -> None:
     """
     check_all(
         lambda: _check_rows(config.dataset),
+        lambda: _check_guards(config.dataset),
         lambda: check_folder(Path(config.output.folder)),
         lambda: check_folder(state_folder()),
         lambda: check_backend(config),
@@ -188,6 +189,11 @@ def check_first(config: RunConfig) -> None:
         read_stored(config.dataset.volume, compute)
     if config.train.resume.startswith("checkpoint-"):
         _check_checkpoint(compute, config.train.resume)
+
+
+def _check_guards(dataset: DatasetConfig) -> None:
+    """Raises DatasetError if a guard set is missing, empty or of no known format: all of them at once."""
+    check_all(*(partial(detect_file, Path(path).expanduser()) for path in dataset.guard.values()))
 
 
 def _check_rows(dataset: DatasetConfig) -> None:

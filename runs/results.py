@@ -19,7 +19,8 @@ from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store import champions
 from sft.store.champions import Champion
-from sft.store.contents import Base, Scored, Stored, Training
+from sft.store.contents import Base, Scored, Training
+from sft.store.stored import Stored
 from sft.store.volumes import run_place
 
 

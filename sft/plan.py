@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sft import metrics
@@ -17,7 +17,7 @@ from sft.jobs.check_export import CheckExportArgs
 from sft.jobs.compare import CompareArgs
 from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
-from sft.jobs.evaluate import EvaluateArgs
+from sft.jobs.evaluate import EvaluateArgs, Guard
 from sft.jobs.placed import Named
 from sft.jobs.placed_rows import DatasetPlace, RowsPlace
 from sft.jobs.predict import PredictArgs, Reading
@@ -151,15 +151,19 @@ def train_args(
     )
 
 
-def evaluate_args(config: RunConfig, training: TrainArgs, champion: str = "") -> EvaluateArgs:
+def evaluate_args(
+    config: RunConfig, training: TrainArgs, champion: str = "", guards: Mapping[str, Guard] | None = None
+) -> EvaluateArgs:
     """Arguments of the job evaluate.
 
     Args:
         champion: the training that the candidate has to beat, or empty.
+        guards: sets that no training may unlearn.
     """
     return EvaluateArgs(
         identity=training.identity,
         champion=champion,
+        guards=dict(guards or {}),
         base_model=training.base_model,
         dataset=training.dataset,
         device="cpu" if config.on_cpu else "gpu",

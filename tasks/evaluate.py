@@ -11,7 +11,7 @@ from compute.base import Compute
 from compute.records import read_json
 from sft.jobs.evaluate import EvaluateArgs
 from sft.report import remarks
-from sft.store.contents import Evaluation, Training
+from sft.store.contents import Evaluation, Guarded, Training
 from sft.store.volumes import run_place
 from tasks.following import run_job
 from tasks.reading import read_in_shares
@@ -50,7 +50,17 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
         f"CER on {record['rows']} held-out rows: {ours}; tuned - base "
         f"{change['value']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
     )
+    for guard, judged in sorted(record.get("guards", {}).items()):
+        tell(f"guard {guard}, {judged['rows']} rows: {_guarded(judged)}")
     return record
+
+
+def _guarded(judged: Guarded) -> str:
+    """Errors of the models, and the candidate's changes."""
+    ours = ", ".join(f"{model} {judged['scores'][model]['all']['error']:.3f}" for model in judged["scores"])
+    changes = {model: changes["all"]["error"] for model, changes in judged["differences"].items()}
+    told = ", ".join(f"tuned - {model} {change['value']:+.3f}" for model, change in changes.items())
+    return f"error {ours}; {told}"
 
 
 HEAD = (
@@ -77,6 +87,8 @@ def markdown(record: Evaluation) -> str:
                 f"{structure} | {boxes} | {100 * s['exact']:.1f} % | {s['empty']} | {s['runaway']} | {s.get('cut', '')}"
             )
             lines.append(f"| {group} | {model} | {s['rows']} | {scores} | {more} |")
+    for guard, judged in sorted(record.get("guards", {}).items()):
+        lines += ["", f"Guard {guard}, {judged['rows']} rows: " + _guarded(judged)]
     lines += ["", "| tuned minus | task | error | 95 % interval | better in |", "|---|---|---:|---:|---:|"]
     for model, tasks in record["differences"].items():
         for group, metrics in tasks.items():

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from compute.base import Compute
 from compute.records import read_json
-from runs.dataset import dataset_files, limits_for
+from runs.dataset import dataset_files
 from runs.results import read_stored
+from runs.rows import looked_at
 from runs.uploading import upload_file
 from sft.config import RunConfig
-from sft.dataset.reading import image_folder
-from sft.dataset.validate import validate_file
+from sft.dataset.split import FEW
 from sft.jobs.placed_rows import RowsPlace
 from tasks.step import step
 from tasks.telling import tell
@@ -30,28 +30,31 @@ class Rows:
 
 
 @step("validate-rows", "Read every row that is to be judged, and every image; bring them to where the models read")
-def validate_rows(config: RunConfig, compute: Compute, rows: str) -> Rows:
+def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "") -> Rows:
     """Validate a file of rows, and put it on the data volume where the job runs elsewhere.
 
     Args:
         rows: its path, or held-out: those of the configuration.
+        guard: the guard set's name, where it is one.
     Raises:
         DatasetError: with every error found; nothing was sent.
     """
     if rows == HELD_OUT and config.dataset.volume:
         return _stored(config.dataset.volume, compute)
-    path = dataset_files(config, tell).held_out if rows == HELD_OUT else Path(rows).expanduser()
-    path = image_folder(path) / path.name
-    report = validate_file(path, config.dataset, limits_for(config, compute, tell))
+    path = dataset_files(config, tell).held_out if rows == HELD_OUT else Path(rows)
+    path, report, place = looked_at(config, compute, path, tell)
     for line in report.lines():
         tell(line)
     report.check()
     found = report.train
-    tell(f"{path.name}: {found.rows} rows, {found.images} images, no errors")
-    root, sent = upload_file(path, report, compute, tell, lambda paths: compute.check_room("data", paths, tell))
+    told = f"guard {guard}: {path.name}" if guard else path.name
+    tell(f"{told}: {found.rows} rows, {found.images} images, no errors")
+    if guard and found.rows < FEW:
+        tell(f"warning: guard {guard} has {found.rows} rows: below {FEW} a score says little")
+    _, sent = upload_file(path, report, compute, tell, lambda paths: compute.check_room("data", paths, tell))
     if compute.name != "local":
-        tell(f"rows {root}: {sent} files uploaded" if sent else f"rows {root} are on the volume already")
-    return Rows(path.stem, RowsPlace(root=root, file=path.name, format=found.format), found.fingerprint)
+        tell(f"rows {place.root}: {sent} files uploaded" if sent else f"rows {place.root} are on the volume already")
+    return Rows(path.stem, place, found.fingerprint)
 
 
 def _stored(volume: str, compute: Compute) -> Rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -45,6 +45,11 @@ class DatasetConfig(Section):
         le=0.5,
         description="Share of the training set's documents that are set aside as dev rows, by content, where "
         "dataset.dev names no file (fraction); 0: none, the last step's model is the candidate",
+    )
+    guard: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,29}$")], str] = Field(
+        default_factory=dict,
+        description="Guard sets, by a name: paths of JSONL files with what no training may unlearn (other tasks, "
+        "general pages); the gate reads them as well (promote.guard_worse)",
     )
     digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
     format: Literal["auto", "erniekit", "messages"] = Field(

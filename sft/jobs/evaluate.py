@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from sft import metrics
 from sft.context import Context
 from sft.errors import IntegrityError
@@ -14,13 +16,14 @@ from sft.jobs.base import Job
 from sft.jobs.choose_reader import reader_for
 from sft.jobs.placed import Named
 from sft.jobs.placed_rows import DatasetPlace, RowsPlace
-from sft.jobs.predict import DECODING, Reading, answers, rows_of_all
+from sft.jobs.predict import DECODING, Answering, Reading, rows_of_all
 from sft.jobs.scoring import judge, said_lines
 from sft.metrics import Normalisation
 from sft.models.held_out import SAMPLING, HeldOutRow
+from sft.models.questions import Answer
 from sft.report import write_report
 from sft.store import contents, decisions, records
-from sft.store.contents import Evaluation, Model
+from sft.store.contents import Evaluation, Guarded, Model
 from sft.store.volumes import run_place
 from sft.training.events import EVENTS, Board
 
@@ -56,10 +59,23 @@ class Comparison(Reading):
         return RowsPlace(root=self.dataset.root, file=self.dataset.held_out, format=self.dataset.held_out_format)
 
 
+class Guard(BaseModel):
+    """A guard set: its rows, and the fingerprint of their content."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: RowsPlace
+    fingerprint: str
+
+
 class EvaluateArgs(Comparison):
-    """``examples`` rows are shown as pictures in the report; ``normalise`` says what is made equal in texts."""
+    """``examples`` rows are shown as pictures in the report; ``normalise`` says what is made equal in texts.
+
+    ``guards`` are sets that no training may unlearn, by name.
+    """
 
     examples: int
+    guards: dict[str, Guard] = Field(default_factory=dict)
     normalise: Normalisation = Normalisation()
 
     def key(self, model_identity: str) -> str:
@@ -71,6 +87,8 @@ class EvaluateArgs(Comparison):
         }
         if self.prompts:
             how["prompts"] = self.model_dump(mode="json")["prompts"]
+        if self.guards:
+            how["guards"] = {name: guard.fingerprint for name, guard in self.guards.items()}
         if self.backend != "auto":
             how["backend"] = self.backend
         parts = [model_identity, self.champion, self.dataset.fingerprint, how, metrics.VERSION, DECODING]
@@ -102,10 +120,18 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
     rows, held_out = rows_of_all(args, args.rows_place, context)
     chosen = reader_for(args, [args.named(which) for which in args.models], rows, context)
     read_by = args.by(chosen["backend"])
-    found = {which: answers(read_by, context, args.named(which), rows)[0] for which in args.models}
-    texts = {which: [answer.text for answer in said] for which, said in found.items()}
-    cut = {which: [answer.cut for answer in said] for which, said in found.items()}
+    guards = {name: rows_of_all(args, guard.rows, context) for name, guard in args.guards.items()}
+    found: dict[Which, list[Answer]] = {}
+    guarded: dict[str, dict[Which, list[Answer]]] = {name: {} for name in guards}
+    for which in args.models:  # each is loaded once
+        with Answering(read_by, context, args.named(which)) as asked:
+            found[which] = asked.answers(rows)
+            for name, (guard, _) in guards.items():
+                guarded[name][which] = asked.answers(guard)
+    texts, cut = _said(found)
     result = compare(rows, texts, args.normalise, cut)
+    if guards:
+        result["guards"] = {name: _guarded(*guards[name], guarded[name], args.normalise) for name in guards}
     result["name"], result["seconds"], result["finished"] = training["name"], time.time() - started, time.time()
     result["held_out"], result["max_new_tokens"] = held_out, args.max_new_tokens
     result["read_by"] = chosen
@@ -126,6 +152,25 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
     records.write_record(folder, result)
     context.commit()
     return result
+
+
+def _said(found: dict[Which, list[Answer]]) -> tuple[dict[Which, list[str]], dict[Which, list[bool]]]:
+    """(model → its answers, model → which of them were cut off)."""
+    texts = {which: [answer.text for answer in said] for which, said in found.items()}
+    return texts, {which: [answer.cut for answer in said] for which, said in found.items()}
+
+
+def _guarded(rows: Sequence[HeldOutRow], every: int, found: dict[Which, list[Answer]], how: Normalisation) -> Guarded:
+    """What the models came to on a guard set of ``every`` rows."""
+    texts, cut = _said(found)
+    judged = judge(rows, texts, how, cut)
+    return Guarded(
+        rows=judged.rows,
+        of_rows=every,
+        documents=judged.documents,
+        scores={which: judged.table(which) for which in found},
+        differences={which: judged.changes("tuned", which) for which in found if which != "tuned"},
+    )
 
 
 def compare(

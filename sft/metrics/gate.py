@@ -1,8 +1,9 @@
 """The gate: may a candidate take the champion's place? A rule with numbers, decided on the held-out set.
 
 A candidate passes only if it is better than the base *and* than the champion (where there is one) by the chosen metric,
-beyond chance, if no task got worse by more than is allowed, if its answers have not collapsed, and if its export was
-checked. What is in doubt is refused: a worse model in service costs more than a better one that waits a night.
+beyond chance, if no task and no guard set got worse by more than is allowed, if its answers have not collapsed, and if
+its export was checked. What is in doubt is refused: a worse model in service costs more than a better one that waits a
+night.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ class Rule(BaseModel):
         0.95, ge=0.5, lt=1, description="Share of bootstrap draws in which it must be better than the other model"
     )
     task_worse: float = Field(0.02, ge=0, le=1, description="How much worse a single task may get (absolute, fraction)")
+    guard_worse: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="How much worse than base or champion a guard set may be read (error, absolute, fraction)",
+    )
     empty: float = Field(0.02, ge=0, le=1, description="Share of rows with an empty answer, at most (fraction)")
     runaway: float = Field(0.02, ge=0, le=1, description="Share of rows with a far too long answer, at most (fraction)")
     cut: float = Field(
@@ -65,6 +72,7 @@ def decide(rule: Rule, evaluation: Evaluation, export: Export) -> list[Check]:
     checks = [_enough(rule, evaluation), *_witnesses(rule, evaluation)]
     for model in evaluation["differences"]:
         checks += [_better(rule, evaluation, model), *_tasks(rule, evaluation, model)]
+        checks += _guards(rule, evaluation, model)
     tuned = evaluation["tuned"]["all"]
     bounds: tuple[tuple[Literal["empty", "runaway"], float], ...] = (("empty", rule.empty), ("runaway", rule.runaway))
     for name, allowed in bounds:
@@ -130,6 +138,19 @@ def _better(rule: Rule, evaluation: Evaluation, model: Model) -> Check:
     passed = difference["value"] < 0 and -difference["value"] >= rule.margin and difference["better"] >= rule.confidence
     needed = f"better by {rule.margin:g} or more, in {100 * rule.confidence:g} % of draws"
     return Check(name=f"better than {model}", passed=passed, found=found, needed=needed)
+
+
+def _guards(rule: Rule, evaluation: Evaluation, model: Model) -> list[Check]:
+    """What was not to be unlearned, each set by itself."""
+    found = []
+    for guard, judged in sorted(evaluation.get("guards", {}).items()):
+        change = judged["differences"][model]["all"]["error"]
+        ours, theirs = (judged["scores"][which]["all"]["error"] for which in ("tuned", model))
+        said = f"error {ours:.4f} against {theirs:.4f}: {change['value']:+.4f} "
+        said += f"[{change['low']:+.4f}, {change['high']:+.4f}]"
+        name, needed = f"guard {guard} against {model}", f"worse by at most {rule.guard_worse:g}"
+        found.append(Check(name=name, passed=change["value"] <= rule.guard_worse, found=said, needed=needed))
+    return found
 
 
 def _tasks(rule: Rule, evaluation: Evaluation, model: Model) -> list[Check]:

@@ -140,6 +140,16 @@ class Change(TypedDict):
     better: float
 
 
+class Guarded(TypedDict):
+    """What models read of a guard set: ``rows`` of ``of_rows``; scores by model, and the candidate's differences."""
+
+    rows: int
+    of_rows: int
+    documents: int
+    scores: dict[Model, dict[str, Scored]]
+    differences: dict[Model, dict[str, dict[str, Change]]]
+
+
 class Evaluation(TypedDict):
     """An evaluation, written by the job evaluate. A model's scores are those in ``all`` and of each task."""
 
@@ -155,6 +165,7 @@ class Evaluation(TypedDict):
     metrics_version: NotRequired[int]
     normalise: NotRequired[dict[str, str]]
     max_new_tokens: NotRequired[int]
+    guards: NotRequired[dict[str, Guarded]]
     read_by: NotRequired[ReadBy]  # of evaluations of before: PaddleFormers
     name: NotRequired[str]
     seconds: NotRequired[float]
@@ -239,28 +250,6 @@ class Decision(TypedDict):
     rows: NotRequired[list[str]]  # what the held-out rows are told by (see sft.store.decisions)
     evaluation: NotRequired[str]
     live: NotRequired[bool]
-
-
-class Files(TypedDict):
-    """Names of a stored dataset's files, relative to its folder."""
-
-    train: str
-    held_out: str
-    dev: NotRequired[str]
-
-
-class Stored(TypedDict):
-    """A dataset on the data volume: the validator's report, and what a training's steps follow from.
-
-    ``train_tokens`` are (tokens of a row, rows) pairs.
-    """
-
-    files: Files
-    fingerprint: str
-    train: dict[str, Any]
-    held_out: dict[str, Any]
-    dev: NotRequired[dict[str, Any]]
-    train_tokens: NotRequired[list[tuple[int, int]]]
 
 
 def training(run: Path) -> Training | None:

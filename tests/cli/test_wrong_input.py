@@ -49,6 +49,10 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("dataset.dev: the dataset file does not exist", "are two dev sets"),
     ),
     ("run smoke --set dataset.images=headers", ("dataset.images headers: a run is known by the content",)),
+    (
+        "run smoke --set dataset.guard.a=nosuch.jsonl --set dataset.guard.b=empty.jsonl",
+        ("nosuch.jsonl: the dataset file does not exist", "empty.jsonl: the dataset file is empty"),
+    ),
     ("run smoke --set train.patience=2", ("train.patience needs dev rows: give dataset.dev",)),
     ("validate good.jsonl --dev good.jsonl", ("--dev: a dev set is compared with the held-out set",)),
     (

@@ -19,6 +19,7 @@ from flows.deployments import REMEDY, carried, resolve
 from sft.config import RunConfig, load
 from tests.support.browser import CHROMIUM, MISSING, Form, Looker, looking
 from tests.support.prefect_server import ROOT, Server
+from tests.support.printed import write_printed
 
 ENDED = {"Promoted", "Refused", "Finished", "Completed", "Failed", "Crashed", "Cancelled"}
 NEW, OLD = "/v2", ""  # Prefect's two interfaces: its start page leads to the new one
@@ -132,18 +133,22 @@ def nights(server: Server, nightly: str) -> list[dict[str, Any]]:
 def test_a_deployed_run_ends_with_a_model_and_the_ui_shows_it_at_a_glance(
     server: Server, deployments: dict[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    printed = write_printed(home / "data", "printed", 24, seed=1)
     check_nightly(server.ask("GET", "/deployments/name/sft/nightly"))
     worker = server.start("worker", "start", "--pool", "sft", "--prefetch-seconds", "0")
     try:
         config = {
-            "dataset": {"digits": {"train_rows": 64, "held_out_rows": 12}},
+            "dataset": {"digits": {"train_rows": 64, "held_out_rows": 12}, "guard": {"printed": str(printed)}},
             "train": {"max_steps": 20, "save_steps": 10, "logging_steps": 2},
             "promote": {"min_rows": 5},
             "output": {"folder": str(home / "models")},
         }
         server.prefect("deployment", "run", "sft/smoke", "--param", f"config={json.dumps(config)}")
         run = ended_run(server, "sft/smoke")
-        assert run["state_name"] in ("Promoted", "Refused"), (server.home / "worker.txt").read_text()
+        assert run["state_name"] == "Refused", (server.home / "worker.txt").read_text()
+        assert "guard printed against base: error 0." in run["state"]["message"], (
+            "it was better, and has unlearned print"
+        )
         (report,) = (home / "models").glob("smoke-*/report.html")
         monkeypatch.setenv("SFT_HOME", server.variables["SFT_HOME"])
         assert report.parent.name.removeprefix("smoke-") in planned(settings_of(config))
@@ -238,7 +243,7 @@ def check_nightly(nightly: dict[str, Any]) -> None:
 
 def look_at_the_run(looker: Looker, run: dict[str, Any], artifacts: dict[str, str]) -> None:
     looker.open("/runs", "smoke", run["state_name"])
-    looker.open(f"/runs/flow-run/{run['id']}", run["state_name"], "9 Task runs", "sft")
+    looker.open(f"/runs/flow-run/{run['id']}", run["state_name"], "10 Task runs", "sft")
     looker.sees("64 training and 12 held-out rows")  # of the log, which is drawn as far as it is in sight
     looker.keep("run", height=500)  # the graph; the log names folders of this machine
     looker.open(f"/artifacts/artifact/{artifacts['summary']}", "read pages", "training's call", "sft tensorboard smoke")
@@ -249,6 +254,7 @@ def look_at_the_run(looker: Looker, run: dict[str, Any], artifacts: dict[str, st
     looker.open(
         f"/artifacts/artifact/{artifacts['decision']}",
         "better than base",
+        "guard printed against base",
         "12 of 12 answers reproduced",
         "sft rollback smoke",
     )

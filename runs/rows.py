@@ -1,0 +1,43 @@
+"""A file of rows by itself: validated, and where a job will find it. Needs no Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from compute.base import Compute
+from runs.dataset import limits_for
+from sft.config import RunConfig
+from sft.dataset.findings import Report
+from sft.dataset.reading import image_folder
+from sft.dataset.validate import validate_file
+from sft.jobs.evaluate import Guard
+from sft.jobs.placed_rows import RowsPlace
+
+
+def looked_at(
+    config: RunConfig, compute: Compute, path: Path, say: Callable[[str], None] = lambda text: None
+) -> tuple[Path, Report, RowsPlace]:
+    """(the file, what was found in it, where a job finds it).
+
+    Raises:
+        DatasetError: the file is missing or empty. Breaches inside are in the report.
+    """
+    path = image_folder(path.expanduser()) / path.name
+    report = validate_file(path, config.dataset, limits_for(config, compute, say))
+    root = compute.dataset_root(path.parent, report.train.fingerprint)
+    return path, report, RowsPlace(root=root, file=path.name, format=report.train.format)
+
+
+def planned_guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
+    """The guard sets as a run would name them.
+
+    Raises:
+        DatasetError: one of them is broken.
+    """
+    found = {}
+    for name, path in config.dataset.guard.items():
+        _, report, place = looked_at(config, compute, Path(path))
+        report.check()
+        found[name] = Guard(rows=place, fingerprint=report.train.fingerprint)
+    return found
