@@ -68,7 +68,7 @@ def plan_table(config: RunConfig) -> Table:
             table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
         return table
     limits = limits_for(config, compute)
-    report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev)
+    report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev, mix=files.mix)
     report.check()
     check_enlarged(report.train, config.train.dropped_rows)
     check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens)

@@ -179,7 +179,7 @@ def check_first(config: RunConfig) -> None:
     """
     check_all(
         lambda: _check_rows(config.dataset),
-        lambda: _check_guards(config.dataset),
+        lambda: _check_more(config.dataset),
         lambda: check_folder(Path(config.output.folder)),
         lambda: check_folder(state_folder()),
         lambda: check_backend(config),
@@ -191,9 +191,13 @@ def check_first(config: RunConfig) -> None:
         _check_checkpoint(compute, config.train.resume)
 
 
-def _check_guards(dataset: DatasetConfig) -> None:
-    """Raises DatasetError if a guard set is missing, empty or of no known format: all of them at once."""
-    check_all(*(partial(detect_file, Path(path).expanduser()) for path in dataset.guard.values()))
+def _check_more(dataset: DatasetConfig) -> None:
+    """Raises DatasetError if a guard set, or one that is mixed in, is missing, empty or of no known format: all of them
+    at once.
+    """
+    mixed = dataset.mix.values() if dataset.digits is not None else ()  # else they are looked at with the others
+    named = [*dataset.guard.values(), *(further.path for further in mixed)]
+    check_all(*(partial(detect_file, Path(path).expanduser()) for path in named))
 
 
 def _check_rows(dataset: DatasetConfig) -> None:

@@ -36,7 +36,8 @@ def dataset_files(config: RunConfig, say: Callable[[str], None] = lambda _: None
     """The dataset's files; the smoke dataset is composed at first use."""
     if config.dataset.digits is not None:
         folder = composed_digits(config.dataset.digits, say)
-        return DatasetFiles.of(folder / "train.jsonl", folder / "held_out.jsonl")
+        mix = {name: Path(mixed.path).expanduser() for name, mixed in config.dataset.mix.items()}
+        return DatasetFiles.of(folder / "train.jsonl", folder / "held_out.jsonl", mix=mix)
     return DatasetFiles.named(config.dataset)
 
 

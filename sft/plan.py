@@ -7,7 +7,7 @@ from typing import Any
 
 from sft import metrics
 from sft.config import RunConfig
-from sft.dataset import pictures
+from sft.dataset import mixing, pictures
 from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.packing import Amount, packs
@@ -19,7 +19,7 @@ from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs, Guard
 from sft.jobs.placed import Named
-from sft.jobs.placed_rows import DatasetPlace, RowsPlace
+from sft.jobs.placed_rows import DatasetPlace, MixedPlace, RowsPlace
 from sft.jobs.predict import PredictArgs, Reading
 from sft.jobs.promote import PromoteArgs
 from sft.jobs.read_dev import ReadDevArgs
@@ -90,31 +90,45 @@ def wheel_args(config: RunConfig) -> DownloadWheelArgs:
     )
 
 
-def dataset_place(files: DatasetFiles, report: Report, root: str, dev_share: float = 0.0) -> DatasetPlace:
+def dataset_place(
+    files: DatasetFiles, report: Report, root: str, dev_share: float = 0.0, shares: Mapping[str, float] | None = None
+) -> DatasetPlace:
     """The dataset as a job finds it below ``root``.
 
     Args:
         dev_share: of the training set's documents that choose instead of being trained on.
+        shares: of the sets that are mixed in, of all rows that are trained on.
     """
+    mix = {
+        name: MixedPlace(
+            file=files.mix[name].relative_to(files.root).as_posix(), format=report.mix[name].format, share=share
+        )
+        for name, share in (shares or {}).items()
+    }
+    odd = [stats.odd for stats in (report.train, *report.mix.values())]
     dev = files.dev.relative_to(files.root).as_posix() if files.dev is not None else ""
     return DatasetPlace(
         dev=dev,
         dev_format=report.dev.format if report.dev is not None else "erniekit",
         dev_share=dev_share,
+        mix=mix,
         root=root,
         train=files.train.relative_to(files.root).as_posix(),
         held_out=files.held_out.relative_to(files.root).as_posix(),
         train_format=report.train.format,
         held_out_format=report.held_out.format,
         fingerprint=report.fingerprint,
-        odd=report.train.odd,
+        odd=sum(odd),
     )
 
 
 def dataset_of(config: RunConfig, files: DatasetFiles, report: Report, root: str) -> tuple[DatasetPlace, Amount]:
     """(the dataset as a job finds it below ``root``, what is trained on)."""
     share = 0.0 if files.dev is not None else config.dataset.dev_share
-    return dataset_place(files, report, root, share), report.train.amount.part(1 - share)
+    amount, shares = report.train.amount.part(1 - share), {n: mixed.share for n, mixed in config.dataset.mix.items()}
+    for name, count in mixing.counts(amount.rows, shares).items():
+        amount = amount.and_(report.mix[name].amount.part(count / max(1, report.mix[name].rows)))
+    return dataset_place(files, report, root, share, shares), amount
 
 
 def train_args(
@@ -134,6 +148,7 @@ def train_args(
         "spec": spec.identity(),
     }
     parts |= {"pictures": pictures.VERSION} if place.odd else {}
+    parts |= {"mix": {name: mixed.share for name, mixed in place.mix.items()}} if place.mix else {}
     parts |= {"dev_share": place.dev_share} if place.dev_share else {}
     parts |= {"patience": config.train.patience} if config.train.patience and place.has_dev else {}
     identity = records.fingerprint(parts)

@@ -13,7 +13,7 @@ from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report, SplitStats
 from sft.dataset.room import check_room
 from sft.dataset.validate import validate
-from sft.plan import memory_warning, passes, train_spec
+from sft.plan import dataset_of, memory_warning, passes, train_spec
 from sft.report.dataset import write_dataset_report
 from tasks.step import step
 from tasks.telling import tell
@@ -28,11 +28,11 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     """
     files = dataset_files(config, tell)
     limits = limits_for(config, compute, tell)
-    report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev)
-    table = [_row(name, stats) for name, stats in zip(("train", "held-out", "dev"), report.splits)]
+    report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev, mix=files.mix)
+    table = [_row(name, stats) for name, stats in report.named.items()]
     create_table_artifact(table, key="dataset", description=_findings(report))
     page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
-    write_dataset_report(page, report, run=run_facts(config, report))
+    write_dataset_report(page, report, run=run_facts(config, files, report))
     create_link_artifact(page.as_uri(), key="dataset-report", link_text="dataset report")
     for line in report.lines():
         tell(line)
@@ -48,13 +48,15 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     return files, report
 
 
-def run_facts(config: RunConfig, report: Report) -> dict[str, int]:
+def run_facts(config: RunConfig, files: DatasetFiles, report: Report) -> dict[str, int]:
     """What a training would make of the dataset, for the report."""
-    stats, spec = report.train, train_spec(config, report.train.amount.part(1 - config.dataset.dev_share))
-    share = spec.gradient_accumulation_steps / max(passes(config, stats.amount), 1e-9)  # of the rows, in one step
-    tokens = int((stats.text_tokens + stats.image_tokens) * spec.max_steps * share)
-    rows = round(stats.rows * share)
-    longest = max(stats.tokens, default=0)
+    amount = dataset_of(config, files, report, "")[1]
+    spec, sets = train_spec(config, amount), (report.train, *report.mix.values())
+    share = spec.gradient_accumulation_steps / max(passes(config, amount), 1e-9)  # of the rows, in one step
+    a_row = sum(stats.text_tokens + stats.image_tokens for stats in sets) / max(1, sum(stats.rows for stats in sets))
+    tokens = int(a_row * amount.rows * spec.max_steps * share)
+    rows = round(amount.rows * share)
+    longest = max((tokens for stats in sets for tokens in stats.tokens), default=0)
     return {
         "steps": spec.max_steps,
         "rows_per_step": rows,

@@ -33,6 +33,8 @@ from sft.settings import Section
 from sft.training.cards import Card, cards
 from sft.training.memory import check
 
+MOST_MIXED = 0.9  # share of the rows that are trained on
+
 
 class RunConfig(Section):
     """One fine-tuning run. ``profile`` names the file that its values come from (see :mod:`sft.config.load`)."""
@@ -87,6 +89,10 @@ class RunConfig(Section):
         if self.dataset.dev and (self.dataset.dev_share or elsewhere):
             other = "dataset.dev_share" if self.dataset.dev_share else "dataset.volume or dataset.digits"
             problems.append(f"dataset.dev and {other} are two dev sets, or two places: leave one out")
+        if self.dataset.mix and self.dataset.volume:
+            problems.append("dataset.mix needs dataset.train: a dataset on the data volume is trained on as it is")
+        if (share := sum(mixed.share for mixed in self.dataset.mix.values())) > MOST_MIXED:
+            problems.append(f"dataset.mix has {share:g} of all rows: at most {MOST_MIXED:g} are not dataset.train's")
         if self.dataset.images == "headers":
             problems.append(
                 "dataset.images headers: a run is known by the content of its images, which is not read then, so "

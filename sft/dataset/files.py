@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from sft.errors import DatasetError, check_all
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """The files and the folder that holds all, absolute; ``dev`` where there is one."""
+    """The files and the folder that holds all, absolute; ``dev`` where there is one, ``mix`` by name."""
 
     root: Path
     train: Path
     held_out: Path
     dev: Path | None = None
+    mix: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, train: Path, held_out: Path, dev: Path | None = None) -> DatasetFiles:
+    def of(
+        cls, train: Path, held_out: Path, dev: Path | None = None, mix: Mapping[str, Path] | None = None
+    ) -> DatasetFiles:
         """The folder is the nearest one above the files.
 
         Raises:
@@ -42,7 +46,13 @@ class DatasetFiles:
                 remedy = "sft split --dev shares one file out among three"
                 said = "the dev set is the training or the held-out set"
                 raise DatasetError(said, where="dataset.dev", value=str(dev), remedy=remedy)
-        root, files = train.parent, [file for file in (train, held_out, dev) if file is not None]
+        mixed = {name: image_folder(path) / path.name for name, path in (mix or {}).items()}
+        for name, path in mixed.items():
+            if path.resolve() in (train.resolve(), held_out.resolve(), dev and dev.resolve()):
+                remedy = "name a file of other rows"
+                said = "a set that is mixed in is one of the dataset's own"
+                raise DatasetError(said, where=f"dataset.mix.{name}", value=str(path), remedy=remedy)
+        root, files = train.parent, [file for file in (train, held_out, dev, *mixed.values()) if file is not None]
         while not all(file.is_relative_to(root) for file in files):
             root = root.parent
         if root == root.parent:
@@ -52,7 +62,7 @@ class DatasetFiles:
                 value=", ".join(map(str, files)),
                 remedy="put all below one folder",
             )
-        return cls(root, train, held_out, dev)
+        return cls(root, train, held_out, dev, mixed)
 
     @classmethod
     def named(cls, config: DatasetConfig) -> DatasetFiles:
@@ -63,14 +73,18 @@ class DatasetFiles:
         """
         named = {"dataset.train": config.train, "dataset.held_out": config.held_out}
         named |= {"dataset.dev": config.dev} if config.dev else {}
-        check_all(*(partial(_file, key, name) for key, name in named.items()))
-        return cls.of(*(_file(key, name) for key, name in named.items()))
+        mix = {f"dataset.mix.{name}.path": mixed.path for name, mixed in config.mix.items()}
+        check_all(*(partial(_file, key, name) for key, name in {**named, **mix}.items()))
+        train, held_out, *dev = (_file(key, name) for key, name in named.items())
+        mixed = {name: Path(further.path).expanduser() for name, further in config.mix.items()}
+        return cls.of(train, held_out, dev[0] if dev else None, mixed)
 
     @property
     def every(self) -> dict[str, Path]:
-        """train, held_out, dev → the file."""
+        """train, held_out, dev, mix-NAME → the file."""
         files = {"train": self.train, "held_out": self.held_out}
-        return files if self.dev is None else {**files, "dev": self.dev}
+        files |= {} if self.dev is None else {"dev": self.dev}
+        return files | {f"mix-{name}": path for name, path in self.mix.items()}
 
 
 def _file(key: str, name: str) -> Path:

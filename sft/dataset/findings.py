@@ -60,6 +60,7 @@ class Report:
     train: SplitStats
     held_out: SplitStats
     dev: SplitStats | None = None
+    mix: dict[str, SplitStats] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     shown: list[Finding] = field(default_factory=list)
     severe: set[str] = field(default_factory=lambda: {rule.id for rule in RULES.values() if rule.error})
@@ -81,8 +82,15 @@ class Report:
 
     @property
     def splits(self) -> tuple[SplitStats, ...]:
-        """The sets: train, held-out, dev where there is one."""
-        return (self.train, self.held_out) if self.dev is None else (self.train, self.held_out, self.dev)
+        """The sets: train, held-out, dev where there is one, and what is mixed in."""
+        return tuple(self.named.values())
+
+    @property
+    def named(self) -> dict[str, SplitStats]:
+        """The same by name, as people read it."""
+        found = {"train": self.train, "held-out": self.held_out}
+        found |= {} if self.dev is None else {"dev": self.dev}
+        return found | {f"mix {name}": stats for name, stats in self.mix.items()}
 
     def kind(self, rule: str) -> str:
         """``error`` or ``warning``."""
@@ -96,8 +104,9 @@ class Report:
         """Plain data."""
         splits = {"train": self.train.summary(), "held_out": self.held_out.summary()}
         splits |= {"dev": self.dev.summary()} if self.dev is not None else {}
+        more = {"mix": {name: stats.summary() for name, stats in self.mix.items()}} if self.mix else {}
         shown = [{**asdict(finding), "kind": self.kind(finding.rule)} for finding in self.shown]
-        return {**splits, "fingerprint": self.fingerprint, "counts": dict(self.counts), "shown": shown}
+        return {**splits, **more, "fingerprint": self.fingerprint, "counts": dict(self.counts), "shown": shown}
 
     def as_record(self) -> dict[str, Any]:
         """The same for the record of a stored dataset, with what a training's steps follow from."""

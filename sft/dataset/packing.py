@@ -43,11 +43,16 @@ class Amount:
         return sorted(self.tokens.items())
 
     def part(self, share: float) -> Amount:
-        """What so large a part of it is, about: rows that another set has taken are not counted one by one."""
-        if share >= 1:
+        """What so large a part of it is, about: rows are not counted one by one. Above 1 they are taken repeatedly."""
+        if share == 1:
             return self
         tokens = Counter({each: kept for each, count in self.tokens.items() if (kept := round(count * share))})
         return Amount(max(1, round(self.rows * share)), tokens)
+
+    def and_(self, other: Amount) -> Amount:
+        """Both; where one was not counted, neither is."""
+        counted = self.tokens and other.tokens
+        return Amount(self.rows + other.rows, self.tokens + other.tokens if counted else Counter())
 
     @classmethod
     def of_pairs(cls, rows: int, pairs: Iterable[tuple[int, int]]) -> Amount:

@@ -11,6 +11,7 @@ from sft.dataset import tasks
 from sft.dataset.rules import RULES
 from sft.settings import Section, of_the_user
 
+NAME = r"^[a-z0-9][a-z0-9-]{0,29}$"  # of a guard set or one that is mixed in
 Severity = Literal["error", "warning", "off"]
 
 
@@ -20,6 +21,15 @@ class DigitsConfig(Section):
     train_rows: int = Field(4000, ge=16, le=100_000, description="Lines in the training set (rows)")
     held_out_rows: int = Field(300, ge=1, le=10_000, description="Lines in the held-out set (rows), by other writers")
     seed: int = Field(1, ge=0, description="Seed of the composition")
+
+
+class MixConfig(Section):
+    """A set whose rows are trained on beside those of ``dataset.train``."""
+
+    path: str = Field(min_length=1, description="Path of a JSONL file in the same folder tree")
+    share: float = Field(gt=0, le=0.9, description="Share of all rows that are trained on (fraction)")
+
+    _home = field_validator("path")(of_the_user)
 
 
 class DatasetConfig(Section):
@@ -46,7 +56,12 @@ class DatasetConfig(Section):
         description="Share of the training set's documents that are set aside as dev rows, by content, where "
         "dataset.dev names no file (fraction); 0: none, the last step's model is the candidate",
     )
-    guard: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,29}$")], str] = Field(
+    mix: dict[Annotated[str, Field(pattern=NAME)], MixConfig] = Field(
+        default_factory=dict,
+        description="Further sets that are trained on as well, by a name, each at its share, so that what they hold is "
+        "not unlearned: rows of other tasks, general pages",
+    )
+    guard: dict[Annotated[str, Field(pattern=NAME)], str] = Field(
         default_factory=dict,
         description="Guard sets, by a name: paths of JSONL files with what no training may unlearn (other tasks, "
         "general pages); the gate reads them as well (promote.guard_worse)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,12 +153,18 @@ class Validator:
         lines = sorted({line for _, first in every for line in first})[:shown]
         self._repeats("leak-dev", path, (max(count for count, _ in every), lines), "also in held_out")
 
-    def report(self, train: SplitStats, held_out: SplitStats, dev: SplitStats | None = None) -> Report:
+    def report(
+        self,
+        train: SplitStats,
+        held_out: SplitStats,
+        dev: SplitStats | None = None,
+        mix: dict[str, SplitStats] | None = None,
+    ) -> Report:
         """What was found, with the severities of the configuration."""
         severities = {rule: "error" if RULES[rule].error else "warning" for rule in RULES}
         severities.update(self.config.rules)
         severe = {rule for rule, severity in severities.items() if severity == "error"}
-        return Report(train, held_out, dev, self.counts, self.shown, severe)
+        return Report(train, held_out, dev, mix or {}, self.counts, self.shown, severe)
 
 
 def _documents_at(path: Path, lines: set[int]) -> dict[int, str]:
@@ -181,6 +187,7 @@ def validate(
     limits: Limits | None = None,
     *,
     dev: Path | None = None,
+    mix: Mapping[str, Path] | None = None,
     images: bool = True,
     progress: Progress = lambda *_: None,
 ) -> Report:
@@ -188,6 +195,7 @@ def validate(
 
     Args:
         dev: a third one, which chooses among checkpoints.
+        mix: further ones that are trained on as well, by name.
         limits: what a row may become, in tokens.
         images: look at the image files; without it there is no fingerprint.
         progress: called after each range.
@@ -205,7 +213,11 @@ def validate(
         validator.compare(train, "train", "held_out")
         if dev is not None:
             validator.compare(train, "train", "dev")
-        return validator.report(stats, held, chooses)
+        mixed = {}
+        for name, path in (mix or {}).items():
+            mixed[name] = validator.read(path, name, images=images, documents=True)
+            validator.compare(path, name, "held_out")
+        return validator.report(stats, held, chooses, mixed)
     finally:
         validator.close()
 

@@ -10,6 +10,16 @@ from sft.context import Context
 from sft.dataset.rows import Format
 
 
+class MixedPlace(BaseModel):
+    """A set whose rows are trained on beside a training set's: ``share`` of all rows are its."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    format: Format
+    share: float
+
+
 class DatasetPlace(BaseModel):
     """``root`` is a folder: absolute on one machine, or a name on the data volume. ``train`` lies in it.
 
@@ -30,6 +40,7 @@ class DatasetPlace(BaseModel):
     dev: str = ""
     dev_format: Format = "erniekit"
     dev_share: float = 0.0
+    mix: dict[str, MixedPlace] = Field(default_factory=dict)
 
     @property
     def has_dev(self) -> bool:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 from sft.context import Context
 from sft.dataset.dropped import LeftOut
 from sft.dataset.pictures import Converter
-from sft.dataset.reading import image_folder, read_samples
-from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
-from sft.dataset.split import is_dev
 from sft.engines import ENGINES, paths
 from sft.engines.base import Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.jobs.base import Job
 from sft.jobs.placed import ORIGIN
 from sft.jobs.placed_rows import DatasetPlace
+from sft.jobs.train_rows import engine_rows, training_rows
 from sft.models import export, lora
 from sft.models.weights import torn
 from sft.store import checkpoints, contents, dev, records
@@ -36,7 +31,6 @@ from sft.training.effective import Effective
 from sft.training.trainer import Trainer
 
 MINUTES = 60  # seconds
-TOGETHER = 1000  # rows whose images are looked at together
 STATE = "trainer_state.json"  # what the trainer says of itself at its end
 STOP = "stop.json"  # in a training's folder: why it ends at its newest checkpoint, whatever is left of its steps
 _RESULT = (export.WEIGHTS, "peft_model*", lora.CONFIG, STATE)  # of what a trainer leaves at its end
@@ -156,12 +150,9 @@ def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter)
     records.write_json(run / ORIGIN, {"base_model": args.base_model, "start_from": args.start_from})
     form = ENGINES[args.engine].dataset_format
     train_file = work / f"train.{form}.jsonl"
-    root, rows = args.dataset.folder(context), 0
-    seen = list if args.dataset.odd == 0 else converter.paths
+    rows, seen = 0, list if args.dataset.odd == 0 else converter.paths
     with train_file.open("wb") as file:
-        for row in engine_rows(
-            root / args.dataset.train, args.dataset.train_format, form, seen, args.dataset.dev_share
-        ):
+        for row in engine_rows(training_rows(args.dataset, context), form, seen):
             file.write(row + b"\n")
             rows += 1
     if converter.done:
@@ -187,29 +178,6 @@ def _starting_point(args: TrainArgs, context: Context) -> Path:
             raise IntegrityError("the model to start from is not whole", where=str(run / "model"), remedy=remedy)
         return run / "model"
     return base
-
-
-def engine_rows(
-    path: Path,
-    form: Format,
-    target: Format,
-    seen: Callable[[list[str]], list[str]] = list,
-    dev_share: float = 0.0,
-) -> Iterator[bytes]:
-    """The rows of ``path`` as JSON in the ``target`` format; image paths become absolute.
-
-    Args:
-        seen: the files that a trainer may read instead of the images, many at a time.
-        dev_share: of the documents, whose rows are left out.
-    """
-    folder = image_folder(path)
-    write = to_messages if target == "messages" else to_erniekit
-    samples = (sample for sample in read_samples(path, form) if not is_dev(sample, dev_share))
-    while block := list(islice(samples, TOGETHER)):
-        names = iter(seen([str(folder / name) for sample in block for name, _ in sample.images]))
-        for sample in block:
-            images = tuple((next(names), turn) for _, turn in sample.images)
-            yield msgspec.json.encode(write(Sample(images, sample.turns)))
 
 
 def _take_out(checkpoint: Path, output: Path) -> None:

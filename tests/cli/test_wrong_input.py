@@ -53,6 +53,11 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "run smoke --set dataset.guard.a=nosuch.jsonl --set dataset.guard.b=empty.jsonl",
         ("nosuch.jsonl: the dataset file does not exist", "empty.jsonl: the dataset file is empty"),
     ),
+    (
+        "run full --set dataset.train=good.jsonl --set dataset.mix.a.path=n1 --set dataset.mix.a.share=0.2",
+        ("dataset.held_out: the dataset file does not exist", "dataset.mix.a.path: the dataset file does not exist"),
+    ),
+    ("run smoke --set dataset.mix.a.path=good.jsonl", ("dataset.mix.a.share: Field required",)),
     ("run smoke --set train.patience=2", ("train.patience needs dev rows: give dataset.dev",)),
     ("validate good.jsonl --dev good.jsonl", ("--dev: a dev set is compared with the held-out set",)),
     (

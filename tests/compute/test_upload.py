@@ -12,7 +12,7 @@ from modal_proto import api_pb2
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
 from sft.errors import DatasetError
-from sft.jobs.train import engine_rows
+from sft.jobs.train_rows import engine_rows, placed
 from tests.conftest import Dataset
 from tests.support.modal_runs import serving, sft
 from tests.support.modal_server import ModalServer
@@ -50,7 +50,7 @@ def test_links_lie_on_the_volume_under_the_names_of_the_rows(server: ModalServer
 
 def test_jobs_find_the_images_beside_a_link_to_the_rows(tmp_path: Path) -> None:
     linked(tmp_path / "data", tmp_path / "data" / "cache")
-    (row, _) = engine_rows(tmp_path / "data" / "train.jsonl", "erniekit", "messages")
+    (row, _) = engine_rows(placed(tmp_path / "data" / "train.jsonl", "erniekit"), "messages")
     assert str(tmp_path / "data" / "img" / "1.png").encode() in row
 
 

@@ -8,7 +8,7 @@ from sft.config import load
 from sft.dataset.files import DatasetFiles
 from sft.dataset.packing import Amount
 from sft.errors import DatasetError
-from sft.jobs.placed_rows import DatasetPlace
+from sft.jobs.placed_rows import DatasetPlace, MixedPlace
 from sft.jobs.train import TrainArgs
 from sft.plan import evaluate_args, predict_args, train_args
 from sft.store.contents import Base
@@ -81,3 +81,12 @@ def test_the_folder_of_a_dataset_is_the_nearest_above_both_files(tmp_path: Path)
         DatasetFiles.of(files.train, files.train)
     with pytest.raises(DatasetError, match="different trees"):
         DatasetFiles.of(files.train, Path("/proc/version"))
+
+
+def test_what_is_mixed_in_is_a_part_of_what_a_training_is() -> None:
+    given = args()
+    place = given.dataset.model_copy(update={"mix": {"a": MixedPlace(file="a.jsonl", format="erniekit", share=0.2)}})
+    more = place.model_copy(update={"mix": {"a": MixedPlace(file="a.jsonl", format="erniekit", share=0.3)}})
+    config, base = load("smoke").config, Base(name="base@1", identity="b", files={})
+    found = {train_args(config, each, Amount(32), base).identity for each in (given.dataset, place, more)}
+    assert len(found) == 3

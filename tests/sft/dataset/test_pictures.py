@@ -18,7 +18,7 @@ from sft.dataset.pictures import CLEAR, DEEP, INK, OTHER, TURNED, Converter, as_
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate_file
 from sft.errors import DatasetError
-from sft.jobs.train import engine_rows
+from sft.jobs.train_rows import engine_rows, placed
 from tests.conftest import Dataset
 
 WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (255, 0, 0)
@@ -141,7 +141,7 @@ def test_the_trainers_rows_name_the_converted_files(dataset: Dataset, tmp_path: 
     odd = written(dataset.folder, "bilevel.png").name
     path = dataset.write("t.jsonl", [dataset.row(plain), dataset.row(odd), dataset.row(odd)])
     converter = Converter(tmp_path / "pictures")
-    rows = [json.loads(row) for row in engine_rows(path, "erniekit", "messages", converter.paths)]
+    rows = [json.loads(row) for row in engine_rows(placed(path, "erniekit"), "messages", converter.paths)]
     first, second, third = (Path(row["images"][0]) for row in rows)
     assert first == dataset.folder / "plain.png"
     assert second == third
@@ -158,7 +158,7 @@ def test_a_torn_picture_is_our_error(dataset: Dataset, tmp_path: Path) -> None:
     (dataset.folder / "torn.png").write_bytes(buffer.getvalue()[:900])
     path = dataset.write("t.jsonl", [dataset.row("torn.png")])
     with pytest.raises(DatasetError, match=r"torn\.png.*--images decode"):
-        list(engine_rows(path, "erniekit", "messages", Converter(tmp_path / "pictures").paths))
+        list(engine_rows(placed(path, "erniekit"), "messages", Converter(tmp_path / "pictures").paths))
 
 
 BODY = """
