@@ -33,7 +33,7 @@ class Rule(BaseModel):
         0.02,
         ge=0,
         le=1,
-        description="How much worse than base or champion a guard set may be read (error, absolute, fraction)",
+        description="How much worse than base or champion a guard set may be read: its error (absolute, fraction)",
     )
     empty: float = Field(0.02, ge=0, le=1, description="Share of rows with an empty answer, at most (fraction)")
     runaway: float = Field(0.02, ge=0, le=1, description="Share of rows with a far too long answer, at most (fraction)")
