@@ -38,6 +38,12 @@ ELSEWHERE = {
 # Commands that cannot end well here: how they begin, the exit code, what they say. The reason stands beside each.
 ENDS = (
     (".venv/bin/sft doctor full", 1, "FAILED  cuda"),  # no GPU
+    (
+        ".venv/bin/sft evaluate 0.9B",
+        2,
+        "PaddleOCR-VL-1.6@main: no such model",
+    ),  # the stand-in for the Hub has one model
+    (".venv/bin/sft evaluate base champion", 2, "there is no champion yet"),  # nothing was trained
     (".venv/bin/sft run full --set", 1, "trainer cannot be started"),  # ERNIEKit lies in its image alone
     (".venv/bin/sft plan full", 2, "does not exist"),  # data/train.jsonl is the reader's
     (".venv/bin/sft run full --detach", 2, "does not exist"),  # the same

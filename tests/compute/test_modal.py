@@ -296,10 +296,12 @@ def share_out_by_map(deployed: ModalServer, home: Path) -> None:
     # Both triggers may have started a call: one held the lease and trained, the other yielded.
     item = deployed.calls[trainings(deployed)[0]].input
     training = deserialize_data_format(item.args, item.data_format, None)[0][0]
-    common = {key: training[key] for key in ("identity", "base_model", "dataset")}
+    dataset = training["dataset"]
+    rows = {"root": dataset["root"], "file": dataset["held_out"], "format": dataset["held_out_format"]}
+    base = {"label": "base", "place": f"models/{training['base_model']}"}
     # Other decoding settings than the run's: what has been read already would not be read again.
-    common |= {"device": "cpu", "batch_size": 2, "max_new_tokens": 5, "max_rows": 7}
-    shares = [{**common, "which": "base", "shard": i, "shards": 3} for i in range(3)]
+    common = {"device": "cpu", "batch_size": 2, "max_new_tokens": 5, "max_rows": 7, "rows": rows, "model": base}
+    shares = [{**common, "shard": i, "shards": 3} for i in range(3)]
     command = [sys.executable, "-c", MAP, json.dumps(shares)]
     mapped = subprocess.run(command, cwd=home, env=environment(deployed, home), capture_output=True, text=True)
     assert mapped.returncode == 0, mapped.stderr
