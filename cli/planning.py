@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from compute.base import Compute
 from compute.select import compute_for
 from runs.calls import running_call, training_key
 from runs.dataset import dataset_files, digits_folder, limits_for
+from runs.estimate import UNKNOWN, estimate
 from runs.fetched import known_base_model, known_wheel
-from runs.ledger import read_ledger
 from runs.results import finished_training, read_stored
 from runs.rows import planned_guards
 from runs.usage import month_so_far
@@ -41,7 +40,6 @@ from sft.store.contents import Base, Training
 from sft.store.volumes import run_place
 from sft.training.wheels import WHEELS
 
-LOOKED = 200  # newest runs among which one like the planned one is looked for
 LATER = "known once the step before has run"
 
 
@@ -162,7 +160,8 @@ def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
     """Hours and cost of ``steps`` steps, by the newest training of the ledger with this engine on this GPU; and how
     much of the month's bound is used.
     """
-    return _estimate(config, compute, steps) + _month(config, compute)
+    found = estimate(config, compute, steps)
+    return (found.told(config) if found else UNKNOWN) + _month(config, compute)
 
 
 def _month(config: RunConfig, compute: Compute) -> str:
@@ -170,18 +169,6 @@ def _month(config: RunConfig, compute: Compute) -> str:
     if bound is None:
         return ""
     return f"; this month {month_so_far(config, compute)[1]:.2f} of {bound:g} {config.budget.currency}"
-
-
-def _estimate(config: RunConfig, compute: Compute, steps: int) -> str:
-    entries = read_ledger(compute, last=LOOKED)
-    like = [e for e in entries if e.trained and e.steps and (e.engine, e.gpu) == (config.engine, config.billed_as)]
-    if not like:
-        return "hours unknown until a training like it is in the ledger"
-    hours = steps * like[-1].training_seconds / like[-1].steps / 3600
-    price = config.budget.hourly(config.billed_as)
-    dated = f", prices of {config.budget.prices_as_of}" if config.budget.prices_as_of else ""
-    cost = f", {hours * price:.2f} {config.budget.currency}{dated}" if price is not None else ""
-    return f"about {hours:.2g} h{cost}, as the run of {time.strftime('%Y-%m-%d', time.localtime(like[-1].started))}"
 
 
 def _state(record: Any) -> str:

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from cli import at_modal as cli_modal
+from cli import choosing as cli_choosing
 from cli import dataset as cli_dataset
 from cli import models as cli_models
 from cli.base import NAMES, Profile, Settings, app, guarded, resolved, say
-from sft.errors import JobCancelled, SftError, check_all
+from cli.flow_runs import prefect_defaults, shown
+from sft.errors import SftError
 
 if TYPE_CHECKING:
-    from prefect import State
-
     from runs.results import RunResult
     from sft.config import RunConfig
-
-
-def prefect_defaults() -> None:
-    """Prefect's settings for a run from the terminal, where the environment does not say otherwise."""
-    defaults = {
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",  # no server is needed
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the terminal has a view of its own, errors included
-        "PREFECT_CLI_WRAP_LINES": "false",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
 
 
 def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detach: bool = False) -> RunResult | str:
@@ -58,25 +44,6 @@ def run_flow(config: RunConfig, out: Console, wait: Callable[[], None], *, detac
     result = state.result()
     assert isinstance(result, RunResult)
     return result
-
-
-def shown(out: Console, wait: Callable[[], None], flow: Callable[[], State[Any]]) -> State[Any]:
-    """Run a flow with the terminal's view; its last state.
-
-    Args:
-        wait: returns when Prefect's API answers.
-    Raises:
-        JobCancelled: the run was cancelled, and its job stopped.
-    """
-    from cli.console import Terminal
-    from tasks.telling import listening
-
-    wait()
-    with Terminal(out) as terminal, listening(terminal):
-        state = flow()
-    if state.is_cancelled():
-        raise JobCancelled(state.message or "the run was cancelled")
-    return state
 
 
 @app.command()
@@ -114,60 +81,6 @@ def run(
         )
         if result.decision:
             say(out, result.decision)
-
-    guarded(body)
-
-
-def _reading(config: RunConfig) -> Iterator[Callable[[], object]]:
-    """What can be seen from here of the reading of rows."""
-    from runs.checking import check_backend, check_folder
-
-    yield lambda: check_folder(Path(config.output.folder))
-    yield lambda: check_backend(config)
-
-
-@app.command()
-def evaluate(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            help="The first is compared with each other one: base, champion, a family (0.9B, 1.5, 1.6), a training's "
-            "identity, IDENTITY/checkpoint-N, a model's folder, or a repository of the HF Hub (owner/name@revision)"
-        ),
-    ],
-    rows: Annotated[
-        str, typer.Argument(help="A JSONL file of rows that no model was trained on; held-out: the profile's own")
-    ],
-    profile: Annotated[
-        str, typer.Option(envvar="SFT_PROFILE", help=f"Where and how is read: one of {NAMES}, or a .yaml file")
-    ] = "smoke",
-    settings: Settings = [],  # noqa: B006 (typer copies it)
-) -> None:
-    """Let any models read the same rows, and compare them. Nothing is trained, and no row is read twice."""
-
-    def body(out: Console) -> None:
-        from runs.checking import check_compared
-
-        looks = lambda: check_compared(models, rows, "held-out")  # noqa: E731
-        config = resolved(profile, settings, looks, fits=lambda config: check_all(*_reading(config)))
-        from compute.select import compute_for
-        from runs.named_models import check_there
-
-        check_there(config, compute_for(config), models)
-        prefect_defaults()
-        from cli.temporary_server import prefect_api
-
-        wait = prefect_api()  # it starts while the flow is imported
-        from flows.evaluate_models import Comparison, evaluate_models
-        from runs.comparing import conclusion, table
-
-        result = shown(out, wait, lambda: evaluate_models(models, rows, config, return_state=True)).result()
-        assert isinstance(result, Comparison)
-        from rich.markdown import Markdown
-
-        out.print(Markdown("\n".join(table(result.record))))
-        for line in (*conclusion(result.record), f"report:  {result.report}"):
-            say(out, line)
 
     guarded(body)
 
@@ -272,6 +185,7 @@ def doctor(
     guarded(body)
 
 
+cli_choosing.register(app)
 cli_modal.register(app)
 cli_dataset.register(app)
 cli_models.register(app)

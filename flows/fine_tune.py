@@ -112,7 +112,7 @@ def steps(config: RunConfig) -> RunResult:
     compute = compute_for(config)
     with accounted(config, compute, tell) as account:
         guards = _guards(config, compute)
-        place, amount = _dataset(config, compute)
+        place, amount = dataset(config, compute)
         account.dataset(place)
         ensure_wheel(config, compute)
         base = ensure_base_model(config, compute)
@@ -141,7 +141,7 @@ def steps(config: RunConfig) -> RunResult:
     return result
 
 
-def _dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
+def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     """Where the jobs find the rows, and what is trained on."""
     if config.dataset.volume:
         return stored_dataset(config.dataset.volume, compute, config.train.max_seq_len, config.dataset.dev_share)

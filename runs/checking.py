@@ -90,6 +90,17 @@ def check_compared(models: Sequence[str], rows: str, own: str) -> None:
     check_all(lambda: check_models(models), lambda: None if rows == own else detect_file(Path(rows).expanduser()))
 
 
+def check_swept(config: RunConfig, identities: Sequence[str] = ()) -> None:
+    """Raises InputError if nothing chooses among trials, or two of them would be one training."""
+    dataset = config.dataset
+    if not (dataset.dev or dataset.dev_share or dataset.volume):
+        remedy = "give dataset.dev, or --set dataset.dev_share=0.05"
+        raise InputError("a sweep chooses by dev rows, and there are none", where="dataset.dev", remedy=remedy)
+    if len(set(identities)) < len(identities):
+        said, remedy = "two trials are the same training", "leave out values that come to the same"
+        raise InputError(said, where="--grid", value=f"{len(identities)} trials", remedy=remedy)
+
+
 def check_identity(identity: str) -> None:
     """Raises InputError if no training can be called so."""
     if not re.fullmatch(r"[0-9a-f]{16,64}", identity):

@@ -35,10 +35,10 @@ def choose(config: RunConfig, args: TrainArgs, training: Training, compute: Comp
     if (chosen := training.get("chosen")) is None:
         # Where patience has ended the training, later checkpoints were not waited for either.
         for each in () if training.get("stopped") else unread(compute, args.identity, training["steps"]):
-            final = each == training["steps"] and each not in _sealed(compute, args.identity)
+            final = each == training["steps"] and each not in sealed(compute, args.identity)
             asked = plan.read_dev_args(config, args, each, final=final)
             try:
-                run_job(compute, _key(args, each), "read_dev", asked.model_dump())
+                run_job(compute, dev_key(args, each), "read_dev", asked.model_dump())
             except InputError as gone:  # the trainer's limit has removed it
                 tell(f"checkpoint-{each} is not compared: {gone.message}")
         asked_for = ChooseArgs(identity=args.identity, metric=config.promote.metric)
@@ -71,7 +71,7 @@ def describe(chosen: Chosen, last: int) -> str:
 
 def unread(compute: Compute, identity: str, last: int) -> list[int]:
     """The steps whose weights are there and have not read the dev rows, the last one among them."""
-    return sorted({*_sealed(compute, identity), last} - {score["step"] for score in scores(compute, identity)})
+    return sorted({*sealed(compute, identity), last} - {score["step"] for score in scores(compute, identity)})
 
 
 def scores(compute: Compute, identity: str) -> list[DevScore]:
@@ -83,7 +83,7 @@ def scores(compute: Compute, identity: str) -> list[DevScore]:
     return sorted((cast("DevScore", one) for one in found if one), key=lambda one: one["step"])
 
 
-def _sealed(compute: Compute, identity: str) -> set[int]:
+def sealed(compute: Compute, identity: str) -> set[int]:
     """The steps of the finished checkpoints whose weights are there."""
     pattern = re.compile(rf"checkpoint-(\d+)/{re.escape(MANIFEST)}$")
     files = [
@@ -92,7 +92,8 @@ def _sealed(compute: Compute, identity: str) -> set[int]:
     return {int(match[1]) for file in files if (match := pattern.search(file.path))}
 
 
-def _key(args: TrainArgs, at: int) -> str:
+def dev_key(args: TrainArgs, at: int) -> str:
+    """Under what key the call that reads with the checkpoint of a step is kept."""
     return f"dev-{args.identity[:16]}-{at}"
 
 
@@ -129,7 +130,7 @@ class Beside:
         elif not self._call and self._due:
             self._step = self._due.pop(0)
             asked = plan.read_dev_args(self._config, self._args, self._step, within=SHARE * self._interval)
-            key = _key(self._args, self._step)
+            key = dev_key(self._args, self._step)
             self._call, _ = calls.attach_or_start(self._compute, key, "read_dev", asked.model_dump())
 
     def stop(self) -> None:

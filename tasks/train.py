@@ -110,6 +110,22 @@ def train(
     return Trained(record, reused=False)
 
 
+def until_it_ends(args: TrainArgs, compute: Compute, restarts: int, beside: Companion | None) -> Training:
+    """The training's record, once it has ended; ``beside`` works beside it and may end it.
+
+    Raises:
+        SftError: the training's own error, or what ``beside`` has ended it with.
+    """
+    progress = _Progress(args, beside)
+    try:
+        record = _until_it_ends(args, compute, training_key(args.identity), progress, restarts)
+    except (JobCancelled, BudgetExceeded):
+        progress.stop()
+        raise
+    progress.end()
+    return record
+
+
 def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progress, restarts: int) -> Training:
     """A training that died is resumed while that brings it on: not twice from the same checkpoint."""
     newest = -1

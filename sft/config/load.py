@@ -88,7 +88,7 @@ def load(profile: str, settings: Sequence[str] = ()) -> Resolved:
     sources = {**dict(named), "profile": "argument"}
     if "profile" in above:
         raise ConfigError("a command takes its profile as an argument, not by --set", value=str(above["profile"]))
-    return Resolved(_checked(merge(below, above) | {"profile": profile}, sources, profile, read[-1][0]), sources)
+    return Resolved(validated(merge(below, above) | {"profile": profile}, sources, profile, read[-1][0]), sources)
 
 
 def load_parameter(given: dict[str, Any], profile: str = "") -> Resolved:
@@ -106,12 +106,12 @@ def load_parameter(given: dict[str, Any], profile: str = "") -> Resolved:
     sources = {key: file for file, values in read for key, _ in leaves(values)}
     without = dict(leaves(below))
     if is_whole(given) and profile:
-        alone = _checked(below, sources, profile, read[-1][0]).model_dump(mode="json")
+        alone = validated(below, sources, profile, read[-1][0]).model_dump(mode="json")
         without, below = dict(leaves(alone)), _cleared(alone, RunConfig)
     differs = {key for key, value in leaves(given) if without.get(key, ...) != value}
     sources |= dict.fromkeys([*differs, "profile"], "parameter")
     name = f"of the run, over the profile {profile}" if profile else "of the run"
-    return Resolved(_checked(merge(below, given) | {"profile": profile}, sources, name, "parameter"), sources)
+    return Resolved(validated(merge(below, given) | {"profile": profile}, sources, name, "parameter"), sources)
 
 
 def _cleared(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -130,7 +130,14 @@ def _cleared(values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return kept
 
 
-def _checked(values: dict[str, Any], sources: dict[str, str], name: str, file: str) -> RunConfig:
+def validated(values: dict[str, Any], sources: dict[str, str], name: str, file: str) -> RunConfig:
+    """A configuration of these values.
+
+    Args:
+        sources: key → where it comes from; ``file`` for the others. ``name`` is the configuration's.
+    Raises:
+        ConfigError: with every problem found.
+    """
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:

@@ -64,6 +64,11 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "upload good.jsonl empty.jsonl --dev nosuch.jsonl",
         ("empty.jsonl: the dataset file is empty", "nosuch.jsonl: the dataset file does not exist"),
     ),
+    ("sweep nosuch --grid train.seed=1,2", (PROFILE,)),
+    (
+        "sweep smoke --grid train.sede=1,2",
+        ("a sweep chooses by dev rows, and there are none", "a sweep varies hyperparameters (found train.sede)"),
+    ),
     ("plan nosuch", (PROFILE,)),
     ("plan full --set dataset.train=good.jsonl", ("dataset.held_out: the dataset file does not exist",)),
     ("status nosuch", (PROFILE,)),

@@ -1,0 +1,118 @@
+"""Commands that compare: any models on the same rows, and trainings with several hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from cli.base import NAMES, Profile, Settings, guarded, resolved, say
+from cli.flow_runs import prefect_defaults, shown
+from sft.errors import check_all
+
+if TYPE_CHECKING:
+    from sft.config import RunConfig
+
+PANEL = "Choosing"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for body in (evaluate, sweep):
+        app.command(body.__name__, rich_help_panel=PANEL)(body)
+
+
+def _reading(config: RunConfig) -> Iterator[Callable[[], object]]:
+    """What can be seen from here of the reading of rows."""
+    from runs.checking import check_backend, check_folder
+
+    yield lambda: check_folder(Path(config.output.folder))
+    yield lambda: check_backend(config)
+
+
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="The first is compared with each other one: base, champion, a family (0.9B, 1.5, 1.6), a training's "
+            "identity, IDENTITY/checkpoint-N, a model's folder, or a repository of the HF Hub (owner/name@revision)"
+        ),
+    ],
+    rows: Annotated[
+        str, typer.Argument(help="A JSONL file of rows that no model was trained on; held-out: the profile's own")
+    ],
+    profile: Annotated[
+        str, typer.Option(envvar="SFT_PROFILE", help=f"Where and how is read: one of {NAMES}, or a .yaml file")
+    ] = "smoke",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Let any models read the same rows, and compare them. Nothing is trained, and no row is read twice."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_compared
+
+        looks = lambda: check_compared(models, rows, "held-out")  # noqa: E731
+        config = resolved(profile, settings, looks, fits=lambda config: check_all(*_reading(config)))
+        from compute.select import compute_for
+        from runs.named_models import check_there
+
+        check_there(config, compute_for(config), models)
+        prefect_defaults()
+        from cli.temporary_server import prefect_api
+
+        wait = prefect_api()  # it starts while the flow is imported
+        from flows.evaluate_models import Comparison, evaluate_models
+        from runs.comparing import conclusion, table
+
+        result = shown(out, wait, lambda: evaluate_models(models, rows, config, return_state=True)).result()
+        assert isinstance(result, Comparison)
+        from rich.markdown import Markdown
+
+        out.print(Markdown("\n".join(table(result.record))))
+        for line in (*conclusion(result.record), f"report:  {result.report}"):
+            say(out, line)
+
+    guarded(body)
+
+
+def sweep(
+    profile: Profile,
+    grid: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=VALUE,VALUE", help="A hyperparameter's values: train.learning_rate=1e-6,5e-6"),
+    ],
+    halving: Annotated[
+        bool, typer.Option(help="Drop the worse half of the trials at a quarter, half, … of the steps")
+    ] = True,
+    at_once: Annotated[int, typer.Option(min=1, max=16, help="Trials side by side, each on a GPU of its own")] = 1,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Train with several hyperparameters, keep what reads the dev rows best, and let that one pass the gate."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_first, check_swept
+        from sft.config.grid import trials
+
+        fits = lambda config: check_all(lambda: check_swept(config), lambda: trials(config, grid))  # noqa: E731
+        config = resolved(profile, settings, fits=fits)
+        check_first(config)
+        prefect_defaults()
+        from cli.temporary_server import prefect_api
+
+        wait = prefect_api()  # it starts while the flow is imported
+        from rich.markdown import Markdown
+
+        from flows.sweep import Swept, sweep
+        from runs.sweeping import table
+
+        asked = {"halve": halving, "at_once": at_once}
+        swept = shown(out, wait, lambda: sweep(grid, config, **asked, return_state=True)).result()
+        assert isinstance(swept, Swept)
+        out.print(Markdown("\n".join(table(swept.standings, config.promote.metric))))
+        for line in (f"model:   {swept.result.model}", f"report:  {swept.result.report}", swept.result.decision):
+            say(out, line)
+
+    guarded(body)

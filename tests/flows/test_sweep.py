@@ -1,0 +1,82 @@
+"""A sweep for real: killed in the middle, it goes on where it was; the better trial is trained to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.settings import get_current_settings
+
+from compute.local import LocalCompute
+from runs.ledger import read_ledger
+from sft.store import records
+from tests.support.modal_runs import SFT
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+SETTINGS = [
+    *("dataset.digits.train_rows=120", "dataset.digits.held_out_rows=8", "dataset.dev_share=0.3"),
+    *("train.max_steps=24", "train.logging_steps=1", "train.warmup_steps=1", "promote.mode=never"),
+]
+COMMAND = [SFT, "sweep", "smoke", "--grid", "train.learning_rate=2e-3,5e-2"]
+
+
+def started(home: Path, *more: str) -> subprocess.Popen[str]:
+    variables = {**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url), "SFT_HOME": str(home / "state")}
+    settings = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
+    return subprocess.Popen(
+        [*COMMAND, *settings], cwd=home, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def of_trainings(compute: LocalCompute) -> dict[str, list[dict[str, Any]]]:
+    """Training's identity → its calls' requests, by the learning rate."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for folder in sorted(compute.calls.glob("train-*")):
+        request = json.loads((folder / "request.json").read_text())
+        found.setdefault(str(request["args"]["spec"]["learning_rate"]), []).append(request)
+    return found
+
+
+def test_killed_in_the_middle_it_goes_on_and_the_better_half_is_trained_to_its_end(home: Path) -> None:
+    compute = LocalCompute(home / "state")
+    first = started(home)
+    end = time.monotonic() + 120
+    while len(of_trainings(compute)) < 2:  # the second trial trains
+        assert first.poll() is None, first.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    (good,) = of_trainings(compute)["0.002"]
+    run = compute.volumes.run(good["args"]["identity"])
+    before = json.loads((run / "dev" / "step-12.json").read_text())
+    assert records.read_record(run) is None, "it was paused at half of its steps"
+
+    again = started(home)
+    out = again.communicate(timeout=240)[0]
+    assert again.returncode == 0, out
+    assert "2 trials, 36 steps in all of 48" in out
+    assert "attached to call" in out, "the second trial's training ran on meanwhile"
+    calls = of_trainings(compute)
+    assert (len(calls["0.002"]), len(calls["0.05"])) == (2, 1), "the worse one is not trained on"
+    assert json.loads((run / "dev" / "step-12.json").read_text()) == before, "and what was read is not read again"
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 25)), "each step was trained once"
+    record = records.read_record(run) or {}
+    assert (record["steps"], record["chosen"]["step"] >= 12) == (24, True)
+    assert "learning_rate=2e-3" in out.partition("trial  ")[2].splitlines()[2], "the best stands first"
+    assert (home / "models" / f"smoke-{record['identity'][:8]}" / "report.html").exists()
+
+    bounded = started(home, "budget.max_hours=0.0001", "train.seed=2")
+    out = bounded.communicate(timeout=120)[0]
+    assert (bounded.returncode, "budget.max_hours: the run reached its bound" in out) == (1, True), out
+    assert len(of_trainings(compute)["0.002"]) == 3, "one had begun"
+    assert not [call for call in compute.calls.iterdir() if compute.poll(call.name).state == "running"]
+    (entry,) = [one for one in read_ledger(compute) if one.outcome == "completed" and one.steps == 36]
+    assert entry.training_seconds > 1, "what the trials took"
