@@ -23,7 +23,7 @@ DAY = 86400  # seconds
 HELD = "its lease is held"
 LEASE = (FILE, LOCK)
 # Of a finished training: all but model, records, curve and evaluations.
-NEEDLESS = ("trainer", QUARANTINE, "best", "work", "logs")
+NEEDLESS = ("trainer", QUARANTINE, "best", "dev", "work", "logs")
 
 
 class HashArgs(BaseModel):

@@ -91,7 +91,7 @@ def _kept(args: ReadDevArgs, run: Path) -> Named:
         return Named(label=label, place=f"outputs/{run_place(args.identity)}/model")
     try:
         if not (run / FOLDER / label / MANIFEST).is_file():
-            keep(run, run / "trainer" / label)
+            keep(run, run / "trainer" / label, bounded=False)
     except FileNotFoundError:
         shutil.rmtree(run / FOLDER / label, ignore_errors=True)
         remedy = "nothing is to be done: later ones are read"

@@ -105,7 +105,7 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
         stall_seconds=stall,
         smaller=smaller,
         left_out=left_out,
-        keep=partial(dev.keep, run) if args.dataset.has_dev else None,
+        keep=partial(dev.keep, run, bounded=context.shared is None) if args.dataset.has_dev else None,
         effective=Effective(command.config, engine.explained, args.spec, checkpoints.step_of(resume_from)),
     )
     folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))

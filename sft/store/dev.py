@@ -17,19 +17,22 @@ from sft.store.contents import DevScore
 FOLDER = "dev"  # in a training's folder, and in that of its events, where TensorBoard takes it for a run of its own
 ROWS = "rows.json"
 WEIGHTS = ("model*.safetensors", "peft_model*", "lora_config.json")  # of a checkpoint's files what a reader needs
-UNREAD = 10  # checkpoints that wait at most; of a training that nobody follows the older ones go (2 GB each)
+UNREAD = 10  # checkpoints that wait at most on one machine; of a training that nobody follows the older ones go
 
 
-def keep(run: Path, checkpoint: Path) -> Path:
+def keep(run: Path, checkpoint: Path, *, bounded: bool = True) -> Path:
     """Keep a sealed checkpoint's weights, where the trainer's own rotation does not reach, until they are judged.
 
+    Args:
+        bounded: let older ones go that nobody has read. Not where others read on other machines: what they have found
+            out is not seen here before the volume is reloaded, and the best would be taken for one that nobody has read.
     Raises:
         FileNotFoundError: the trainer has removed it meanwhile.
     """
     kept = checkpoints.keep(checkpoint, run / FOLDER, WEIGHTS)
     read = {score["step"] for score in scores(run)}
     unread = [folder for step, folder in checkpoints.listed(run / FOLDER) if step not in read]
-    for folder in unread[:-UNREAD]:
+    for folder in unread[:-UNREAD] if bounded else ():
         shutil.rmtree(folder)
     return kept
 

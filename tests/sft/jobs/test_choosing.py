@@ -165,4 +165,7 @@ def test_a_training_that_nobody_follows_keeps_the_newest_unread_ones(tmp_path: P
             records.write_json(run / "dev" / "step-1.json", score(1, 0.5))
     kept = [step for step, _ in checkpoints.listed(run / "dev")]
     assert kept == [1, *range(4, dev.UNREAD + 4)], "the best one that was read, and the newest"
+    (run / "dev" / "step-1.json").unlink()  # a container does not see what another has written since it began
+    dev.keep(run, run / "trainer" / "checkpoint-2", bounded=False)
+    assert [step for step, _ in checkpoints.listed(run / "dev")] == [1, 2, *kept[1:]]
     assert not list((run / "dev").rglob("optimizer*"))
