@@ -25,7 +25,7 @@ def keep(run: Path, checkpoint: Path, *, bounded: bool = True) -> Path:
 
     Args:
         bounded: let older ones go that nobody has read. Not where others read on other machines: what they have found
-            out is not seen here before the volume is reloaded, and the best would be taken for one that nobody has read.
+            out is not seen here before the volume is reloaded, and the best would be taken for one that nobody read.
     Raises:
         FileNotFoundError: the trainer has removed it meanwhile.
     """
