@@ -11,17 +11,18 @@ from rich.console import Console
 
 from cli.base import NAMES, Profile, Settings, guarded, resolved, say
 from cli.flow_runs import prefect_defaults, shown
-from sft.errors import check_all
+from sft.errors import InputError, check_all
 
 if TYPE_CHECKING:
     from sft.config import RunConfig
 
 PANEL = "Choosing"
+PARTS = "0.125,0.25,0.5,1"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for body in (evaluate, sweep):
+    for body in (evaluate, sweep, curve):
         app.command(body.__name__, rich_help_panel=PANEL)(body)
 
 
@@ -116,3 +117,41 @@ def sweep(
             say(out, line)
 
     guarded(body)
+
+
+def curve(
+    profile: Profile,
+    parts: Annotated[str, typer.Option(help="Parts of the training set's documents, at least three")] = PARTS,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """How many pages do I need? Train on nested parts of them, and say what twice and four times as many would give."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_first, check_parts, check_swept
+
+        asked = _numbers(parts)
+        fits = lambda config: check_all(lambda: check_swept(config), lambda: check_parts(config, asked))  # noqa: E731
+        config = resolved(profile, settings, fits=fits)
+        check_first(config)
+        prefect_defaults()
+        from cli.temporary_server import prefect_api
+
+        wait = prefect_api()  # it starts while the flow is imported
+        from rich.markdown import Markdown
+
+        from flows.curve import curve as draw
+        from runs.growth import Growth, table
+
+        growth = shown(out, wait, lambda: draw(config, asked, return_state=True)).result()
+        assert isinstance(growth, Growth)
+        out.print(Markdown("\n".join(table(growth))))
+
+    guarded(body)
+
+
+def _numbers(parts: str) -> list[float]:
+    try:
+        return [float(part) for part in parts.split(",")]
+    except ValueError:
+        remedy = f"use {PARTS}"
+        raise InputError("parts are numbers, by commas", where="--parts", value=parts, remedy=remedy) from None

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sft evaluate 0.9B 1.6 all.held_out.jsonl --profile full",
     ),
     "sweep": ("sft sweep full --grid train.learning_rate=2e-6,5e-6,1e-5 --set dataset.dev_share=0.05",),
+    "curve": ("sft curve full --set dataset.dev_share=0.05",),
     "plan": (
         "sft plan smoke",
         "sft plan full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl",

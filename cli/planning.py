@@ -52,7 +52,7 @@ def plan_table(config: RunConfig) -> Table:
     compute = compute_for(config)
     table = Table("step", "what it does", "identity", "state", title=f"sft run {config.profile or config.name}")
     if config.dataset.volume:
-        place, amount = read_stored(config.dataset.volume, compute, config.dataset.dev_share)
+        place, amount = read_stored(config.dataset.volume, compute, config.dataset.dev_share, config.dataset.part)
         told = f"{amount.rows} training rows on the data volume"
         table.add_row("validate-dataset", told, place.fingerprint[:16], "done")
         _add_rest(table, config, compute, place, amount)

@@ -144,7 +144,8 @@ def steps(config: RunConfig) -> RunResult:
 def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     """Where the jobs find the rows, and what is trained on."""
     if config.dataset.volume:
-        return stored_dataset(config.dataset.volume, compute, config.train.max_seq_len, config.dataset.dev_share)
+        asked = config.dataset
+        return stored_dataset(asked.volume, compute, config.train.max_seq_len, asked.dev_share, asked.part)
     files, report = validate_dataset(config, compute)
     upload_data(files, report, compute)
     root = compute.dataset_root(files.root, report.fingerprint)

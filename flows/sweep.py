@@ -147,10 +147,10 @@ def _raced(
     last = max(map(len, at.values())) - 1
     for rung in range(last + 1):
         for start in range(0, len(alive), at_once):
-            together = alive[start : start + at_once]
-            with _stopped_together(compute, [standing.identity for standing in together]):
-                running = [_submit(standing, rung, by_identity, at, compute, meter) for standing in together]
-                for standing, future in zip(together, running):
+            now = alive[start : start + at_once]
+            with together(compute, [standing.identity for standing in now]):
+                running = [_submit(standing, rung, by_identity, at, compute, meter) for standing in now]
+                for standing, future in zip(now, running):
                     standing.add(future.result())
         alive.sort(key=lambda standing: standing.last(by_identity[standing.identity][0].promote.metric))
         if alive[0].failed:
@@ -176,7 +176,7 @@ def _submit(
 
 
 @contextmanager
-def _stopped_together(compute: Compute, identities: Sequence[str]) -> Iterator[None]:
+def together(compute: Compute, identities: Sequence[str]) -> Iterator[None]:
     """What ends one of the trials that train now ends all of them."""
     try:
         yield

@@ -90,6 +90,19 @@ def check_compared(models: Sequence[str], rows: str, own: str) -> None:
     check_all(lambda: check_models(models), lambda: None if rows == own else detect_file(Path(rows).expanduser()))
 
 
+def check_parts(config: RunConfig, parts: Sequence[float]) -> None:
+    """Raises InputError if a curve cannot be drawn through such parts."""
+    if bad := [part for part in parts if not 0 < part <= 1]:
+        said, remedy = "a part is a fraction of the training set", "use 0.125,0.25,0.5,1"
+        raise InputError(said, where="--parts", value=", ".join(f"{part:g}" for part in bad), remedy=remedy)
+    if len(set(parts)) < 3:
+        said, remedy = "a curve needs three parts", "use 0.125,0.25,0.5,1"
+        raise InputError(said, where="--parts", value=", ".join(f"{part:g}" for part in parts), remedy=remedy)
+    if config.dataset.part < 1:
+        said, remedy = "a curve takes parts by itself", "leave it out: the parts are of all rows"
+        raise InputError(said, where="dataset.part", value=f"{config.dataset.part:g}", remedy=remedy)
+
+
 def check_swept(config: RunConfig, identities: Sequence[str] = ()) -> None:
     """Raises InputError if nothing chooses among trials, or two of them would be one training."""
     dataset = config.dataset

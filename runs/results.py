@@ -93,11 +93,14 @@ def starting_from(config: RunConfig, compute: Compute, place: DatasetPlace, amou
     return again if again.identity == now.identity else plan.train_args(config, place, amount, base, now)
 
 
-def read_stored(volume: str, compute: Compute, dev_share: float = 0.0) -> tuple[DatasetPlace, Amount]:
+def read_stored(
+    volume: str, compute: Compute, dev_share: float = 0.0, part: float = 1.0
+) -> tuple[DatasetPlace, Amount]:
     """(place, what is trained on) of a dataset on the data volume.
 
     Args:
         dev_share: of the training set's documents that choose instead, where the dataset has no dev set of its own.
+        part: of the others that is trained on.
     Raises:
         DatasetError: there is no such dataset, or it was never finished.
     """
@@ -120,7 +123,8 @@ def read_stored(volume: str, compute: Compute, dev_share: float = 0.0) -> tuple[
         dev=record["files"].get("dev", ""),
         dev_format=record.get("dev", {}).get("format", "erniekit"),
         dev_share=0.0 if "dev" in record["files"] else dev_share,
+        part=part,
     )
     # Records of before have no lengths: packs are then taken for full.
     amount = Amount.of_pairs(int(record["train"]["rows"]), record.get("train_tokens", []))
-    return place, amount.part(1 - place.dev_share)
+    return place, amount.part((1 - place.dev_share) * part)

@@ -125,10 +125,12 @@ def dataset_place(
 def dataset_of(config: RunConfig, files: DatasetFiles, report: Report, root: str) -> tuple[DatasetPlace, Amount]:
     """(the dataset as a job finds it below ``root``, what is trained on)."""
     share = 0.0 if files.dev is not None else config.dataset.dev_share
-    amount, shares = report.train.amount.part(1 - share), {n: mixed.share for n, mixed in config.dataset.mix.items()}
+    shares = {name: mixed.share for name, mixed in config.dataset.mix.items()}
+    amount = report.train.amount.part((1 - share) * config.dataset.part)
     for name, count in mixing.counts(amount.rows, shares).items():
         amount = amount.and_(report.mix[name].amount.part(count / max(1, report.mix[name].rows)))
-    return dataset_place(files, report, root, share, shares), amount
+    place = dataset_place(files, report, root, share, shares)
+    return place.model_copy(update={"part": config.dataset.part}), amount
 
 
 def train_args(
@@ -149,6 +151,7 @@ def train_args(
     }
     parts |= {"pictures": pictures.VERSION} if place.odd else {}
     parts |= {"mix": {name: mixed.share for name, mixed in place.mix.items()}} if place.mix else {}
+    parts |= {"part": place.part} if place.part < 1 else {}
     parts |= {"dev_share": place.dev_share} if place.dev_share else {}
     parts |= {"patience": config.train.patience} if config.train.patience and place.has_dev else {}
     identity = records.fingerprint(parts)

@@ -15,14 +15,14 @@ from tasks.telling import tell
     "Read the record of a dataset on the data volume, written once all rows have been validated",
 )
 def stored_dataset(
-    volume: str, compute: Compute, max_seq_len: int, dev_share: float = 0.0
+    volume: str, compute: Compute, max_seq_len: int, dev_share: float = 0.0, part: float = 1.0
 ) -> tuple[DatasetPlace, Amount]:
     """(the dataset's place, what its training set amounts to). Rows that seem longer than ``max_seq_len`` are told.
 
     Raises:
         DatasetError: there is no such dataset, or it was never finished.
     """
-    place, amount = read_stored(volume, compute, dev_share)
+    place, amount = read_stored(volume, compute, dev_share, part)
     number = f"{amount.rows} training rows"
     tell(f"dataset {place.fingerprint[:12]} on the data volume: {number}, validated when it came there")
     if long := sum(count for tokens, count in amount.tokens.items() if tokens > max_seq_len):

@@ -13,6 +13,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import from_qualified_name
 from prefect.utilities.templating import apply_values
 
+from flows.curve import curve
 from flows.deployments import REMEDY, carried, profile, resolve
 from flows.evaluate_models import evaluate_models
 from flows.fine_tune import fine_tune
@@ -23,7 +24,7 @@ from sft.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = FILE["deployments"]
-FLOWS = {"fine_tune": "sft", "evaluate_models": "evaluate", "sweep": "sweep"}
+FLOWS = {"fine_tune": "sft", "evaluate_models": "evaluate", "sweep": "sweep", "curve": "curve"}
 KEYS = {
     "name",
     "description",
@@ -42,13 +43,14 @@ def _name(deployment: dict[str, Any]) -> str:
     return f"{flow}/{deployment['name']}"
 
 
-def test_the_deployments_are_the_four_profiles_two_that_compare_and_a_sweep() -> None:
+def test_the_deployments_are_the_four_profiles_and_those_that_choose() -> None:
     assert set(FILE) == {"name", "prefect-version", "deployments"}
     of_flow: dict[str, list[str]] = {}
     for deployment in DEPLOYMENTS:
         of_flow.setdefault(deployment["entrypoint"].partition(":")[2], []).append(deployment["name"])
     trains = ["smoke", "full", "lora", "nightly"]
-    assert of_flow == {"fine_tune": trains, "evaluate_models": ["smoke", "full"], "sweep": ["full"]}
+    chooses = {"evaluate_models": ["smoke", "full"], "sweep": ["full"], "curve": ["full"]}
+    assert of_flow == {"fine_tune": trains, **chooses}
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=_name)
@@ -80,7 +82,7 @@ def test_the_entrypoint_imports_and_takes_the_parameters(
     assert resolved.config == load(deployment["name"]).config
 
 
-@pytest.mark.parametrize("flow", [fine_tune, evaluate_models, sweep], ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", [fine_tune, evaluate_models, sweep, curve], ids=lambda flow: flow.name)
 def test_the_form_fills_in_nothing_by_itself(flow: Flow[..., Any]) -> None:
     """A form sends its schema's defaults, and a switch's state, as if somebody had asked for them."""
     schema = parameter_schema(flow).model_dump_for_openapi()

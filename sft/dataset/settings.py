@@ -56,6 +56,13 @@ class DatasetConfig(Section):
         description="Share of the training set's documents that are set aside as dev rows, by content, where "
         "dataset.dev names no file (fraction); 0: none, the last step's model is the candidate",
     )
+    part: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Part of the training set's documents that is trained on, by content; a smaller one is a part of a "
+        "larger one (fraction)",
+    )
     mix: dict[Annotated[str, Field(pattern=NAME)], MixConfig] = Field(
         default_factory=dict,
         description="Further sets that are trained on as well, by a name, each at its share, so that what they hold is "

@@ -22,6 +22,7 @@ FEW = 20  # held-out rows of a task below which its score says little
 SKEWED = 2  # times the wanted share, or that part of it, that is worth a word
 
 
+PART = "part"  # the same where it is decided whether it is trained on
 DEV = "dev"  # in front of a document's name where it is decided whether it is a dev one
 
 
@@ -49,6 +50,11 @@ def place(group: str, seed: int) -> float:
 def is_dev(sample: rows.Sample, share: float, seed: int = 0, pattern: re.Pattern[str] | None = None) -> bool:
     """Is the row a dev one, where a ``share`` of the documents are? By another hash than the held-out ones."""
     return share > 0 and place(f"{DEV}\0{group_of(sample, pattern)}", seed) < share
+
+
+def in_part(sample: rows.Sample, part: float) -> bool:
+    """Is the row trained on, where so large a part of the documents is? A smaller part lies in a larger one."""
+    return part >= 1 or place(f"{PART}\0{group_of(sample, None)}", 0) < part
 
 
 def split(

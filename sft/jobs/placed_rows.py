@@ -40,6 +40,7 @@ class DatasetPlace(BaseModel):
     dev: str = ""
     dev_format: Format = "erniekit"
     dev_share: float = 0.0
+    part: float = 1.0
     mix: dict[str, MixedPlace] = Field(default_factory=dict)
 
     @property

@@ -12,7 +12,7 @@ from sft.context import Context
 from sft.dataset import mixing
 from sft.dataset.reading import image_folder, read_samples
 from sft.dataset.rows import Format, Sample, to_erniekit, to_messages
-from sft.dataset.split import is_dev
+from sft.dataset.split import in_part, is_dev
 from sft.jobs.placed_rows import DatasetPlace, MixedPlace
 
 TOGETHER = 1000  # rows whose images are looked at together
@@ -22,19 +22,21 @@ Placed = tuple[Path, Sample]  # the folder of a row's images, the row
 def training_rows(place: DatasetPlace, context: Context) -> Iterator[Placed]:
     """The rows of a training, in the order of the file; those of other sets stand evenly among them."""
     path = place.folder(context) / place.train
-    rows = placed(path, place.train_format, place.dev_share)
+    rows = placed(path, place.train_format, place.dev_share, place.part)
     if not place.mix:
         return rows
-    total = sum(1 for _ in placed(path, place.train_format, place.dev_share))
+    total = sum(1 for _ in placed(path, place.train_format, place.dev_share, place.part))
     wanted = mixing.counts(total, {name: mixed.share for name, mixed in place.mix.items()})
     others = [(_taken(place, mixed, wanted[name], context), wanted[name]) for name, mixed in place.mix.items()]
     return mixing.woven(rows, total, others)
 
 
-def placed(path: Path, form: Format, dev_share: float = 0.0) -> Iterator[Placed]:
-    """The rows of a file; without those of the documents that are dev ones."""
+def placed(path: Path, form: Format, dev_share: float = 0.0, part: float = 1.0) -> Iterator[Placed]:
+    """The rows of a file, of a ``part`` of its documents; without those that are dev ones."""
     folder = image_folder(path)
-    return ((folder, sample) for sample in read_samples(path, form) if not is_dev(sample, dev_share))
+    for sample in read_samples(path, form):
+        if not is_dev(sample, dev_share) and in_part(sample, part):
+            yield folder, sample
 
 
 def _taken(place: DatasetPlace, mixed: MixedPlace, count: int, context: Context) -> Iterator[Placed]:

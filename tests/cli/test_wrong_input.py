@@ -64,6 +64,13 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "upload good.jsonl empty.jsonl --dev nosuch.jsonl",
         ("empty.jsonl: the dataset file is empty", "nosuch.jsonl: the dataset file does not exist"),
     ),
+    ("curve nosuch", (PROFILE,)),
+    (
+        "curve smoke --parts 0.5,2",
+        ("a sweep chooses by dev rows, and there are none", "a part is a fraction of the training set (found 2)"),
+    ),
+    ("curve smoke --parts a,b", ("parts are numbers, by commas (found a,b)",)),
+    ("curve smoke --parts 0.5,1 --set dataset.dev_share=0.1", ("a curve needs three parts (found 0.5, 1)",)),
     ("sweep nosuch --grid train.seed=1,2", (PROFILE,)),
     (
         "sweep smoke --grid train.sede=1,2",
