@@ -28,7 +28,10 @@ class Board:
 
         folder.mkdir(parents=True, exist_ok=True)
         now = time.time()
-        self._path = folder / f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{uuid.uuid4().hex[:8]}"
+        # TensorBoard reads the files of a folder by name, and never again one that stands before the one it is at: of
+        # two that were made in the same second the later one has to come last, too.
+        made = f"{int(now):010d}.{int(now % 1 * 1e9):09d}"
+        self._path = folder / f"events.out.tfevents.{made}.{socket.gethostname()}.{uuid.uuid4().hex[:8]}"
         session = SessionLog(status=SessionLog.START)
         self._write(
             Event(wall_time=now, file_version=VERSION).SerializeToString(),

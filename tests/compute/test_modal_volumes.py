@@ -159,8 +159,8 @@ RUN = (
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_whole_run_where_everything_is_slow_busy_or_lost(deployed: ModalServer, home: Path) -> None:
-    """Commits take a second and reload afterwards, answers to them are lost, and volumes appear empty meanwhile."""
-    deployed.rules.commit_seconds, deployed.rules.reload_seconds = 1.0, 0.3
+    """Commits take half a second and reload afterwards, answers to them are lost, volumes appear empty meanwhile."""
+    deployed.rules.commit_seconds, deployed.rules.reload_seconds = 0.5, 0.2
     deployed.rules.reload_after_commit, deployed.rules.background = True, None
     deployed.cut.update({"VolumeCommit": 3, "VolumeReload": 3})
     settings = [part for setting in RUN for part in ("--set", setting)]

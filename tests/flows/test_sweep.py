@@ -38,7 +38,8 @@ def of_trainings(compute: LocalCompute) -> dict[str, list[dict[str, Any]]]:
     """Training's identity → its calls' requests, by the learning rate."""
     found: dict[str, list[dict[str, Any]]] = {}
     for folder in sorted(compute.calls.glob("train-*")):
-        request = json.loads((folder / "request.json").read_text())
+        if (request := records.read_json(folder / "request.json")) is None:
+            continue  # it is being started
         found.setdefault(str(request["args"]["spec"]["learning_rate"]), []).append(request)
     return found
 

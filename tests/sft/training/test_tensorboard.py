@@ -62,6 +62,15 @@ def test_no_event_file_stays_open_and_new_points_appear(tmp_path: Path, steps: t
         time.sleep(0.01)
 
 
+def test_files_of_one_second_stand_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
+    """TensorBoard 2.20 goes through a folder's files by name and does not come back (DirectoryWatcher)."""
+    made: list[str] = []
+    for step in range(20):
+        Board(tmp_path, start=step)
+        made += [path.name for path in tmp_path.iterdir() if path.name not in made]
+    assert made == sorted(made)
+
+
 def open_files(process: psutil.Process, folder: Path) -> list[str]:
     family = [process, *process.children(recursive=True)]
     return [file.path for one in family for file in one.open_files() if file.path.startswith(str(folder))]
