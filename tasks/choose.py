@@ -33,10 +33,11 @@ def choose(config: RunConfig, args: TrainArgs, training: Training, compute: Comp
         IntegrityError: no checkpoint could be read, or the best one is not whole.
     """
     if (chosen := training.get("chosen")) is None:
+        there = sealed(compute, args.identity)
+        read = {score["step"] for score in scores(compute, args.identity)}
         # Where patience has ended the training, later checkpoints were not waited for either.
-        for each in () if training.get("stopped") else unread(compute, args.identity, training["steps"]):
-            final = each == training["steps"] and each not in sealed(compute, args.identity)
-            asked = plan.read_dev_args(config, args, each, final=final)
+        for each in () if training.get("stopped") else sorted({*there, training["steps"]} - read):
+            asked = plan.read_dev_args(config, args, each, final=each not in there)
             try:
                 run_job(compute, dev_key(args, each), "read_dev", asked.model_dump())
             except InputError as gone:  # the trainer's limit has removed it
@@ -67,11 +68,6 @@ def describe(chosen: Chosen, last: int) -> str:
     if chosen["step"] == last:
         said += "; it is the last one"
     return f"{said}; {chosen['kept']}" if chosen["kept"] else said
-
-
-def unread(compute: Compute, identity: str, last: int) -> list[int]:
-    """The steps whose weights are there and have not read the dev rows, the last one among them."""
-    return sorted({*sealed(compute, identity), last} - {score["step"] for score in scores(compute, identity)})
 
 
 def scores(compute: Compute, identity: str) -> list[DevScore]:

@@ -215,8 +215,9 @@ def validate(
             validator.compare(train, "train", "dev")
         mixed = {}
         for name, path in (mix or {}).items():
-            mixed[name] = validator.read(path, name, images=images, documents=True)
-            validator.compare(path, name, "held_out")
+            split = f"mix-{name}"  # one may be called train
+            mixed[name] = validator.read(path, split, images=images, documents=True)
+            validator.compare(path, split, "held_out")
         return validator.report(stats, held, chooses, mixed)
     finally:
         validator.close()

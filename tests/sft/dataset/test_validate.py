@@ -216,3 +216,12 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(dataset: Dataset, pref
     path = dataset.write("t.jsonl", [dataset.row(dataset.image("a.png"))])
     path.write_bytes(prefix + path.read_bytes().replace(b"\n", end))
     validate_file(path, CONFIG).check()
+
+
+def test_a_set_that_is_mixed_in_may_be_called_as_another_one(dataset: Dataset) -> None:
+    """Each has what it was compared with of its own; the temporary files of all are given back."""
+    files = [dataset.write(f"{n}.jsonl", [dataset.row(dataset.image(f"{n}.png", n), str(n))]) for n in range(3)]
+    leaks = dataset.write("leaks.jsonl", [dataset.row("./1.png", "1")])
+    report = validate(files[0], files[1], CONFIG, mix={"train": files[2], "held_out": leaks})
+    assert report.counts["leak-row"] == 1
+    assert list(report.named) == ["train", "held-out", "mix train", "mix held_out"]
