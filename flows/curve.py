@@ -8,12 +8,12 @@ from pathlib import Path
 
 from prefect import State, flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.states import Cancelled, Completed
 
 from compute.base import Compute
 from compute.select import compute_for
 from flows import fine_tune
-from flows.deployments import NOTHING, Given, configuration
+from flows.choosing import ended
+from flows.deployments import NOTHING, Given
 from flows.sweep import together
 from runs.budget import Budget
 from runs.checking import check_folder, check_parts, check_swept
@@ -23,13 +23,11 @@ from runs.ledger import Entry, recorded
 from runs.results import finished_training, starting_from
 from sft.config import RunConfig
 from sft.config.grid import varied
-from sft.errors import JobCancelled, TrainingFailed, check_all
+from sft.errors import TrainingFailed, check_all
 from sft.jobs.train import TrainArgs
 from sft.store.contents import DevScore
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
-from tasks.presence import present
-from tasks.presence import sweep as mark_the_dead
 from tasks.telling import tell
 from tasks.trial import Meter, trial
 
@@ -48,18 +46,7 @@ def curve(config: Given = NOTHING, parts: list[float] = PARTS) -> Growth | State
     Raises:
         SftError: the first step that fails; what was trained before it is kept and found by the next run.
     """
-    settings, refused = configuration(config)
-    if refused:
-        raise refused
-    try:
-        mark_the_dead()
-        with present():
-            growth = steps(settings, parts)
-    except JobCancelled as error:
-        cancelled: State[Growth] = Cancelled(message=str(error))
-        return cancelled
-    ended: State[Growth] = Completed(message=verdict(growth)[0], data=growth)
-    return ended
+    return ended(config, lambda settings: steps(settings, parts), lambda growth: verdict(growth)[0])
 
 
 def steps(config: RunConfig, parts: Sequence[float]) -> Growth:

@@ -6,21 +6,20 @@ from functools import partial
 from pathlib import Path
 
 from prefect import State, flow
-from prefect.states import Cancelled, Completed
 from pydantic import BaseModel
 
 from compute.select import compute_for
-from flows.deployments import NOTHING, Given, configuration
+from flows.choosing import ended
+from flows.deployments import NOTHING, Given
 from runs.checking import check_backend, check_compared, check_folder
 from runs.comparing import conclusion
 from sft import plan
 from sft.config import RunConfig
-from sft.errors import JobCancelled, check_all
+from sft.errors import check_all
 from sft.report.comparison import comparison_remarks
 from sft.store.contents import Compared
 from tasks.compare import compare
 from tasks.ensure_models import ensure_models
-from tasks.presence import present, sweep
 from tasks.telling import tell
 from tasks.validate_rows import HELD_OUT, validate_rows
 
@@ -61,18 +60,8 @@ def evaluate_models(models: list[str], rows: str = HELD_OUT, config: Given = NOT
     Raises:
         SftError: the first step that fails; what was read before it is kept and found by the next run.
     """
-    settings, refused = configuration(config)
-    if refused:
-        raise refused
-    try:
-        sweep()
-        with present():
-            result = steps(settings, models, rows)
-    except JobCancelled as error:
-        cancelled: State[Comparison] = Cancelled(message=str(error))
-        return cancelled
-    ended: State[Comparison] = Completed(message="; ".join(conclusion(result.record)) or "compared", data=result)
-    return ended
+    told = lambda result: "; ".join(conclusion(result.record)) or "compared"  # noqa: E731
+    return ended(config, lambda settings: steps(settings, models, rows), told)
 
 
 def steps(config: RunConfig, models: list[str], rows: str) -> Comparison:

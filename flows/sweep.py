@@ -11,14 +11,14 @@ from prefect import State, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
-from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel
 
 from compute.base import Compute
 from compute.select import compute_for
 from flows import fine_tune
-from flows.deployments import NOTHING, Given, configuration
+from flows.choosing import ended
+from flows.deployments import NOTHING, Given
 from runs import calls, halving
 from runs.budget import Budget
 from runs.checking import check_folder, check_swept
@@ -35,8 +35,6 @@ from sft.store.contents import DevScore
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.following import stop
-from tasks.presence import present
-from tasks.presence import sweep as mark_the_dead
 from tasks.telling import tell
 from tasks.trial import Meter, trial
 
@@ -67,19 +65,12 @@ def sweep(grid: list[str], config: Given = NOTHING, halve: bool = True, at_once:
     Raises:
         SftError: the first step that fails; what was trained before it is kept and found by the next run.
     """
-    settings, refused = configuration(config)
-    if refused:
-        raise refused
-    try:
-        mark_the_dead()
-        with present():
-            swept = steps(settings, grid, halve, max(1, min(at_once, AT_MOST)))
-    except JobCancelled as error:
-        cancelled: State[Swept] = Cancelled(message=str(error))
-        return cancelled
-    best = swept.standings[0]
-    ended: State[Swept] = Completed(message=f"{best.label}: {swept.result.decision or 'finished'}", data=swept)
-    return ended
+    side_by_side = max(1, min(at_once, AT_MOST))
+    return ended(config, lambda settings: steps(settings, grid, halve, side_by_side), _told)
+
+
+def _told(swept: Swept) -> str:
+    return f"{swept.standings[0].label}: {swept.result.decision or 'finished'}"
 
 
 def steps(config: RunConfig, grid: Sequence[str], halve: bool, at_once: int) -> Swept:
