@@ -14,11 +14,9 @@ from sft.jobs.compare import CompareArgs
 from sft.report.comparison import comparison_remarks
 from sft.store.contents import Compared
 from tasks.following import run_job
-from tasks.reading import read_in_shares
+from tasks.reading import bring_report, read_in_shares
 from tasks.step import step
 from tasks.telling import tell
-
-FILES = ("report.html", "report.json", "predictions.jsonl")
 
 
 @step("compare", "The models read the same rows: CER, WER, NED, TEDS, intervals, differences to the first model")
@@ -36,9 +34,7 @@ def compare(args: CompareArgs, folder: Path, compute: Compute, shards: int = 1) 
         record = cast("Compared", run_job(compute, f"compare-{key}", "compare", args.model_dump()))
     else:
         tell(f"comparison {key} was done before")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        compute.get("outputs", f"{args.folder()}/{name}", folder / name)
+    bring_report(compute, args.folder(), folder, record.get("pictures", 0))
     text = "\n".join((*(f"- {remark}." for remark in comparison_remarks(record)), "", *table(record)))
     create_markdown_artifact(text, key="comparison", description=f"{', '.join(record['models'])} on {record['title']}")
     create_link_artifact((folder / "report.html").resolve().as_uri(), key="report", link_text="comparison report")

@@ -14,11 +14,9 @@ from sft.report import remarks
 from sft.store.contents import Evaluation, Guarded, Training
 from sft.store.volumes import run_place
 from tasks.following import run_job
-from tasks.reading import read_in_shares
+from tasks.reading import bring_report, read_in_shares
 from tasks.step import step
 from tasks.telling import tell
-
-FILES = ("report.html", "report.json", "predictions.jsonl")
 
 
 @step("evaluate", "Base, champion and tuned model read the same held-out rows: CER, WER, NED, TEDS, intervals")
@@ -37,9 +35,7 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
         record = cast("Evaluation", run_job(compute, f"evaluate-{key}", "evaluate", args.model_dump()))
     else:
         tell(f"evaluation {key} was done before")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        compute.get("outputs", f"{place}/{name}", folder / name)
+    bring_report(compute, place, folder, record.get("pictures", 0))
     create_markdown_artifact(markdown(record), key="evaluation", description="Base and tuned on the held-out rows")
     create_link_artifact((folder / "report.html").resolve().as_uri(), key="report", link_text="evaluation report")
     ours = " ".join(f"{model} {record[model]['all']['cer']:.3f}" for model in record["models"])

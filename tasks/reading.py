@@ -1,8 +1,10 @@
-"""Rows that are read in shares, several calls side by side, all by the same backend."""
+"""Rows that are read in shares, several calls side by side, all by the same backend; and what came of it."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from compute.base import Compute
 from sft.jobs.choose_reader import ChooseReaderArgs
@@ -10,7 +12,10 @@ from sft.jobs.placed import Named
 from sft.jobs.placed_rows import RowsPlace
 from sft.jobs.predict import Reading
 from sft.plan import predict_args
+from sft.report.instrument import PICTURES
 from tasks.following import run_job, run_side_by_side
+
+FILES = ("report.html", "report.json", "predictions.jsonl")
 
 
 def read_in_shares(
@@ -27,3 +32,15 @@ def read_in_shares(
         args = args.by(run_job(compute, f"choose-reader-{key}", "choose_reader", asked.model_dump())["backend"])
     shares = predict_args(args, models, rows, shards, key)
     run_side_by_side(compute, "predict", {name: share.model_dump() for name, share in shares.items()})
+
+
+def bring_report(compute: Compute, place: str, folder: Path, scripts: int) -> None:
+    """Let the files of a report on the outputs volume come to ``folder``, in place of those of an earlier one.
+
+    Args:
+        scripts: how many scripts of pictures lie beside the page.
+    """
+    shutil.rmtree(folder / PICTURES, ignore_errors=True)
+    (folder / PICTURES if scripts else folder).mkdir(parents=True, exist_ok=True)
+    for name in (*FILES, *(f"{PICTURES}/{number}.js" for number in range(1, scripts + 1))):
+        compute.get("outputs", f"{place}/{name}", folder / name)

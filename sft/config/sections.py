@@ -77,7 +77,12 @@ class EvaluateConfig(Section):
     normalise: Normalisation = Field(
         default_factory=Normalisation, description="What is made equal before texts are compared"
     )
-    examples: int = Field(24, ge=0, le=200, description="Rows shown as pictures in the report, the worst first")
+    examples: int = Field(
+        100,
+        ge=0,
+        le=1000,
+        description="Rows whose pictures are in the report's page, the worst first (rows); the others' lie beside it",
+    )
 
 
 class PromoteConfig(Rule):

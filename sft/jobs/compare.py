@@ -14,8 +14,8 @@ from sft.jobs.choose_reader import reader_for
 from sft.jobs.placed import Named, identity
 from sft.jobs.placed_rows import RowsPlace
 from sft.jobs.predict import DECODING, Reading, answers, rows_of_all
-from sft.jobs.scoring import judge, said_lines
 from sft.metrics import Normalisation
+from sft.models.heard import judge
 from sft.models.held_out import SAMPLING
 from sft.report.comparison import write_comparison
 from sft.store import contents, records
@@ -31,7 +31,7 @@ class CompareArgs(Reading):
         title: what people call the rows.
         identities: of each model, in the same order, as its record says when the job is asked for.
         fingerprint: of the rows and their images.
-        examples: rows that are shown as pictures in the report; ``normalise`` says what is made equal in texts.
+        examples: rows whose pictures are in the report itself; ``normalise`` says what is made equal in texts.
     """
 
     title: str
@@ -82,19 +82,19 @@ def compare(args: CompareArgs, context: Context) -> Compared:
     found = {model.label: answers(read_by, context, model, rows)[0] for model in args.models}
     texts = {label: [answer.text for answer in said] for label, said in found.items()}
     cut = {label: [answer.cut for answer in said] for label, said in found.items()}
-    judgement = judge(rows, texts, args.normalise, cut)
+    heard = judge(rows, texts, args.normalise, cut)
     first, *others = texts
     result = Compared(
         title=args.title,
         models=list(texts),
         identities=dict(zip(texts, args.identities)),
         places={model.label: model.place for model in args.models},
-        rows=judgement.rows,
+        rows=len(rows),
         of_rows=every,
-        documents=judgement.documents,
-        scores={label: judgement.table(label) for label in texts},
-        groups=judgement.by_group(),
-        differences={label: judgement.changes(label, first) for label in others},
+        documents=heard.documents,
+        scores={label: heard.table(label) for label in texts},
+        groups=heard.by_group(),
+        differences={label: heard.changes(label, first) for label in others},
         metrics_version=metrics.VERSION,
         normalise=args.normalise.model_dump(),
         max_new_tokens=args.max_new_tokens,
@@ -103,10 +103,10 @@ def compare(args: CompareArgs, context: Context) -> Compared:
         seconds=time.time() - started,
         finished=time.time(),
     )
-    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in said_lines(rows, texts, cut)]
+    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in heard.lines()]
     records.write_text(folder / "predictions.jsonl", "".join(lines))
+    result["pictures"] = write_comparison(folder / "report.html", result, heard, args.examples)
     records.write_json(folder / "report.json", result)
-    write_comparison(folder / "report.html", result, rows, texts, args.examples, cut)
     records.write_record(folder, result)
     context.commit()
     return result

@@ -17,8 +17,8 @@ from sft.jobs.choose_reader import reader_for
 from sft.jobs.placed import Named
 from sft.jobs.placed_rows import DatasetPlace, RowsPlace
 from sft.jobs.predict import DECODING, Answering, Reading, rows_of_all
-from sft.jobs.scoring import judge, said_lines
 from sft.metrics import Normalisation
+from sft.models.heard import Heard, judge
 from sft.models.held_out import SAMPLING, HeldOutRow
 from sft.models.questions import Answer
 from sft.report import write_report
@@ -69,7 +69,7 @@ class Guard(BaseModel):
 
 
 class EvaluateArgs(Comparison):
-    """``examples`` rows are shown as pictures in the report; ``normalise`` says what is made equal in texts.
+    """the pictures of ``examples`` rows are in the report itself; ``normalise`` says what is made equal in texts.
 
     ``guards`` are sets that no training may unlearn, by name.
     """
@@ -129,7 +129,8 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
             for name, (guard, _) in guards.items():
                 guarded[name][which] = asked.answers(guard)
     texts, cut = _said(found)
-    result = compare(rows, texts, args.normalise, cut)
+    heard = judge(rows, texts, args.normalise, cut)
+    result = compare(heard)
     if guards:
         result["guards"] = {name: _guarded(*guards[name], guarded[name], args.normalise) for name in guards}
     result["name"], result["seconds"], result["finished"] = training["name"], time.time() - started, time.time()
@@ -140,10 +141,11 @@ def evaluate(args: EvaluateArgs, context: Context) -> Evaluation:
     result["row_keys"] = decisions.sketch(row.key() for row in rows)
     outputs = context.volumes.outputs
     result["judged_before"] = decisions.judged_before(outputs, training["name"], args.identity, result["row_keys"])
-    said = [json.dumps(line, ensure_ascii=False) + "\n" for line in said_lines(rows, texts, cut)]
+    said = [json.dumps(line, ensure_ascii=False) + "\n" for line in heard.lines()]
     records.write_text(folder / "predictions.jsonl", "".join(said))
+    page = folder / "report.html"
+    result["pictures"] = write_report(page, result, training, run / "metrics.jsonl", heard, args.examples)
     records.write_json(folder / "report.json", {**result, "training": training})
-    write_report(folder / "report.html", result, training, run / "metrics.jsonl", rows, texts, args.examples, cut)
     every = result["tuned"]["all"]
     scores = {"error": every["error"], "cer": every["cer"], "wer": every["wer"], "ned": every["ned"]}
     scores["exact"] = every["exact"]
@@ -165,39 +167,29 @@ def _guarded(rows: Sequence[HeldOutRow], every: int, found: dict[Which, list[Ans
     texts, cut = _said(found)
     judged = judge(rows, texts, how, cut)
     return Guarded(
-        rows=judged.rows,
+        rows=len(rows),
         of_rows=every,
         documents=judged.documents,
         scores={which: judged.table(which) for which in found},
+        groups=judged.by_group(),
         differences={which: judged.changes("tuned", which) for which in found if which != "tuned"},
     )
 
 
-def compare(
-    rows: Sequence[HeldOutRow],
-    texts: dict[Model, list[str]],
-    how: Normalisation,
-    cut: dict[Model, list[bool]] | None = None,
-) -> Evaluation:
-    """Scores of each model in all, by task, by script and by length, and the candidate's paired differences.
-
-    Args:
-        texts: model → its answers in the order of the rows; the candidate is called tuned.
-        cut: model → which of them were cut off at the longest allowed; without it none was.
-    """
-    found = judge(rows, texts, how, cut)
-    tables = {model: found.table(model) for model in texts}
+def compare(heard: Heard[Model]) -> Evaluation:
+    """Scores of each model in all, by task, by script and by length, and the candidate's (tuned) paired differences."""
+    tables = {model: heard.table(model) for model in heard.texts}
     result: Evaluation = {
-        "models": list(texts),
-        "rows": found.rows,
-        "held_out": found.rows,
-        "documents": found.documents,
+        "models": list(heard.texts),
+        "rows": len(heard.rows),
+        "held_out": len(heard.rows),
+        "documents": heard.documents,
         "base": tables["base"],
         "tuned": tables["tuned"],
-        "groups": found.by_group(),
-        "differences": {model: found.changes("tuned", model) for model in texts if model != "tuned"},
+        "groups": heard.by_group(),
+        "differences": {model: heard.changes("tuned", model) for model in heard.texts if model != "tuned"},
         "metrics_version": metrics.VERSION,
-        "normalise": how.model_dump(),
+        "normalise": heard.how.model_dump(),
     }
     if "champion" in tables:
         result["champion"] = tables["champion"]

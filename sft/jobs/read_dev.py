@@ -16,9 +16,9 @@ from sft.jobs.base import Job
 from sft.jobs.placed import Named
 from sft.jobs.placed_rows import RowsPlace
 from sft.jobs.predict import Answering, Reading, rows_of_all
-from sft.jobs.scoring import judge
 from sft.metrics import Normalisation
 from sft.metrics.gate import Metric
+from sft.models.heard import judge
 from sft.store import contents, records
 from sft.store.checkpoints import MANIFEST
 from sft.store.contents import DevScore

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import ImageDraw
 
-from sft import metrics
 from sft.dataset.dropped import describe
-from sft.dataset.pictures import open_as_seen
-from sft.metrics import fields
 from sft.metrics.gate import Rule, reproduced
-from sft.notation import spotting
+from sft.models.heard import Heard
 from sft.report.curve import loss_curve
+from sft.report.instrument import write_instrument
 from sft.store import records
 from sft.store.contents import Evaluation, Export, Model, Scored, Training
 from sft.store.decisions import doubt
 from sft.store.proofs import ReadBy
 
-if TYPE_CHECKING:
-    from sft.models.held_out import HeldOutRow
-
 EXPORT = "<!-- export -->"  # twice in the page: what lies between tells of the export's check
-THUMBNAIL = 480  # px: longest side of an example's picture
-TRUE, SAID = "#198754", "#dc3545"  # colours of places
-M = TypeVar("M", bound=str)  # what models are called
 
-__all__ = ["loss_curve", "picture", "put_export", "read_metrics", "render", "words", "write_report"]
+__all__ = ["loss_curve", "put_export", "read_metrics", "render", "write_report"]
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -48,58 +37,24 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def write_report(
-    path: Path,
-    result: Evaluation,
-    training: Training,
-    metrics_file: Path,
-    rows: Sequence[HeldOutRow],
-    texts: dict[Model, list[str]],
-    examples: int,
-    cut: dict[Model, list[bool]] | None = None,
-) -> None:
-    """Write the page: scores, curve, and example rows side by side, the worst of the tuned model first.
+    path: Path, result: Evaluation, training: Training, metrics_file: Path, heard: Heard[Model], examples: int
+) -> int:
+    """Write the page: scores, curve, and the rows to look through, the worst of the tuned model first.
 
     Args:
-        texts: model → its answers in the order of the rows.
-        cut: model → which of them were cut off.
+        examples: rows whose pictures are in the page itself, at most.
+    Returns: how many scripts of pictures lie beside it (see :mod:`sft.report.instrument`).
     """
-    shown, has_places = shown_rows(rows, texts, "tuned", examples, cut)
+    rows, scripts = write_instrument(path.parent, heard, "tuned", heard.models[0], examples)
     chosen = training.get("chosen")
     curve = loss_curve(read_metrics(metrics_file), chosen["scores"] if chosen else ())
     read = reading(result.get("read_by"))
-    facts: dict[str, Any] = {"result": result, "training": training, "reading": read}
+    facts: dict[str, Any] = {"result": result, "training": training, "reading": read, "rows": rows}
     facts["remarks"] = [remark for remark in remarks(result) if remark != read]  # it is no warning
-    facts["spotting"] = has_places
+    facts["spotting"] = heard.has_places
     facts["left_out"] = describe(training.get("left_out"))
-    page = render("report.html.jinja", curve=curve, examples=shown, **facts)
-    records.write_text(path, page)
-
-
-def shown_rows(
-    rows: Sequence[HeldOutRow],
-    texts: Mapping[M, Sequence[str]],
-    of: M,
-    examples: int,
-    cut: Mapping[M, Sequence[bool]] | None = None,
-) -> tuple[list[dict[str, Any]], bool]:
-    """(rows as the pages show them, the worst of the model ``of`` first; does one of them have places?)."""
-    said_worst = texts[of]
-    worst = sorted(range(len(rows)), key=lambda i: (-metrics.ned(rows[i].truth, said_worst[i]), i))[:examples]
-    shown = [
-        {
-            "pictures": [*(picture(path) for path in rows[i].shown[:-1]), _pointed(rows[i], said_worst[i])],
-            "truth": words(rows[i].truth, rows[i].measure),
-            "answers": [
-                (words(said[i], rows[i].measure), _right(rows[i], said[i]), bool(cut and cut[model][i]))
-                for model, said in texts.items()
-            ],
-            "task": rows[i].task,
-            "number": rows[i].number,
-            "turn": len(rows[i].earlier) + 1,
-        }
-        for i in worst
-    ]
-    return shown, any(rows[i].measure == "spotting" for i in worst)
+    records.write_text(path, render("report.html.jinja", curve=curve, **facts))
+    return scripts
 
 
 def put_export(folder: Path, export: Export) -> None:
@@ -180,44 +135,3 @@ def render(template: str, *, escape: bool = True, **values: Any) -> str:
     folder = Path(__file__).parent
     environment = Environment(loader=FileSystemLoader(folder), autoescape=escape, undefined=StrictUndefined)
     return environment.get_template(template).render(**values)
-
-
-def words(text: str, measure: str) -> str:
-    """An answer for people: of spotting the texts alone, as a picture shows their places."""
-    return "\n".join(spot.text for spot in spotting.parse(text)) if measure == "spotting" else text
-
-
-def _right(row: HeldOutRow, said: str) -> bool:
-    if row.measure == "json":
-        return fields.same(row.truth, said)
-    return metrics.normalise(said) == metrics.normalise(row.truth)
-
-
-def _pointed(row: HeldOutRow, said: str) -> str:
-    """The row's last picture; of spotting with the places of the truth in green and those of the answer in red."""
-    path = row.shown[-1]
-    if row.measure != "spotting":
-        return picture(path)
-    return picture(path, [(spotting.parse(row.truth), TRUE), (spotting.parse(said), SAID)])
-
-
-def picture(path: Path, places: Sequence[tuple[Sequence[spotting.Spot], str]] = ()) -> str:
-    """A data URI of the image, scaled down to at most 480 px.
-
-    Args:
-        places: what is outlined on it, and in which colour; then it has up to 960 px.
-    """
-    small = open_as_seen(path)
-    if places and small.mode != "RGB":
-        small = small.convert("RGB")
-    size = THUMBNAIL * (2 if places else 1)
-    small.thumbnail((size, size))
-    for spots, colour in places:
-        draw = ImageDraw.Draw(small)
-        for spot in spots:
-            if spot.box:
-                corners = spot.pixels(*small.size)
-                draw.line([*corners, corners[0]], fill=colour, width=2)
-    buffer = io.BytesIO()
-    small.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

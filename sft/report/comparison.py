@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sft.report import reading, remarks_on, render, shown_rows
+from sft.models.heard import Heard
+from sft.report import reading, remarks_on, render
+from sft.report.instrument import write_instrument
 from sft.store import records
 from sft.store.contents import Compared
 
-if TYPE_CHECKING:
-    from sft.models.held_out import HeldOutRow
 
-
-def write_comparison(
-    path: Path,
-    result: Compared,
-    rows: Sequence[HeldOutRow],
-    texts: Mapping[str, Sequence[str]],
-    examples: int,
-    cut: Mapping[str, Sequence[bool]],
-) -> None:
-    """Write the page: scores, differences to the first model, and example rows, the worst of the best model first.
+def write_comparison(path: Path, result: Compared, heard: Heard[str], examples: int) -> int:
+    """Write the page: scores, differences to the first model, and the rows to look through, the worst of the best
+    model first.
 
     Args:
-        texts: model → its answers in the order of the rows; ``cut``: which of them were cut off.
+        examples: rows whose pictures are in the page itself, at most.
+    Returns: how many scripts of pictures lie beside it (see :mod:`sft.report.instrument`).
     """
-    best = best_of(result)
-    shown, has_places = shown_rows(rows, texts, best, examples, cut)
-    facts: dict[str, Any] = {
-        "result": result,
-        "remarks": comparison_remarks(result),
-        "worst": best,
-        "spotting": has_places,
-    }
-    records.write_text(path, render("comparison.html.jinja", examples=shown, **facts))
+    best, first = best_of(result), heard.models[0]
+    compared_with = first if first != best else heard.models[-1]
+    rows, scripts = write_instrument(path.parent, heard, best, compared_with, examples)
+    read = reading(result["read_by"])
+    facts: dict[str, Any] = {"result": result, "reading": read, "rows": rows}
+    facts["remarks"] = [remark for remark in comparison_remarks(result) if remark != read]  # it is no warning
+    facts |= {"worst": best, "spotting": heard.has_places}
+    records.write_text(path, render("comparison.html.jinja", **facts))
+    return scripts
 
 
 def best_of(result: Compared) -> str:

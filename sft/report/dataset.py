@@ -15,7 +15,8 @@ from sft.dataset.lines import numbered
 from sft.dataset.reading import image_folder
 from sft.dataset.rules import RULES
 from sft.notation import spotting
-from sft.report import TRUE, picture, render, words
+from sft.report import render
+from sft.report.instrument import TRUE, picture, words
 from sft.store import records
 
 BARS = 24

@@ -147,6 +147,7 @@ class Guarded(TypedDict):
     of_rows: int
     documents: int
     scores: dict[Model, dict[str, Scored]]
+    groups: NotRequired[dict[str, dict[Model, dict[str, Scored]]]]
     differences: dict[Model, dict[str, dict[str, Change]]]
 
 
@@ -166,6 +167,7 @@ class Evaluation(TypedDict):
     normalise: NotRequired[dict[str, str]]
     max_new_tokens: NotRequired[int]
     guards: NotRequired[dict[str, Guarded]]
+    pictures: NotRequired[int]  # scripts of pictures beside the report
     read_by: NotRequired[ReadBy]  # of evaluations of before: PaddleFormers
     name: NotRequired[str]
     seconds: NotRequired[float]
@@ -197,6 +199,7 @@ class Compared(TypedDict):
     normalise: dict[str, str]
     max_new_tokens: int
     read_by: ReadBy
+    pictures: NotRequired[int]  # scripts of pictures beside the report
     folder: str
     seconds: float
     finished: float

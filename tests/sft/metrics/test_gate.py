@@ -15,6 +15,7 @@ from sft.jobs.evaluate import compare
 from sft.jobs.promote import PROMOTE
 from sft.metrics import Normalisation
 from sft.metrics.gate import Rule, decide
+from sft.models.heard import judge
 from sft.models.held_out import HeldOutRow
 from sft.report import remarks
 from sft.store import champions, records
@@ -39,7 +40,7 @@ def evaluation(base: float, tuned: float, champion: float | None = None, tasks: 
     texts: dict[Model, list[str]] = {"base": spoilt(truths, base, 1)}
     if champion is not None:
         texts["champion"] = spoilt(truths, champion, 2)
-    return compare(rows, {**texts, "tuned": spoilt(truths, tuned, 3)}, Normalisation())
+    return compare(judge(rows, {**texts, "tuned": spoilt(truths, tuned, 3)}, Normalisation()))
 
 
 def failed(found: Any, export: Any = GOOD, rule: Rule = Rule()) -> list[str]:  # noqa: B008 (frozen)
@@ -76,7 +77,7 @@ def test_no_task_may_pay_for_the_others() -> None:
     truths = [row.truth for row in rows]
     base = [t if row.task == "chart" else "wrong" for row, t in zip(rows, truths)]
     tuned = ["wrong" if row.task == "chart" else t for row, t in zip(rows, truths)]
-    found = compare(rows, {"base": base, "tuned": tuned}, Normalisation())
+    found = compare(judge(rows, {"base": base, "tuned": tuned}, Normalisation()))
     assert found["tuned"]["all"]["error"] < found["base"]["all"]["error"]
     assert failed(found) == ["chart against base"]
 
@@ -86,7 +87,7 @@ def test_collapsed_answers_are_refused_although_the_rest_is_better(answer: str, 
     rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr") for i in range(ROWS)]
     truths = [row.truth for row in rows]
     tuned = [answer if i < 5 else truth for i, truth in enumerate(truths)]
-    found = compare(rows, {"base": spoilt(truths, 1, 1), "tuned": tuned}, Normalisation())
+    found = compare(judge(rows, {"base": spoilt(truths, 1, 1), "tuned": tuned}, Normalisation()))
     assert name in failed(found)
 
 
@@ -96,7 +97,7 @@ def test_answers_that_were_cut_off_are_counted_and_many_are_refused_with_the_rem
     texts: dict[Model, list[str]] = {"base": spoilt(truths, 1, 1), "tuned": truths}
     for number, refused in ((2, []), (3, ["cut"])):
         cut: dict[Model, list[bool]] = {"base": [True] * ROWS, "tuned": [i < number for i in range(ROWS)]}
-        found = compare(rows, texts, Normalisation(), cut)
+        found = compare(judge(rows, texts, Normalisation(), cut))
         found["max_new_tokens"], found["held_out"] = 16, 4 * ROWS
         assert failed(found) == refused
         told = remarks(found)
@@ -114,7 +115,7 @@ def test_truths_that_cannot_be_read_are_no_win_for_anybody_and_are_told() -> Non
         for i in range(ROWS)
     ]
     truths = [row.truth for row in rows]
-    found = compare(rows, {"base": ["x"] * ROWS, "tuned": truths}, Normalisation())
+    found = compare(judge(rows, {"base": ["x"] * ROWS, "tuned": truths}, Normalisation()))
     assert found["tuned"]["all"]["error"] == found["base"]["all"]["error"] == 1
     assert failed(found) == ["better than base"]
     assert remarks(found)[0].startswith(f"{ROWS} truths cannot be read")
@@ -123,7 +124,7 @@ def test_truths_that_cannot_be_read_are_no_win_for_anybody_and_are_told() -> Non
 def test_few_documents_decide_nothing_and_say_so() -> None:
     rows = [HeldOutRow(i, (Path("x.png"),), "OCR:", f"text {i}", "ocr", document=f"page {i % 3}") for i in range(ROWS)]
     truths = [row.truth for row in rows]
-    found = compare(rows, {"base": ["x"] * ROWS, "tuned": truths}, Normalisation())
+    found = compare(judge(rows, {"base": ["x"] * ROWS, "tuned": truths}, Normalisation()))
     assert found["documents"] == 3
     assert failed(found) == ["documents"]
     assert failed(found, rule=Rule(min_documents=3)) == []

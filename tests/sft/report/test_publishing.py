@@ -10,6 +10,7 @@ from sft.errors import InputError, IntegrityError, TransientError
 from sft.families import V0_9B
 from sft.jobs.evaluate import compare
 from sft.metrics import Normalisation
+from sft.models.heard import judge
 from sft.models.held_out import HeldOutRow
 from sft.report.publishing import model_card, publish
 from sft.store import records
@@ -93,7 +94,7 @@ def test_an_upload_that_is_cut_can_be_tried_again_and_shows_nothing_until_it_is_
 def test_the_card_tells_data_metrics_settings_and_licence() -> None:
     rows = [HeldOutRow(i, (Path("x"),), "OCR:", f"text {i}", "ocr") for i in range(30)]
     truths = [row.truth for row in rows]
-    scores = compare(rows, {"base": ["x"] * 30, "tuned": truths}, Normalisation())
+    scores = compare(judge(rows, {"base": ["x"] * 30, "tuned": truths}, Normalisation()))
     spec = {"learning_rate": 5e-6, "lora_rank": None}
     training: Any = {
         "name": "receipts",

@@ -6,6 +6,7 @@ from PIL import Image
 
 from sft.jobs.evaluate import compare
 from sft.metrics import Normalisation
+from sft.models.heard import judge
 from sft.models.held_out import HeldOutRow
 from sft.report import loss_curve, put_export, read_metrics, write_report
 from sft.store.contents import Export, Model
@@ -30,22 +31,27 @@ def test_the_page_shows_the_worst_first_and_escapes_what_was_read(tmp_path: Path
         rows.append(HeldOutRow(number, (tmp_path / f"{number}.png",), "OCR:", truth, "ocr"))
     base, tuned = ["", "34", "x"], ["12", "99", "<script>alert(1)</script>"]
     texts: dict[Model, list[str]] = {"base": base, "tuned": tuned}
-    result = compare(rows, texts, Normalisation())
+    heard = judge(rows, texts, Normalisation())
+    result = compare(heard)
     result["name"] = "n"
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n{"step": 3, "lo')
     page = tmp_path / "report.html"
-    write_report(page, result, TRAINING, tmp_path / "metrics.jsonl", rows, texts, examples=2)
+    write_report(page, result, TRAINING, tmp_path / "metrics.jsonl", heard, examples=2)
     assert "passes over" not in page.read_text(), "a training of before knows nothing of it"
     left_out = {"rows": 9, "passes": 1.98, "times": 3, "why": {"longer than <max>": 3}}
     training: Any = {**TRAINING, "left_out": left_out}
-    write_report(page, result, training, tmp_path / "metrics.jsonl", rows, texts, examples=2)
+    assert write_report(page, result, training, tmp_path / "metrics.jsonl", heard, examples=2) == 1
     html = page.read_text()
     assert "1.98 passes over 9 rows, 3 times the trainer left out one of 9 rows: longer than &lt;max&gt; (3 ×)" in html
-    assert "<script>" not in html
-    assert "&lt;b&gt;&amp;" in html
-    assert html.index("held-out row 1") < html.index("held-out row 2"), "both are wholly wrong: in the file's order"
-    assert "held-out row 0" not in html, "only the two worst were asked for"
-    assert html.count("data:image/png;base64,") == 2
+    assert "<script>alert" not in html
+    assert '"truth":"\\u003cb>&"' in html
+    shown = json.loads(html.partition('id="rows">')[2].partition("</script>")[0])["rows"]
+    assert [row["row"] for row in shown] == [1, 2, 0], "two are wholly wrong: in the file's order"
+    assert shown[2]["said"]["base"]["steps"] == [[0, 2, 0]]
+    inside = json.loads(html.partition('id="pictures">')[2].partition("</script>")[0])
+    beside = (tmp_path / "pictures" / "1.js").read_text()
+    assert (list(inside), shown[2]["pictures"]) == (["1", "2"], 1), "pictures of the two worst were asked for"
+    assert beside.startswith('sftPictures(1, {"0":["data:image/png;base64,')
     assert "percentage points, 95 % interval" in html
     assert "By length" not in html, "all rows are of one class"
     assert "<h3>By script" in html, "digits and letters"
