@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sft.errors import InputError, IntegrityError, JobDied
-from sft.models.questions import Answer, Question, question
+from sft.models.questions import Answer, Question, Weight, question
 from sft.models.reader_program import NOT_INSTALLED
 from sft.models.second_reader import PROJECT, TAIL
 from sft.processes import die_with_parent, without_secrets
@@ -81,12 +81,31 @@ class ProcessReader:
             IntegrityError: the model cannot read them.
             JobDied: the process was killed.
         """
+        how = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "lengths": list(lengths)}
+        for number, text, cut in self._told("answers", rows, how):
+            yield number, Answer(text, cut)
+
+    def weigh(
+        self, rows: Sequence[tuple[Path, str] | Question], said: Sequence[str], *, batch_size: int
+    ) -> Iterator[tuple[int, Weight]]:
+        """See :meth:`sft.models.readers.Reader.weigh`.
+
+        Raises:
+            IntegrityError: the model cannot read the rows, or weighs no answers.
+            JobDied: the process was killed.
+        """
+        for number, cost, odds in self._told("weights", rows, {"batch_size": batch_size, "said": list(said)}):
+            yield number, Weight(cost, odds)
+
+    def _told(
+        self, what: str, rows: Sequence[tuple[Path, str] | Question], how: Mapping[str, Any]
+    ) -> Iterator[Sequence[Any]]:
         turns = [[[list(map(str, t.images)), t.prompt, t.answer] for t in question(row)] for row in rows]
-        self._ask(rows=turns, batch_size=batch_size, max_new_tokens=max_new_tokens, lengths=list(lengths))
+        self._ask(rows=turns, **how)
         while "done" not in (told := self._hear()):
-            for number, text, cut in told["answers"]:
+            for one in told[what]:
                 self._read += 1
-                yield number, Answer(text, cut)
+                yield one
 
     def close(self) -> None:
         """End the process, also in the middle of its work: nobody asks it more, nobody hears it, and it is killed."""

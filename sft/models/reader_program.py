@@ -4,7 +4,9 @@ It is told by lines of JSON on stdin and tells by lines of JSON on stdout; whate
 print goes to stderr. First line: ``{"model": folder, "device": cpu or gpu}``; answer ``{"ready": {"versions": …,
 "device": …}}``. Then, for each line ``{"rows": [[[image, …], prompt, answer], …] for each row, "batch_size",
 "max_new_tokens", "lengths"}``, a line ``{"answers": [[row, text, cut], …]}`` as soon as a batch has been read, and at
-last ``{"done": rows}``. What goes wrong is a line ``{"error": why}``, and the program ends.
+last ``{"done": rows}``. With ``"said": [answer of each row, …]`` in place of the last two nothing is read: those
+answers are weighed, and the lines are ``{"weights": [[row, cost, odds], …]}``. What goes wrong is a line ``{"error":
+why}``, and the program ends.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft.models.questions import Answer, Question, Turn
+from sft.models.questions import Answer, Question, Turn, Weight
 
 NOT_INSTALLED = 3  # exit code: the environment lacks the packages
 
 Batch = list[tuple[int, Answer]]
+Weights = list[tuple[int, Weight]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,24 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Answers that are weighed: of each row one, ``batch_size`` of them together."""
+
+    rows: list[Question]
+    said: list[str]
+    batch_size: int
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """A model that has been loaded: by which packages' versions, where it computes, and how it reads."""
+    """A model that has been loaded: by which packages' versions, where it computes, how it reads, and how it weighs
+    answers, where it can.
+    """
 
     versions: dict[str, str]
     device: str
     read: Callable[[Asked], Iterator[Batch]]
+    weigh: Callable[[Shown], Iterator[Weights]] | None = None
 
 
 def serve(load: Callable[[Path, str], Loaded]) -> None:
@@ -61,10 +76,10 @@ def serve(load: Callable[[Path, str], Loaded]) -> None:
             loaded = load(Path(first["model"]), first["device"])
             tell(ready={"versions": loaded.versions, "device": loaded.device})
             for line in sys.stdin:
-                asked = _asked(json.loads(line))
-                for batch in loaded.read(asked):
-                    tell(answers=[(number, *answer) for number, answer in batch])
-                tell(done=len(asked.rows))
+                request = json.loads(line)
+                for values in _weighed(loaded, request) if "said" in request else _read(loaded, request):
+                    tell(**values)
+                tell(done=len(request["rows"]))
         except ImportError as error:
             tell(error=str(error))
             sys.exit(NOT_INSTALLED)
@@ -73,9 +88,21 @@ def serve(load: Callable[[Path, str], Loaded]) -> None:
             raise
 
 
-def _asked(request: dict[str, Any]) -> Asked:
-    rows = [
+def _read(loaded: Loaded, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    asked = Asked(_rows(request), request["batch_size"], request["max_new_tokens"], request["lengths"])
+    for batch in loaded.read(asked):
+        yield {"answers": [(number, *answer) for number, answer in batch]}
+
+
+def _weighed(loaded: Loaded, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if loaded.weigh is None:
+        raise ValueError("this backend reads, and weighs no answers")
+    for batch in loaded.weigh(Shown(_rows(request), request["said"], request["batch_size"])):
+        yield {"weights": [(number, *weight) for number, weight in batch]}
+
+
+def _rows(request: dict[str, Any]) -> list[Question]:
+    return [
         tuple(Turn(tuple(map(Path, images)), prompt, answer) for images, prompt, answer in turns)
         for turns in request["rows"]
     ]
-    return Asked(rows, request["batch_size"], request["max_new_tokens"], request["lengths"])

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from sft.errors import InputError
 from sft.models import second_reader
-from sft.models.questions import Answer, Question
+from sft.models.questions import Answer, Question, Weight
 from sft.models.reader_process import ProcessReader
 
 Backend = Literal["paddleformers", "transformers", "vllm"]
@@ -47,6 +47,12 @@ class Reader(Protocol):
         """
         ...
 
+    def weigh(
+        self, rows: Sequence[tuple[Path, str] | Question], said: Sequence[str], *, batch_size: int
+    ) -> Iterator[tuple[int, Weight]]:
+        """(row number, what the model thinks of the answer ``said`` to it), as they come. vLLM cannot."""
+        ...
+
     def close(self) -> None:
         """Give back what the model took."""
         ...
@@ -74,6 +80,12 @@ class PaddleReader:
     ) -> Iterator[tuple[int, Answer]]:
         """See :class:`Reader`."""
         yield from self._recogniser.answers(rows, batch_size=batch_size, max_new_tokens=max_new_tokens, lengths=lengths)
+
+    def weigh(
+        self, rows: Sequence[tuple[Path, str] | Question], said: Sequence[str], *, batch_size: int
+    ) -> Iterator[tuple[int, Weight]]:
+        """See :class:`Reader`."""
+        yield from self._recogniser.weigh(rows, said, batch_size=batch_size)
 
     def close(self) -> None:
         """See :class:`Reader`."""

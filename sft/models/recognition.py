@@ -16,6 +16,7 @@ from sft.models.questions import (
     Answer,
     Question,
     Turn,
+    Weight,
     answered,
     batches,
     ends_of,
@@ -23,6 +24,8 @@ from sft.models.questions import (
     question,
     shown,
     unsaid,
+    weighed_together,
+    weight,
     written,
 )
 
@@ -136,14 +139,30 @@ class Recogniser:
 
     def cost(self, asked: Question, said: Sequence[int]) -> float:
         """Mean nats a token that the model gives to an answer's tokens (see :meth:`tokens`)."""
-        paddle, inputs = self._paddle, dict(self.inputs([asked]))
-        more = paddle.to_tensor([list(said)], dtype=inputs["input_ids"].dtype)
-        before = inputs["input_ids"].shape[1]
-        inputs["input_ids"] = paddle.concat([inputs["input_ids"], more], axis=1)
-        inputs["attention_mask"] = paddle.ones_like(inputs["input_ids"])
+        return self._weights([asked], [said])[0].cost
+
+    def weigh(
+        self, rows: Sequence[tuple[Path, str] | Question], said: Sequence[str], *, batch_size: int
+    ) -> Iterator[tuple[int, Weight]]:
+        """(row number, what the model thinks of that answer), batch by batch; see :meth:`answers` for the batches."""
+        questions, tokens = [question(row) for row in rows], [self.tokens(answer) for answer in said]
+        lengths = list(map(len, tokens))
+        together = batches(questions, batch_size, lambda path: image_tokens(self._limits, path), lengths)
+        for batch in weighed_together(together, lengths):
+            yield from zip(batch, self._weights([questions[i] for i in batch], [tokens[i] for i in batch]))
+
+    def _weights(self, asked: Sequence[Question], said: Sequence[Sequence[int]]) -> list[Weight]:
+        paddle, inputs = self._paddle, dict(self.inputs(asked))
+        before, longest = inputs["input_ids"].shape[1], max(map(len, said))
+        for name, fill in (("input_ids", self._pad), ("attention_mask", 0)):  # shorter answers are filled behind
+            more = [[*(ids if name == "input_ids" else [1] * len(ids)), *[fill] * (longest - len(ids))] for ids in said]
+            inputs[name] = paddle.concat([inputs[name], paddle.to_tensor(more, dtype=inputs[name].dtype)], axis=1)
         with paddle.no_grad():
-            logits = self._model(**inputs, use_cache=False, return_dict=True).logits[0, before - 1 : -1]
-        return float(paddle.nn.functional.cross_entropy(logits.astype("float32"), more[0]))
+            logits = self._model(**inputs, use_cache=False, return_dict=True).logits[:, before - 1 : -1]
+            logits = logits.astype("float32")
+            chosen = paddle.take_along_axis(logits, inputs["input_ids"][:, before:, None], axis=2)[..., 0]
+            found = [one.numpy().tolist() for one in (chosen, logits.max(axis=-1), logits.logsumexp(axis=-1))]
+        return [weight(*(one[row][: len(ids)] for one in found)) for row, ids in enumerate(said)]
 
     def _decode(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
         inputs = self.inputs(questions)

@@ -8,14 +8,25 @@ batching (``generate_batch``) takes token ids alone, no images, so that batches 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sft.dataset.pictures import open_as_seen
 from sft.dataset.tokens import Limits
-from sft.models.questions import Question, answered, batches, ends_of, image_tokens, shown, unsaid, written
-from sft.models.reader_program import Asked, Batch, Loaded, serve
+from sft.models.questions import (
+    Question,
+    answered,
+    batches,
+    ends_of,
+    image_tokens,
+    shown,
+    unsaid,
+    weighed_together,
+    weight,
+    written,
+)
+from sft.models.reader_program import Asked, Batch, Loaded, Shown, Weights, serve
 
 
 class Model:
@@ -51,7 +62,7 @@ class Model:
         self._limits = Limits.of_model(folder, max_seq_len=0)
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         where = torch.cuda.get_device_name() if self._gpu else "cpu"
-        self.loaded = Loaded(versions, where, self.read)
+        self.loaded = Loaded(versions, where, self.read, self.weigh)
 
     def read(self, asked: Asked) -> Iterator[Batch]:
         """Batch by batch (see :func:`sft.models.questions.batches`)."""
@@ -70,6 +81,37 @@ class Model:
             said = tokens[:, inputs["input_ids"].shape[1] :].tolist()
             tokenizer = self._processor.tokenizer
             yield [(number, answered(tokenizer, ids, self._ends, self._silent)) for number, ids in zip(batch, said)]
+
+    def weigh(self, asked: Shown) -> Iterator[Weights]:
+        """Batch by batch, as they are read."""
+        limits, tokenizer = self._limits, self._processor.tokenizer
+        said = [(*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id) for answer in asked.said]
+        lengths = list(map(len, said))
+        together = batches(asked.rows, asked.batch_size, lambda path: image_tokens(limits, path), lengths)
+        for batch in weighed_together(together, lengths):
+            tokens = [said[number] for number in batch]
+            inputs = self._inputs([asked.rows[number] for number in batch])
+            before = inputs["input_ids"].shape[1]
+            self._put_behind(inputs, tokens)
+            with self._torch.inference_mode():
+                keep = inputs["input_ids"].shape[1] - before + 1
+                logits = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits[:, :-1].float()
+                chosen = logits.gather(2, inputs["input_ids"][:, before:, None])[..., 0]
+                found = [one.tolist() for one in (chosen, logits.amax(-1), logits.logsumexp(-1))]
+            weights = [weight(*(one[row][: len(ids)] for one in found)) for row, ids in enumerate(tokens)]
+            yield list(zip(batch, weights))
+
+    def _put_behind(self, inputs: Any, answers: Sequence[Sequence[int]]) -> None:
+        """Put the answers' tokens behind the prompts; shorter ones are filled, and the filling is not looked at."""
+        longest, pad = max(map(len, answers)), self._processor.tokenizer.pad_token_id
+        behind = {
+            "input_ids": [[*ids, *[pad] * (longest - len(ids))] for ids in answers],
+            "attention_mask": [[1] * len(ids) + [0] * (longest - len(ids)) for ids in answers],
+            "mm_token_type_ids": [[0] * longest for _ in answers],
+        }
+        for name, more in behind.items():
+            added = self._torch.tensor(more, dtype=inputs[name].dtype, device=inputs[name].device)
+            inputs[name] = self._torch.cat([inputs[name], added], dim=1)
 
     def _inputs(self, questions: list[Question]) -> Any:
         images = [open_as_seen(path) for turns in questions for path in shown(turns)]

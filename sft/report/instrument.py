@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from rapidfuzz.distance import Levenshtein
 
 from sft import metrics
-from sft.dataset.pictures import open_as_seen
+from sft.dataset.pictures import as_seen, opened
 from sft.models.heard import Heard
 from sft.notation import spotting
 from sft.store import records
@@ -153,10 +153,10 @@ def picture(path: Path, places: Sequence[tuple[Sequence[spotting.Spot], str]] = 
     Args:
         places: what is outlined on it, and in which colour; then it has up to 960 px.
     """
-    small = open_as_seen(path)
-    if places and small.mode != "RGB":
-        small = small.convert("RGB")
     size = THUMBNAIL * (2 if places else 1)
+    with opened(path) as image:
+        image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded no larger than that
+        small = as_seen(image)[0]
     small.thumbnail((size, size))
     for spots, colour in places:
         draw = ImageDraw.Draw(small)

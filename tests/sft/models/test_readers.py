@@ -30,7 +30,9 @@ from sft.models.readers import open_reader
 rows = [tuple(Turn(tuple(map(Path, i)), p, a) for i, p, a in turns) for turns in json.loads(sys.argv[2])]
 with closing(open_reader("paddleformers", Path(sys.argv[1]), "cpu")) as reader:
     found = [dict(reader.answers(rows, **how)) for how in json.loads(sys.argv[3])]
-print("OUT", json.dumps([[one[number] for number in range(len(rows))] for one in found]))
+    said = json.loads(sys.argv[4])
+    weighed = [dict(reader.weigh(rows, said, batch_size=size)) for size in (8, 1)]
+print("OUT", json.dumps([[one[number] for number in range(len(rows))] for one in (*found, *weighed)]))
 """
 
 
@@ -74,15 +76,26 @@ def of_all_kinds(folder: Path) -> list[tuple[Turn, ...]]:
 def test_both_backends_give_the_same_answers_to_rows_of_all_kinds(material: Path) -> None:
     rows = of_all_kinds(material)
     plain = [[[list(map(str, turn.images)), turn.prompt, turn.answer] for turn in turns] for turns in rows]
-    command = [sys.executable, "-c", PADDLE, str(material / "model"), json.dumps(plain), json.dumps(HOW)]
+    said = [str(number)[::-1] * (1 + number % 4) for number in range(len(rows))]
+    asked = [json.dumps(one) for one in (plain, HOW, said)]
+    command = [sys.executable, "-c", PADDLE, str(material / "model"), *asked]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert "OUT" in process.stdout, process.stderr[-3000:]
     with closing(open_reader("transformers", material / "model", "cpu")) as reader:
         theirs = [dict(reader.answers(rows, **how, lengths=[1] * len(rows))) for how in HOW]
         assert set(reader.versions) == {"torch", "transformers"}
+        weighed = dict(reader.weigh(rows, said, batch_size=8))
+        own = dict(reader.weigh(rows, [theirs[0][number].text for number in range(len(rows))], batch_size=8))
     found = [[list(one[number]) for number in range(len(rows))] for one in theirs]
-    assert found == json.loads(process.stdout.split("OUT", 1)[1])
-    assert {cut for answers in found for _, cut in answers} == {True, False}
+    *answers, ours, one_by_one = json.loads(process.stdout.split("OUT", 1)[1])
+    assert found == answers
+    for number in range(len(rows)):
+        assert weighed[number] == pytest.approx(ours[number], abs=1e-3), "both weigh alike"
+        assert ours[number] == pytest.approx(one_by_one[number], abs=1e-3), "whatever stands beside it"
+        assert own[number].odds < 1e-3 or theirs[0][number].cut, "nothing is likelier than what it says itself"
+        assert own[number].cost < weighed[number].cost or found[0][number][0] == said[number]
+    assert max(weight.odds for weight in weighed.values()) > 3
+    assert {cut for texts in found for _, cut in texts} == {True, False}
     assert len({text for text, _ in found[0]}) > 10
 
 
