@@ -22,7 +22,7 @@ PARTS = "0.125,0.25,0.5,1"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for body in (evaluate, sweep, curve):
+    for body in (evaluate, sweep, curve, doubtful):
         app.command(body.__name__, rich_help_panel=PANEL)(body)
 
 
@@ -43,7 +43,7 @@ def evaluate(
         ),
     ],
     rows: Annotated[
-        str, typer.Argument(help="A JSONL file of rows that no model was trained on; held-out: the profile's own")
+        str, typer.Argument(help="A JSONL file of rows that no model was trained on; held-out, dev: the profile's")
     ],
     profile: Annotated[
         str, typer.Option(envvar="SFT_PROFILE", help=f"Where and how is read: one of {NAMES}, or a .yaml file")
@@ -55,7 +55,7 @@ def evaluate(
     def body(out: Console) -> None:
         from runs.checking import check_compared
 
-        looks = lambda: check_compared(models, rows, "held-out")  # noqa: E731
+        looks = lambda: check_compared(models, rows)  # noqa: E731
         config = resolved(profile, settings, looks, fits=lambda config: check_all(*_reading(config)))
         from compute.select import compute_for
         from runs.named_models import check_there
@@ -145,6 +145,45 @@ def curve(
         growth = shown(out, wait, lambda: draw(config, asked, return_state=True)).result()
         assert isinstance(growth, Growth)
         out.print(Markdown("\n".join(table(growth))))
+
+    guarded(body)
+
+
+def doubtful(
+    profile: Profile,
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(help="train, held-out, dev: the profile's, or a JSONL file; else the first two"),
+    ] = None,
+    model: Annotated[str, typer.Option(help="What judges: champion, a training's identity, any model")] = "champion",
+    odds: Annotated[float, typer.Option(help="How many times likelier something else has to be")] = 100.0,
+    max_rows: Annotated[int, typer.Option(min=0, help="Rows of each set at most; 0: all")] = 0,
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Which labels are probably wrong? Those that a trained model reads otherwise, and is sure of it: as a page to look
+    through, and as tasks for Label Studio. Each label costs one forward pass."""
+
+    def body(out: Console) -> None:
+        from runs.checking import check_doubted
+
+        asked = rows or ["train", "held-out"]
+        looks = lambda: check_doubted(asked, model, odds)  # noqa: E731
+        config = resolved(profile, settings, looks, fits=lambda config: check_all(*_reading(config)))
+        from compute.select import compute_for
+        from runs.named_models import check_there
+
+        check_there(config, compute_for(config), [model])
+        prefect_defaults()
+        from cli.temporary_server import prefect_api
+
+        wait = prefect_api()  # it starts while the flow is imported
+        from flows.doubtful import doubtful as search
+
+        found = shown(out, wait, lambda: search(asked, model, odds, max_rows, config, return_state=True)).result()
+        assert isinstance(found, list)
+        for one in found:
+            for line in (one.told, f"report:  {one.report}", f"tasks:   {one.tasks}"):
+                say(out, line)
 
     guarded(body)
 

@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
         ("import", import_),
         ("split", split),
         ("fetch-images", fetch_images),
+        ("relabel", relabel),
     ):
         app.command(name, rich_help_panel=PANEL)(body)
 
@@ -248,6 +249,25 @@ def split(
             say(out, f"{path}: {counts.total()} rows ({tasks})")
         for note in result.notes:
             say(out, f"note: {note}")
+
+    guarded(body)
+
+
+def relabel(
+    source: Source,
+    corrected: Annotated[
+        Path, typer.Argument(help="Label Studio's JSON export of the tasks of sft doubtful, or the tasks themselves")
+    ],
+    target: Annotated[Path, typer.Argument(help="The new file, in the folder of the old one")],
+    force: Force = False,
+) -> None:
+    """Put corrected labels into a dataset file; all else in it stays as it is."""
+
+    def body(out: Console) -> None:
+        from sft.dataset.corrections import relabel as put
+
+        changed, unanswered = put(source, corrected, target, force=force)
+        say(out, f"{target}: {changed} labels are others now; {unanswered} tasks were not answered")
 
     guarded(body)
 

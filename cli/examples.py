@@ -23,6 +23,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sft evaluate 0.9B 1.6 all.held_out.jsonl --profile full",
     ),
     "sweep": ("sft sweep full --grid train.learning_rate=2e-6,5e-6,1e-5 --set dataset.dev_share=0.05",),
+    "doubtful": ("sft doubtful smoke", "sft doubtful full train --model 0123456789abcdef --odds 20"),
+    "relabel": ("sft relabel all.train.jsonl export.json all.corrected.jsonl",),
     "curve": ("sft curve full --set dataset.dev_share=0.05",),
     "plan": (
         "sft plan smoke",

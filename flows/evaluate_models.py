@@ -13,6 +13,7 @@ from flows.choosing import ended
 from flows.deployments import NOTHING, Given
 from runs.checking import check_backend, check_compared, check_folder
 from runs.comparing import conclusion
+from runs.rows import HELD_OUT
 from sft import plan
 from sft.config import RunConfig
 from sft.errors import check_all
@@ -21,7 +22,7 @@ from sft.store.contents import Compared
 from tasks.compare import compare
 from tasks.ensure_models import ensure_models
 from tasks.telling import tell
-from tasks.validate_rows import HELD_OUT, validate_rows
+from tasks.validate_rows import validate_rows
 
 
 class Comparison(BaseModel):
@@ -54,7 +55,7 @@ def evaluate_models(models: list[str], rows: str = HELD_OUT, config: Given = NOT
     Args:
         models: What is compared, the first with each other one: base, champion, a family (0.9B, 1.5, 1.6), the identity
             of a training, IDENTITY/checkpoint-N, a folder with a model, or a repository of the HF Hub.
-        rows: Path of a JSONL file whose rows no model was trained on; held-out: those of the configuration.
+        rows: Path of a JSONL file whose rows no model was trained on; held-out, dev: those of the configuration.
         config: The run's values. A deployment fills in those of its profile; what is left out is the profile's.
 
     Raises:
@@ -67,7 +68,7 @@ def evaluate_models(models: list[str], rows: str = HELD_OUT, config: Given = NOT
 def steps(config: RunConfig, models: list[str], rows: str) -> Comparison:
     """The steps of the flow, in order."""
     folders = partial(check_folder, Path(config.output.folder))
-    check_all(lambda: check_compared(models, rows, HELD_OUT), folders, lambda: check_backend(config))
+    check_all(lambda: check_compared(models, rows), folders, lambda: check_backend(config))
     compute = compute_for(config)
     found = validate_rows(config, compute, rows)
     named, identities = ensure_models(config, compute, models)

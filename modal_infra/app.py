@@ -220,6 +220,12 @@ def compare(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("compare", args)
 
 
+@app.function(image=reading, volumes=VOLUMES, timeout=6 * HOURS)
+def doubt(args: dict[str, Any]) -> dict[str, Any]:
+    """Labels that are probably wrong."""
+    return run_job("doubt", args)
+
+
 @app.function(image=engine_image("erniekit"), volumes=VOLUMES, timeout=20 * MINUTES)
 def inspect_environment_erniekit(args: dict[str, Any]) -> dict[str, Any]:
     """The checks of ``sft doctor``, in the image and on the GPU that a training would have."""

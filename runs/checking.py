@@ -12,6 +12,7 @@ from compute.base import Compute
 from compute.select import compute_for, state_folder
 from runs.named_models import check_models
 from runs.results import read_stored
+from runs.rows import OWN
 from sft.config import RunConfig
 from sft.dataset.files import DatasetFiles
 from sft.dataset.reading import detect_file
@@ -81,13 +82,28 @@ def check_model(model: str) -> None:
         raise InputError("no model is called so", value=model, remedy=f"{remedy}IDENTITY/checkpoint-N")
 
 
-def check_compared(models: Sequence[str], rows: str, own: str) -> None:
-    """Raises InputError if models can be none, or the rows no file of rows: all of it at once.
+def check_compared(models: Sequence[str], rows: str) -> None:
+    """Raises InputError if models can be none, or the rows no file of rows: all of it at once."""
+    check_all(lambda: check_models(models), lambda: check_rows(rows))
 
-    Args:
-        own: what the configuration's own rows are called.
-    """
-    check_all(lambda: check_models(models), lambda: None if rows == own else detect_file(Path(rows).expanduser()))
+
+def check_rows(rows: str) -> None:
+    """Raises InputError if rows are neither a set of the configuration nor a file of rows."""
+    if rows not in OWN:
+        detect_file(Path(rows).expanduser())
+
+
+def check_doubted(rows: Sequence[str], model: str, odds: float) -> None:
+    """Raises InputError if no labels can be searched so: all of it at once."""
+
+    def asked() -> None:
+        if not rows:
+            raise InputError("no rows are named", where="rows", remedy="name train, held-out or a JSONL file")
+        if not odds > 1:
+            remedy = "use a number above 1: 100 finds what is nearly certain, 20 more than that"
+            raise InputError("odds are above 1", where="odds", value=f"{odds:g}", remedy=remedy)
+
+    check_all(asked, lambda: check_models([model]), *(partial(check_rows, one) for one in rows))
 
 
 def check_parts(config: RunConfig, parts: Sequence[float]) -> None:

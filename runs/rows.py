@@ -8,11 +8,35 @@ from pathlib import Path
 from compute.base import Compute
 from runs.dataset import limits_for
 from sft.config import RunConfig
+from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
 from sft.dataset.reading import image_folder
 from sft.dataset.validate import validate_file
+from sft.errors import InputError
 from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import RowsPlace
+
+# Sets of the configuration, as a user names them → as a dataset's record does.
+OWN = {"train": "train", "held-out": "held_out", "dev": "dev"}
+HELD_OUT = "held-out"
+
+
+def own_file(files: DatasetFiles, rows: str) -> Path:
+    """The file of a set of the configuration.
+
+    Raises:
+        InputError: it has no dev set.
+    """
+    path = files.every.get(OWN[rows])
+    if path is None:
+        raise no_dev_set("the configuration")
+    return path
+
+
+def no_dev_set(where: str) -> InputError:
+    """The error where dev rows are asked for, and there is no file of them."""
+    remedy = "give dataset.dev; with dataset.dev_share they are in train"
+    return InputError("there is no dev set", where=where, value="dev", remedy=remedy)
 
 
 def looked_at(

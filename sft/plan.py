@@ -15,6 +15,7 @@ from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.jobs.check_export import CheckExportArgs
 from sft.jobs.compare import CompareArgs
+from sft.jobs.doubt import DoubtArgs
 from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs, Guard
@@ -29,6 +30,8 @@ from sft.store.champions import Champion
 from sft.store.contents import Base
 from sft.training import memory
 from sft.training.wheels import wheel
+
+EVERY = 10**9  # rows: more than any file has
 
 
 def passes(config: RunConfig, amount: Amount) -> float:
@@ -216,6 +219,41 @@ def compare_args(
         gpu=config.billed_as,
         prompts=config.dataset.prompts,
         **config.evaluate.model_dump(exclude={"shards", "dev_rows"}),
+    )
+
+
+def doubt_args(
+    config: RunConfig,
+    title: str,
+    models: Sequence[Named],
+    identities: Sequence[str],
+    rows: RowsPlace,
+    fingerprint: str,
+    odds: float,
+    max_rows: int,
+) -> DoubtArgs:
+    """Arguments of the job doubt.
+
+    Args:
+        title: what people call the rows.
+        models: the tuned one and the base; ``identities``: what identifies them.
+        fingerprint: of the rows' content.
+        odds: how many times likelier something else has to be.
+        max_rows: rows at most; 0: all.
+    """
+    return DoubtArgs(
+        title=title,
+        model=models[0],
+        base=models[1],
+        identities=(identities[0], identities[1]),
+        rows=rows,
+        fingerprint=fingerprint,
+        odds=odds,
+        max_rows=max_rows or EVERY,
+        device="cpu" if config.on_cpu else "gpu",
+        gpu=config.billed_as,
+        prompts=config.dataset.prompts,
+        **config.evaluate.model_dump(exclude={"shards", "dev_rows", "max_rows"}),
     )
 
 

@@ -34,7 +34,7 @@ def read_in_shares(
     run_side_by_side(compute, "predict", {name: share.model_dump() for name, share in shares.items()})
 
 
-def bring_report(compute: Compute, place: str, folder: Path, scripts: int) -> None:
+def bring_report(compute: Compute, place: str, folder: Path, scripts: int, files: Sequence[str] = FILES) -> None:
     """Let the files of a report on the outputs volume come to ``folder``, in place of those of an earlier one.
 
     Args:
@@ -42,5 +42,5 @@ def bring_report(compute: Compute, place: str, folder: Path, scripts: int) -> No
     """
     shutil.rmtree(folder / PICTURES, ignore_errors=True)
     (folder / PICTURES if scripts else folder).mkdir(parents=True, exist_ok=True)
-    for name in (*FILES, *(f"{PICTURES}/{number}.js" for number in range(1, scripts + 1))):
+    for name in (*files, *(f"{PICTURES}/{number}.js" for number in range(1, scripts + 1))):
         compute.get("outputs", f"{place}/{name}", folder / name)

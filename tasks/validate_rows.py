@@ -9,15 +9,13 @@ from compute.base import Compute
 from compute.records import read_json
 from runs.dataset import dataset_files
 from runs.results import read_stored
-from runs.rows import looked_at
+from runs.rows import OWN, looked_at, no_dev_set, own_file
 from runs.uploading import upload_file
 from sft.config import RunConfig
 from sft.dataset.split import FEW
 from sft.jobs.placed_rows import RowsPlace
 from tasks.step import step
 from tasks.telling import tell
-
-HELD_OUT = "held-out"  # names the profile's own held-out rows
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,15 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
     """Validate a file of rows, and put it on the data volume where the job runs elsewhere.
 
     Args:
-        rows: its path, or held-out: those of the configuration.
+        rows: its path, or train, held-out, dev: those of the configuration.
         guard: the guard set's name, where it is one.
     Raises:
         DatasetError: with every error found; nothing was sent.
+        InputError: the configuration has no dev set.
     """
-    if rows == HELD_OUT and config.dataset.volume:
-        return _stored(config.dataset.volume, compute)
-    path = dataset_files(config, tell).held_out if rows == HELD_OUT else Path(rows)
+    if rows in OWN and config.dataset.volume:
+        return _stored(config.dataset.volume, compute, rows)
+    path = own_file(dataset_files(config, tell), rows) if rows in OWN else Path(rows)
     path, report, place = looked_at(config, compute, path, tell)
     for line in report.lines():
         tell(line)
@@ -57,9 +56,12 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
     return Rows(path.stem, place, found.fingerprint)
 
 
-def _stored(volume: str, compute: Compute) -> Rows:
+def _stored(volume: str, compute: Compute, rows: str) -> Rows:
     place, _ = read_stored(volume, compute)
-    record = read_json(compute, "data", f"{volume}/record.json") or {}
-    tell(f"the held-out rows of {volume} on the data volume, validated when they came there")
-    rows = RowsPlace(root=place.root, file=place.held_out, format=place.held_out_format)
-    return Rows(HELD_OUT, rows, str(record["held_out"].get("fingerprint") or place.fingerprint))
+    record, kind = read_json(compute, "data", f"{volume}/record.json") or {}, OWN[rows]
+    if kind not in record["files"]:
+        raise no_dev_set(f"{volume} on the data volume")
+    tell(f"the {rows} rows of {volume} on the data volume, validated when they came there")
+    found = record[kind]
+    fingerprint = str(found.get("fingerprint") or f"{place.fingerprint}-{kind}")
+    return Rows(rows, RowsPlace(root=place.root, file=record["files"][kind], format=found["format"]), fingerprint)

@@ -18,6 +18,7 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.choose import CHOOSE
     from sft.jobs.choose_reader import CHOOSE_READER
     from sft.jobs.compare import COMPARE
+    from sft.jobs.doubt import DOUBT
     from sft.jobs.download_model import DOWNLOAD_MODEL
     from sft.jobs.download_wheel import DOWNLOAD_WHEEL
     from sft.jobs.evaluate import EVALUATE
@@ -45,6 +46,7 @@ def find(name: str) -> Job[Any]:
         PREDICT,
         EVALUATE,
         COMPARE,
+        DOUBT,
         CHECK_EXPORT,
         INFER,
         PARSE_PAGES,

@@ -35,15 +35,18 @@ TRUE, SAID = "#198754", "#dc3545"  # colours of places
 M = TypeVar("M", bound=str)  # what models are called
 
 
-def write_instrument(folder: Path, heard: Heard[M], of: M, reference: M, examples: int) -> tuple[str, int]:
+def write_instrument(
+    folder: Path, heard: Heard[M], of: M, reference: M, examples: int, notes: Sequence[str] = ()
+) -> tuple[str, int]:
     """(what the page needs of the rows, as two elements; how many scripts of pictures were written beside it).
 
     Args:
         folder: of the page; the scripts come to ``pictures/1.js``, ``pictures/2.js``, …
         of: the model whose worst rows stand first; ``reference``: what it is compared with at first.
         examples: rows whose pictures are in the page, at most; those of all others lie beside it.
+        notes: what is said of each row; then the rows stand in their own order.
     """
-    order = heard.worst(of)
+    order = list(range(len(notes))) or heard.worst(of)
     where: dict[int, int] = {}  # row → the script that has its pictures
     shown = _pictures(heard, of, order)
     inside = _filled(shown, IN_PAGE, examples)
@@ -57,7 +60,8 @@ def write_instrument(folder: Path, heard: Heard[M], of: M, reference: M, example
         "models": list(heard.texts),
         "of": of,
         "reference": reference,
-        "rows": [_row(heard, row, of, where.get(row, 0)) for row in order],
+        "sorted": "file" if notes else "error",
+        "rows": [{**_row(heard, row, of, where.get(row, 0)), "note": notes[row] if notes else ""} for row in order],
     }
     return _element("rows", facts) + _element("pictures", inside), scripts
 

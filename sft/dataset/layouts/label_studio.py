@@ -35,7 +35,7 @@ def _image(data: dict[str, Any]) -> str:
     return named[0]
 
 
-def _annotated(task: dict[str, Any]) -> list[str]:
+def annotated(task: dict[str, Any]) -> list[str]:
     """The texts of a task's regions, in the order in which they were drawn."""
     given = task.get("annotations") or task.get("completions") or []
     done = [a for a in given if isinstance(a, dict) and not (a.get("was_cancelled") or a.get("skipped"))]
@@ -77,7 +77,7 @@ def read(source: Source) -> Iterator[Entry]:
 
     def row(where: str, record: Any) -> Found:
         full = isinstance(record.get("data"), dict)
-        answer = _annotated(record) if full else _minimal(record, source.options.text_column)
+        answer = annotated(record) if full else _minimal(record, source.options.text_column)
         if isinstance(answer, list) and all(isinstance(text, str) for text in answer):
             answer = "\n".join(answer)
         image = _image(record["data"] if full else record)
