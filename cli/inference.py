@@ -16,6 +16,7 @@ from runs.fetched import known_base_model
 from runs.named_models import place_of
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
+from sft.dataset.answered import Answered, write_answers
 from sft.download import download
 from sft.errors import InputError, JobError, SftError, check_all, listed, without_secrets
 from sft.families import Task
@@ -33,7 +34,13 @@ Said = Callable[[int, int], None]
 
 
 def read_sources(
-    config: RunConfig, sources: Sequence[str], model: str, task: str, out: Path, said: Said = lambda done, total: None
+    config: RunConfig,
+    sources: Sequence[str],
+    model: str,
+    task: str,
+    out: Path,
+    said: Said = lambda done, total: None,
+    rows: Path | None = None,
 ) -> Iterator[tuple[Page, str]]:
     """(page, Markdown) in order, each written to ``out`` as NAME.md and NAME.json; the page has the name it got there.
 
@@ -43,6 +50,7 @@ def read_sources(
             IDENTITY/checkpoint-N.
         task: of single elements by its name or its prompt; page for whole pages through PaddleOCR's parser.
         said: hears how many of how many pages are read.
+        rows: a dataset file for the answers, too, as rows to train on.
     Raises:
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
@@ -56,7 +64,11 @@ def read_sources(
         if model == "base":
             _ensure_base(config, compute)
         facts = {"task": task, "model": model, "place": place}
-        for page, (content, more) in zip(found, _read(config, compute, place, found, asked, said)):
+        results = _read(config, compute, place, found, asked, said)
+        if rows is not None:
+            answers = (Answered(p.image, asked.prompt, f["text"], f["cut"]) for p, (_, f) in zip(found, results))
+            write_answers(rows, answers, f"{model} ({place})")
+        for page, (content, more) in zip(found, results):
             md, _ = pages.write(out, page, content, {**facts, **more})
             yield replace(page, name=md.stem), content
     if found.broken:
@@ -116,10 +128,13 @@ def _read(
         max_new_tokens=config.evaluate.max_new_tokens,
         **where,
     )
-    texts = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
+    given = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))
     return [
-        (rendering.markdown(task.measure, text), {"text": text, **rendering.facts(task.measure, text, page.image)})
-        for page, text in zip(found, texts)
+        (
+            rendering.markdown(task.measure, text),
+            {"text": text, "cut": cut, **rendering.facts(task.measure, text, page.image)},
+        )
+        for page, text, cut in zip(found, given["texts"], given["cut"])
     ]
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from cli.base import NAMES, Profile, Settings, guarded, resolved, say
+from sft.errors import check_all
 
 PANEL = "Models"
 Where = Annotated[str, typer.Option("--profile", envvar="SFT_PROFILE", help=f"One of {NAMES}, or a .yaml file")]
@@ -34,6 +35,9 @@ def infer(
         ),
     ] = "ocr",
     out: Annotated[Path, typer.Option(help="Folder for NAME.md and NAME.json of each page")] = Path("read"),
+    rows: Annotated[
+        Path | None, typer.Option(help="A new dataset file for the answers, too: for dataset.mix, against unlearning")
+    ] = None,
     profile: Where = SMOKE,
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:
@@ -42,18 +46,20 @@ def infer(
     def body(console: Console) -> None:
         from rich.progress import Progress
 
-        from runs.checking import check_reading, check_task
+        from runs.checking import check_answers, check_reading, check_task
 
-        looks = lambda: check_reading(sources, model, out)  # noqa: E731
+        looks = lambda: check_all(lambda: check_reading(sources, model, out), lambda: check_answers(rows, task))  # noqa: E731
         config = resolved(profile, settings, looks, fits=lambda config: check_task(task, config))
         from cli.inference import read_sources
 
         with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("read", total=None)
             said = lambda done, total: progress.update(bar, completed=done, total=total)  # noqa: E731
-            for page, text in read_sources(config, sources, model, task, out, said):
+            for page, text in read_sources(config, sources, model, task, out, said, rows):
                 done = f" ({', '.join(page.done)})" if page.done else ""
                 say(console, f"{out / page.name}.md: {text.splitlines()[0][:100] if text.strip() else '(empty)'}{done}")
+        if rows is not None:
+            say(console, f"{rows}: the answers, as rows for dataset.mix; they are no truth, and judge nothing")
 
     guarded(body)
 

@@ -56,6 +56,17 @@ def check_reading(sources: Sequence[str], model: str, out: Path) -> None:
     check_all(lambda: check_model(model), lambda: check_sources(sources), lambda: check_folder(out))
 
 
+def check_answers(rows: Path | None, task: str) -> None:
+    """Raises InputError if answers cannot become rows of a new file."""
+    if rows is None:
+        return
+    if task == WHOLE:
+        remedy = "use --task ocr, or another of single elements"
+        raise InputError("answers to whole pages are no rows", where="--rows", value=task, remedy=remedy)
+    if rows.exists():
+        raise InputError("the file exists", where=str(rows), remedy="choose another name for --rows")
+
+
 def check_task(name: str, config: RunConfig) -> Task:
     """The task that a user names; that of whole pages has no prompt.
 

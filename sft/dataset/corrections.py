@@ -44,7 +44,7 @@ def task(
         facts: what else is said of it.
         row, turn: its place in the file, and the turn's in the row, from 0.
         label: the answer in the file.
-        read: model → what it read; the first is what the tool suggests.
+        read: model → what it read; the last is what the tool suggests (ran: Label Studio 1.23.2).
     """
     shown = SERVED + images[-1].removeprefix("./") if images else ""
     data = {"image": shown, "images": list(images), "row": row, "turn": turn, "label": label, **facts}

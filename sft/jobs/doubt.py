@@ -221,7 +221,7 @@ def _task(heard: Heard[str], at: int, weight: Weight, folder: Path, args: DoubtA
     row = heard.rows[at]
     names = [path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path) for path in row.shown]
     facts = {"set": args.title, "prompt": row.prompt, "times_likelier": round(math.exp(min(weight.odds, MOST)), 1)}
-    said = [(args.model, args.identities[0]), (args.base, args.identities[1])]
+    said = [(args.base, args.identities[1]), (args.model, args.identities[0])]
     read = {f"{model.label} {known[:8]}": heard.texts[model.label][at] for model, known in said}
     return task(names, facts, row.number, len(row.earlier), row.truth, read)
 

@@ -12,6 +12,7 @@ from sft.context import Context
 from sft.errors import InputError
 from sft.jobs.base import Job
 from sft.jobs.placed import found_model
+from sft.models.questions import Answer
 
 
 class InferArgs(BaseModel):
@@ -34,7 +35,7 @@ class InferArgs(BaseModel):
 def infer(args: InferArgs, context: Context) -> dict[str, Any]:
     """Read the images.
 
-    Returns: ``{"texts": [one for each image, in order]}``.
+    Returns: ``{"texts": [one for each image, in order], "cut": [was it cut off at max_new_tokens?]}``.
     Raises:
         InputError: the model or an image is not there.
         IntegrityError: the model does not load.
@@ -45,11 +46,12 @@ def infer(args: InferArgs, context: Context) -> dict[str, Any]:
     with found_model(args.model, context) as model:
         recogniser = Recogniser(model, args.device)
     rows = [(image, args.prompt) for image in images]
-    texts: dict[int, str] = {}
-    for number, text in recogniser.read(rows, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens):
-        texts[number] = text
-        context.event("evaluate", model="the model", rows=len(rows), done=len(texts))
-    return {"texts": [texts[number] for number in range(len(rows))]}
+    said: dict[int, Answer] = {}
+    for number, answer in recogniser.answers(rows, batch_size=args.batch_size, max_new_tokens=args.max_new_tokens):
+        said[number] = answer
+        context.event("evaluate", model="the model", rows=len(rows), done=len(said))
+    answers = [said[number] for number in range(len(rows))]
+    return {"texts": [answer.text for answer in answers], "cut": [answer.cut for answer in answers]}
 
 
 def found_images(images: Sequence[str], context: Context) -> list[Path]:

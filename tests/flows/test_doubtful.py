@@ -59,7 +59,7 @@ def test_wrong_labels_are_found_shown_and_corrected(home: Path) -> None:
     assert sure == sorted(sure, reverse=True)
     assert min(sure) > 1
     for task in tasks:
-        label, base = task["predictions"]
+        base, label = task["predictions"]
         assert label["result"][0]["value"]["text"] == base["result"][0]["value"]["text"] == [right[task["data"]["row"]]]
         assert (rows.parent / task["data"]["image"].partition("?d=")[2]).is_file()
     page = (folder / "report.html").read_text()
