@@ -108,11 +108,12 @@ def sweep(
 
         from flows.sweep import Swept, sweep
         from runs.sweeping import table
+        from tasks.picturing import markdown
 
         asked = {"halve": halving, "at_once": at_once}
         swept = shown(out, wait, lambda: sweep(grid, config, **asked, return_state=True)).result()
         assert isinstance(swept, Swept)
-        out.print(Markdown("\n".join(table(swept.standings, config.promote.metric))))
+        out.print(Markdown("\n".join(markdown(table(swept.standings, config.promote.metric)))))
         for line in (f"model:   {swept.result.model}", f"report:  {swept.result.report}", swept.result.decision):
             say(out, line)
 
@@ -140,11 +141,13 @@ def curve(
         from rich.markdown import Markdown
 
         from flows.curve import curve as draw
-        from runs.growth import Growth, table
+        from runs.growth import Growth, table, verdict
+        from tasks.picturing import markdown
 
         growth = shown(out, wait, lambda: draw(config, asked, return_state=True)).result()
         assert isinstance(growth, Growth)
-        out.print(Markdown("\n".join(table(growth))))
+        said = ["", *(f"- {line}" for line in verdict(growth))]
+        out.print(Markdown("\n".join([*markdown(table(growth)), *said])))
 
     guarded(body)
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from prefect import State, flow
-from prefect.artifacts import create_markdown_artifact
 
 from compute.base import Compute
 from compute.select import compute_for
@@ -18,16 +17,18 @@ from flows.sweep import together
 from runs.budget import Budget
 from runs.checking import check_folder, check_parts, check_swept
 from runs.estimate import estimate, within_budget
-from runs.growth import Growth, Point, table, verdict
+from runs.growth import Growth, Point, picture, table, verdict
 from runs.ledger import Entry, recorded
 from runs.results import finished_training, starting_from
 from sft.config import RunConfig
 from sft.config.grid import varied
 from sft.errors import TrainingFailed, check_all
 from sft.jobs.train import TrainArgs
+from sft.store import records
 from sft.store.contents import DevScore
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
+from tasks.picturing import show_choice
 from tasks.telling import tell
 from tasks.trial import Meter, trial
 
@@ -56,8 +57,11 @@ def steps(config: RunConfig, parts: Sequence[float]) -> Growth:
     compute = compute_for(config)
     with recorded(config, compute, tell) as entry:
         growth = _grown(config, sorted(set(parts)), compute, entry)
-    create_markdown_artifact("\n".join(table(growth)), key="curve", description="What more pages would give")
-    for line in verdict(growth):
+    key = records.fingerprint([point.identity for point in growth.points])[:8]
+    folder = Path(config.output.folder) / "curves" / f"{config.name}-{key}"
+    title = f"{config.name}: what more pages would give"
+    page = show_choice(folder, title, "curve", picture(growth), table(growth), verdict(growth))
+    for line in (*verdict(growth), f"the curve's report: {page}"):
         tell(line)
     return growth
 

@@ -12,12 +12,12 @@ from pydantic import BaseModel
 from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
+from runs import reading
 from runs.checking import check_backend, check_doubted, check_folder
-from sft import plan
 from sft.config import RunConfig
 from sft.errors import check_all
 from sft.jobs.doubt import TASKS
-from sft.store.contents import Doubted
+from sft.store.doubts import Doubted
 from tasks.doubt import doubt
 from tasks.ensure_models import ensure_models
 from tasks.telling import tell
@@ -93,7 +93,7 @@ def steps(config: RunConfig, rows: Sequence[str], model: str, odds: float, max_r
     named, identities = ensure_models(config, compute, [model, "base"])
     searches = []
     for one in found:
-        args = plan.doubt_args(config, one.title, named, identities, one.place, one.fingerprint, odds, max_rows)
+        args = reading.doubt_args(config, one.title, named, identities, one.place, one.fingerprint, odds, max_rows)
         folder = (Path(config.output.folder) / "doubtful" / f"{one.title}-{args.key()[:8]}").resolve()
         searches.append(Search(record=doubt(args, folder, compute), folder=folder))
         tell(searches[-1].told)

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
+from runs import reading
 from runs.checking import check_backend, check_compared, check_folder
 from runs.comparing import conclusion
 from runs.rows import HELD_OUT
-from sft import plan
 from sft.config import RunConfig
 from sft.errors import check_all
 from sft.report.comparison import comparison_remarks
@@ -72,7 +72,7 @@ def steps(config: RunConfig, models: list[str], rows: str) -> Comparison:
     compute = compute_for(config)
     found = validate_rows(config, compute, rows)
     named, identities = ensure_models(config, compute, models)
-    args = plan.compare_args(config, found.title, named, identities, found.place, found.fingerprint)
+    args = reading.compare_args(config, found.title, named, identities, found.place, found.fingerprint)
     folder = (Path(config.output.folder) / "evaluations" / f"{found.title}-{args.key()[:8]}").resolve()
     record = compare(args, folder, compute, config.evaluate.shards)
     for remark in comparison_remarks(record):

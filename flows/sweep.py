@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from prefect import State, flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -25,16 +24,18 @@ from runs.checking import check_folder, check_swept
 from runs.estimate import within_budget
 from runs.ledger import Entry, recorded
 from runs.results import RunResult, starting_from
-from runs.sweeping import Standing, table
+from runs.sweeping import Standing, picture, table
 from sft import plan
 from sft.config import RunConfig
 from sft.config.grid import Trial, trials, varied
 from sft.errors import JobCancelled, TrainingFailed, check_all
 from sft.jobs.train import TrainArgs
+from sft.store import records
 from sft.store.contents import DevScore
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
 from tasks.following import stop
+from tasks.picturing import show_choice
 from tasks.telling import tell
 from tasks.trial import Meter, trial
 
@@ -108,8 +109,11 @@ def _best(
         standings = _raced(found, args, at, compute, at_once, meter)
     finally:
         entry.training_seconds, entry.cost = meter.seconds, budget.cost(meter.seconds)
-    text = "\n".join(table(standings, config.promote.metric))
-    create_markdown_artifact(text, key="sweep", description="What each trial came to on the dev rows")
+    metric, key = config.promote.metric, records.fingerprint([each.identity for each in args])[:8]
+    folder = Path(config.output.folder) / "sweeps" / f"{config.name}-{key}"
+    title = f"{config.name}: what each trial came to on the dev rows"
+    page = show_choice(folder, title, "sweep", picture(standings, metric), table(standings, metric), ())
+    tell(f"the sweep's report: {page}")
     (best,) = (each for each in found if each.label == standings[0].label)
     return best, standings
 

@@ -6,8 +6,11 @@ from pydantic import BaseModel
 
 from runs.power_law import Expected, Measured, PowerLaw, fit
 from sft.metrics.gate import Metric
+from sft.report.curve import growth_picture
 from sft.store.contents import DevScore
 from sft.store.dev import as_point
+
+DRAWN = 32  # parts of the line in a picture
 
 
 class Point(BaseModel):
@@ -47,17 +50,28 @@ class Growth(BaseModel):
         return {times: law.at(times * self.all_rows) for times in self.costs}
 
 
-def table(growth: Growth) -> list[str]:
-    """A Markdown line for each part, and for what is expected of more."""
-    lines = [f"| pages | rows | steps | {growth.metric} | 95 % interval | training |", "|---:|---:|---:|---:|---:|---|"]
+def table(growth: Growth) -> list[list[str]]:
+    """The head, a row for each part, and for what is expected of more."""
+    rows = [["pages", "rows", "steps", growth.metric, "95 % interval", "training"]]
     for point in growth.points:
         interval = f"{point.low:.3f} to {point.high:.3f}"
-        cells = (f"{point.part:g}", point.rows, point.steps, f"{point.error:.3f}", interval, point.identity[:16])
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        numbers = [f"{point.part:g}", str(point.rows), str(point.steps), f"{point.error:.3f}"]
+        rows.append([*numbers, interval, point.identity[:16]])
     for times, found in growth.expected().items():
         interval, cost = f"{found.low:.3f} to {found.high:.3f}", growth.costs[times]
-        lines.append(f"| {times} × | {found.rows} |  | *{found.error:.3f}* | *{interval}* | *expected*; {cost} |")
-    return [*lines, "", *(f"- {line}" for line in verdict(growth))]
+        told = f"expected; {cost}" if cost else "expected"
+        rows.append([f"{times} ×", str(found.rows), "", f"{found.error:.3f}", interval, told])
+    return rows
+
+
+def picture(growth: Growth) -> str:
+    """The same as SVG: the power law's line reaches as far as what is expected of it."""
+    law, expected = growth.law(), growth.expected().values()
+    first, last = growth.points[0].rows, max(one.rows for one in expected)
+    along = [law.at(round(first * (last / first) ** (number / DRAWN))) for number in range(DRAWN + 1)]
+    measured = [(one.rows, one.error, one.low, one.high) for one in growth.points]
+    fitted, more = ([(one.rows, one.error, one.low, one.high) for one in every] for every in (along, expected))
+    return growth_picture(measured, fitted, more, growth.metric)
 
 
 def verdict(growth: Growth) -> list[str]:

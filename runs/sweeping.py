@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
+from sft.report.curve import trials_picture
 from sft.store.contents import DevScore
 from sft.store.dev import as_point
 
@@ -30,17 +31,25 @@ class Standing(BaseModel):
         """Where it stands now, by ``metric``."""
         return math.inf if self.failed else self.points[-1][metric]
 
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.label} (failed)" if self.failed else self.label
 
-def table(standings: Sequence[Standing], metric: str) -> list[str]:
-    """A Markdown line for each trial, the best first: at each step that some came to its ``metric`` on the dev rows."""
+
+def table(standings: Sequence[Standing], metric: str) -> list[list[str]]:
+    """The head, and a row for each trial, the best first: at each step that some came to its ``metric`` on the dev
+    rows.
+    """
     at = sorted({int(point["step"]) for standing in standings for point in standing.points})
-    lines = [
-        f"| trial | {' | '.join(f'{metric} at step {step}' for step in at)} | training |",
-        f"|---|{'---:|' * len(at)}---|",
-    ]
+    rows = [["trial", *(f"{metric} at step {step}" for step in at), "training"]]
     for standing in standings:
-        label = f"{standing.label} (failed)" if standing.failed else standing.label
         by_step = {int(point["step"]): f"{point[metric]:.3f}" for point in standing.points}
-        cells = " | ".join(by_step.get(step, "") for step in at)
-        lines.append(f"| {label} | {cells} | {standing.identity[:16]} |")
-    return lines
+        rows.append([standing.name, *(by_step.get(step, "") for step in at), standing.identity[:16]])
+    return rows
+
+
+def picture(standings: Sequence[Standing], metric: str) -> str:
+    """The same as SVG."""
+    lines = {one.name: [(point["step"], point[metric]) for point in one.points] for one in standings}
+    return trials_picture(lines, metric)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sft import metrics
@@ -14,14 +14,10 @@ from sft.dataset.packing import Amount, packs
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
 from sft.jobs.check_export import CheckExportArgs
-from sft.jobs.compare import CompareArgs
-from sft.jobs.doubt import DoubtArgs
 from sft.jobs.download_model import DownloadModelArgs
 from sft.jobs.download_wheel import DownloadWheelArgs
 from sft.jobs.evaluate import EvaluateArgs, Guard
-from sft.jobs.placed import Named
 from sft.jobs.placed_rows import DatasetPlace, MixedPlace, RowsPlace
-from sft.jobs.predict import PredictArgs, Reading
 from sft.jobs.promote import PromoteArgs
 from sft.jobs.read_dev import ReadDevArgs
 from sft.jobs.train import TrainArgs
@@ -30,8 +26,6 @@ from sft.store.champions import Champion
 from sft.store.contents import Base
 from sft.training import memory
 from sft.training.wheels import wheel
-
-EVERY = 10**9  # rows: more than any file has
 
 
 def passes(config: RunConfig, amount: Amount) -> float:
@@ -194,69 +188,6 @@ def evaluate_args(
     )
 
 
-def compare_args(
-    config: RunConfig,
-    title: str,
-    models: Sequence[Named],
-    identities: Sequence[str],
-    rows: RowsPlace,
-    fingerprint: str,
-) -> CompareArgs:
-    """Arguments of the job compare.
-
-    Args:
-        title: what people call the rows.
-        identities: what identifies each model.
-        fingerprint: of the rows' content.
-    """
-    return CompareArgs(
-        title=title,
-        models=tuple(models),
-        identities=tuple(identities),
-        rows=rows,
-        fingerprint=fingerprint,
-        device="cpu" if config.on_cpu else "gpu",
-        gpu=config.billed_as,
-        prompts=config.dataset.prompts,
-        **config.evaluate.model_dump(exclude={"shards", "dev_rows"}),
-    )
-
-
-def doubt_args(
-    config: RunConfig,
-    title: str,
-    models: Sequence[Named],
-    identities: Sequence[str],
-    rows: RowsPlace,
-    fingerprint: str,
-    odds: float,
-    max_rows: int,
-) -> DoubtArgs:
-    """Arguments of the job doubt.
-
-    Args:
-        title: what people call the rows.
-        models: the tuned one and the base; ``identities``: what identifies them.
-        fingerprint: of the rows' content.
-        odds: how many times likelier something else has to be.
-        max_rows: rows at most; 0: all.
-    """
-    return DoubtArgs(
-        title=title,
-        model=models[0],
-        base=models[1],
-        identities=(identities[0], identities[1]),
-        rows=rows,
-        fingerprint=fingerprint,
-        odds=odds,
-        max_rows=max_rows or EVERY,
-        device="cpu" if config.on_cpu else "gpu",
-        gpu=config.billed_as,
-        prompts=config.dataset.prompts,
-        **config.evaluate.model_dump(exclude={"shards", "dev_rows", "max_rows"}),
-    )
-
-
 def dev_rows(place: DatasetPlace) -> RowsPlace:
     """The dev rows of a dataset: a file, or a share of the training set's documents."""
     if place.dev:
@@ -304,23 +235,3 @@ def promote_args(config: RunConfig, check: CheckExportArgs, model_identity: str)
         over=check.champion,
         rule=config.promote.rule,
     )
-
-
-def predict_args(
-    args: Reading, models: Iterable[Named], rows: RowsPlace, shards: int, key: str
-) -> dict[str, PredictArgs]:
-    """Key → share into which the reading is cut; none where the evaluation reads everything itself, as vLLM cannot.
-
-    Args:
-        key: of the evaluation that the answers are for.
-    """
-    if shards == 1 and args.backend != "vllm":
-        return {}
-    reading = args.model_dump(include=set(Reading.model_fields))
-    return {
-        f"predict-{key}-{model.label}-{i}of{shards}": PredictArgs(
-            **reading, model=model, rows=rows, shard=i, shards=shards
-        )
-        for model in models
-        for i in range(shards)
-    }

@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact
 from compute.base import Compute
 from compute.records import read_json
 from sft.jobs.doubt import TASKS, DoubtArgs
-from sft.store.contents import Doubted
+from sft.store.doubts import Doubted
 from tasks.following import run_job
 from tasks.reading import bring_report
 from tasks.step import step

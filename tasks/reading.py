@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compute.base import Compute
+from runs.reading import predict_args
 from sft.jobs.choose_reader import ChooseReaderArgs
 from sft.jobs.placed import Named
 from sft.jobs.placed_rows import RowsPlace
 from sft.jobs.predict import Reading
-from sft.plan import predict_args
 from sft.report.instrument import PICTURES
 from tasks.following import run_job, run_side_by_side
 

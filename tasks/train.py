@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from compute.base import Compute
 from runs.budget import Budget
@@ -24,6 +23,7 @@ from sft.report import loss_curve
 from sft.store.contents import LeftOut, Training
 from sft.store.volumes import run_place
 from tasks.following import run_job
+from tasks.picturing import show_picture
 from tasks.step import step
 from tasks.telling import pass_on, tell
 
@@ -209,5 +209,4 @@ def show_curve(compute: Compute, identity: str, dev: Sequence[dict[str, float]] 
     content = compute.read("outputs", f"{run_place(identity)}/metrics.jsonl") or b""
     points = [json.loads(line) for line in content.splitlines()]
     if points:
-        svg = base64.b64encode(loss_curve(points, dev).encode()).decode()
-        create_image_artifact(f"data:image/svg+xml;base64,{svg}", key="loss-curve", description="Training loss")
+        show_picture(loss_curve(points, dev), "loss-curve", "Training loss")

@@ -24,7 +24,7 @@ from sft.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = FILE["deployments"]
-FLOWS = {"fine_tune": "sft", "evaluate_models": "evaluate", "sweep": "sweep", "curve": "curve"}
+FLOWS = {"fine_tune": "sft", "evaluate_models": "evaluate", "sweep": "sweep", "curve": "curve", "doubtful": "doubtful"}
 KEYS = {
     "name",
     "description",
@@ -49,7 +49,7 @@ def test_the_deployments_are_the_four_profiles_and_those_that_choose() -> None:
     for deployment in DEPLOYMENTS:
         of_flow.setdefault(deployment["entrypoint"].partition(":")[2], []).append(deployment["name"])
     trains = ["smoke", "full", "lora", "nightly"]
-    chooses = {"evaluate_models": ["smoke", "full"], "sweep": ["full"], "curve": ["full"]}
+    chooses = {"evaluate_models": ["smoke", "full"], "sweep": ["full"], "curve": ["full"], "doubtful": ["full"]}
     assert of_flow == {"fine_tune": trains, **chooses}
 
 

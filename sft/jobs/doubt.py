@@ -36,7 +36,7 @@ from sft.models.questions import Weight
 from sft.models.readers import OURS, open_reader, unavailable
 from sft.report.doubtful import MOST, write_doubtful
 from sft.store import records
-from sft.store.contents import Doubted
+from sft.store.doubts import Doubted
 
 FOLDER = "doubtful"  # on the outputs volume
 WEIGHING = 1  # how answers are weighed; another version weighs anew

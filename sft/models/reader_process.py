@@ -88,7 +88,7 @@ class ProcessReader:
     def weigh(
         self, rows: Sequence[tuple[Path, str] | Question], said: Sequence[str], *, batch_size: int
     ) -> Iterator[tuple[int, Weight]]:
-        """See :meth:`sft.models.readers.Reader.weigh`.
+        """See :meth:`sft.models.readers.Weigher.weigh`.
 
         Raises:
             IntegrityError: the model cannot read the rows, or weighs no answers.

@@ -47,14 +47,18 @@ class Reader(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give back what the model took."""
+        ...
+
+
+class Weigher(Reader, Protocol):
+    """A reader that also says what the model thinks of answers. vLLM refuses that when it is asked."""
+
     def weigh(
         self, rows: Sequence[tuple[Path, str] | Question], said: Sequence[str], *, batch_size: int
     ) -> Iterator[tuple[int, Weight]]:
-        """(row number, what the model thinks of the answer ``said`` to it), as they come. vLLM cannot."""
-        ...
-
-    def close(self) -> None:
-        """Give back what the model took."""
+        """(row number, what the model thinks of the answer ``said`` to it), as they come."""
         ...
 
 
@@ -84,7 +88,7 @@ class PaddleReader:
     def weigh(
         self, rows: Sequence[tuple[Path, str] | Question], said: Sequence[str], *, batch_size: int
     ) -> Iterator[tuple[int, Weight]]:
-        """See :class:`Reader`."""
+        """See :class:`Weigher`."""
         yield from self._recogniser.weigh(rows, said, batch_size=batch_size)
 
     def close(self) -> None:
@@ -137,7 +141,7 @@ def unavailable(backend: str) -> str:
     return "" if program is None or program.interpreter() else f"it has no environment here: {program.installs}"
 
 
-def open_reader(backend: str, model: Path, device: str) -> Reader:
+def open_reader(backend: str, model: Path, device: str) -> Weigher:
     """Load a model to read with.
 
     Args:

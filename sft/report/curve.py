@@ -1,14 +1,14 @@
-"""The loss curve as a small SVG, drawn by hand: a page that is opened years later needs no plotting library."""
+"""Pictures of trainings: the loss of one, the trials of a sweep, what more pages give."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-WIDTH, HEIGHT = 640, 240  # px
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 32  # px around the plot
-TICKS = 4
+from sft.report.plot import COLOURS, HEIGHT, Axis, Plot, Point
+
 DEV = "#fd7e14"
 SMOOTH = 0.8  # share of the old value in the smoothed line
+ROOM = 1.05  # above the highest value
 
 
 def loss_curve(points: Sequence[dict[str, float]], dev: Sequence[dict[str, float]] = ()) -> str:
@@ -20,44 +20,69 @@ def loss_curve(points: Sequence[dict[str, float]], dev: Sequence[dict[str, float
     """
     steps = [point["step"] for point in points]
     losses = [point["loss"] for point in points]
-    top, last = max(losses, default=1.0) * 1.05, max(steps, default=1)
+    plot = Plot(Axis(0, max(steps, default=1), form=".0f"), Axis(0, max(losses, default=1.0) * ROOM), "training loss")
+    if dev:
+        highest = max(point["cer"] for point in dev) * ROOM or 1.0
+        axis = Axis(0, highest)
+        plot.line([(point["step"], point["cer"]) for point in dev], DEV, up=axis)
+        for point in dev:
+            plot.dot(point["step"], point["cer"], DEV, f"{100 * point['cer']:.1f} % on the dev rows", up=axis)
+        plot.note(f"CER on dev rows, top: {100 * highest:.0f} %", DEV)
+    plot.line(list(zip(steps, losses)), "#9ec5fe")
+    plot.line(list(zip(steps, _smooth(losses))), "#0d6efd", ' stroke-width="2"')
+    return plot.svg()
 
-    def line(values: Sequence[float], at: Sequence[float] = steps, most: float = top) -> str:
-        xs = [LEFT + (WIDTH - LEFT - RIGHT) * step / last for step in at]
-        ys = [TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most) for value in values]
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys))
 
-    grid = "".join(_grid(i / TICKS, top, last) for i in range(TICKS + 1))
-    rates = [point["cer"] for point in dev]
-    highest = max(rates, default=0.0) * 1.05 or 1.0
-    grid += _dev(line(rates, [point["step"] for point in dev], highest), rates, highest) if dev else ""
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'font-family="sans-serif" font-size="11" role="img" aria-label="training loss">'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{grid}'
-        f'<polyline points="{line(losses)}" fill="none" stroke="#9ec5fe"/>'
-        f'<polyline points="{line(_smooth(losses))}" fill="none" stroke="#0d6efd" stroke-width="2"/></svg>'
+def trials_picture(trials: Mapping[str, Sequence[Point]], metric: str) -> str:
+    """SVG of a sweep: what each trial came to on the dev rows, over optimiser steps.
+
+    Args:
+        trials: name → (step, ``metric``) of each rung; one that came to none is named all the same.
+    """
+    points = [point for line in trials.values() for point in line]
+    across = Axis(0, max((step for step, _ in points), default=1), form=".0f")
+    plot = Plot(across, Axis(0, max((value for _, value in points), default=1.0) * ROOM), f"{metric} of each trial")
+    names = [(name, COLOURS[number % len(COLOURS)]) for number, name in enumerate(trials)]
+    for name, colour in names:
+        plot.line(list(trials[name]), colour, ' stroke-width="2"')
+        for step, value in trials[name]:
+            plot.dot(step, value, colour, f"{name}: {value:.3f} at step {step:.0f}")
+    plot.note(f"{metric} on the dev rows", "#212529")
+    plot.legend(names)
+    return plot.svg()
+
+
+Interval = tuple[float, float, float, float]  # rows, value, low, high
+
+
+def growth_picture(
+    measured: Sequence[Interval], law: Sequence[Interval], expected: Sequence[Interval], metric: str
+) -> str:
+    """SVG of the error over the number of rows, both in equal ratios: a power law is a straight line there.
+
+    Args:
+        measured: what trainings came to.
+        law: points of the fitted line, with its band.
+        expected: what more rows are expected to come to.
+    """
+    every = [*measured, *law, *expected]
+    values = [max(value, 1e-4) for _, *three in every for value in three]
+    rows = [one[0] for one in every]
+    plot = Plot(
+        Axis(min(rows) / 1.1, max(rows) * 1.1, log=True, form=".0f"),
+        Axis(min(values) / 1.1, max(values) * 1.1, log=True, form=".3f"),
+        f"{metric} by the number of rows",
+        HEIGHT + 60,
     )
-
-
-def _grid(share: float, top: float, last: float) -> str:
-    y = TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
-    x = LEFT + (WIDTH - LEFT - RIGHT) * share
-    return (
-        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-        f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * share:.2f}</text>'
-        f'<text x="{x:.1f}" y="{HEIGHT - 12}" text-anchor="middle">{last * share:.0f}</text>'
-    )
-
-
-def _dev(line: str, rates: Sequence[float], highest: float) -> str:
-    """The dev rows' CER: a line through its dots, each with its value in per cent."""
-    dots = "".join(
-        f'<circle cx="{x}" cy="{y}" r="3" fill="{DEV}"><title>{100 * rate:.1f} % on the dev rows</title></circle>'
-        for (x, y), rate in zip((point.split(",") for point in line.split()), rates)
-    )
-    said = f'<text x="{WIDTH - RIGHT}" y="{TOP + 4}" text-anchor="end" fill="{DEV}">CER on dev rows, {{}}</text>'
-    return f'<polyline points="{line}" fill="none" stroke="{DEV}"/>{dots}' + said.format(f"top: {100 * highest:.0f} %")
+    plot.band([(r, max(low, 1e-4)) for r, _, low, _ in law], [(r, high) for r, _, _, high in law], COLOURS[0])
+    plot.line([(r, value) for r, value, _, _ in law], COLOURS[0], ' stroke-dasharray="4"')
+    for points, colour, what in ((measured, COLOURS[0], "measured"), (expected, COLOURS[1], "expected")):
+        for r, value, low, high in points:
+            plot.bar(r, max(low, 1e-4), high, colour)
+            plot.dot(r, max(value, 1e-4), colour, f"{r:.0f} rows, {what}: {value:.3f} ({low:.3f} to {high:.3f})")
+    plot.note(f"{metric} on the dev rows, by rows trained on", "#212529")
+    plot.legend([("measured, and the power law through it", COLOURS[0]), ("expected of more rows", COLOURS[1])])
+    return plot.svg()
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

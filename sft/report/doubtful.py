@@ -12,7 +12,7 @@ from sft.models.questions import Weight
 from sft.report import render
 from sft.report.instrument import write_instrument
 from sft.store import records
-from sft.store.contents import Doubted
+from sft.store.doubts import Doubted
 
 MOST = math.log(1e6)  # nats: no page says more than "a million times"
 

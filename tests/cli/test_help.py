@@ -25,6 +25,8 @@ assert cli.run, "imported, so that every command is registered"
 # Examples that end otherwise than well where nothing has been trained: what they say.
 ENDS = {
     "sft cancel": "no such training runs",
+    "sft doubtful smoke": "there is no champion yet",
+    "sft relabel all.train.jsonl export.json all.corrected.jsonl": "export.json",
     "sft promote smoke 0123456789abcdef": "no finished training of that identity",
     "sft rollback smoke": "no champion to go back to",
 }

@@ -43,7 +43,7 @@ ENDS = (
         2,
         "PaddleOCR-VL-1.6@main: no such model",
     ),  # the stand-in for the Hub has one model
-    (".venv/bin/sft evaluate base champion", 2, "there is no champion yet"),  # nothing was trained
+    (".venv/bin/sft doubtful", 2, "there is no champion yet"),  # nothing was trained
     (".venv/bin/sft run full --set", 1, "trainer cannot be started"),  # ERNIEKit lies in its image alone
     (".venv/bin/sft plan full", 2, "does not exist"),  # data/train.jsonl is the reader's
     (".venv/bin/sft run full --detach", 2, "does not exist"),  # the same

@@ -64,6 +64,15 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "upload good.jsonl empty.jsonl --dev nosuch.jsonl",
         ("empty.jsonl: the dataset file is empty", "nosuch.jsonl: the dataset file does not exist"),
     ),
+    (
+        "doubtful nosuch nosuch.jsonl --model nosuch! --odds 1",
+        (PROFILE, "odds are above 1 (found 1)", "no model is called so (found nosuch!)", "nosuch.jsonl: the dataset"),
+    ),
+    ("relabel good.jsonl nosuch.json new.jsonl", ("nosuch.json",)),
+    (
+        "infer good.jsonl --task page --rows good.jsonl",
+        ("answers to whole pages are no rows", "cannot be read as an image"),
+    ),
     ("curve nosuch", (PROFILE,)),
     (
         "curve smoke --parts 0.5,2",

@@ -36,8 +36,13 @@ def test_nested_parts_are_trained_and_the_law_through_them_tells_what_more_gives
     assert given[0] < given[1] < given[2], "a smaller part lies in a larger one"
     assert 0.15 < len(given[0]) / len(given[2]) < 0.35
     assert growth.points[0].low < growth.points[0].error < growth.points[0].high
-    lines = table(growth)
-    assert [line.split(" | ")[0] for line in lines[2:7]] == ["| 0.25", "| 0.5", "| 1", "| 2 ×", "| 4 ×"]
+    told = table(growth)
+    assert [row[0] for row in told[1:]] == ["0.25", "0.5", "1", "2 ×", "4 ×"]
+    (page,) = (home / "models" / "curves").glob("smoke-*/report.html")
+    drawn = page.read_text()
+    assert drawn.count("<circle") == len(told) - 1
+    assert all(f"<td>{cell}" in drawn for row in told[1:] for cell in row)
+    assert verdict(growth)[0][1:] in drawn
     assert "twice as many lower the error by" in verdict(growth)[0]
 
     calls = len(list(compute.calls.iterdir()))

@@ -71,6 +71,8 @@ def test_killed_in_the_middle_it_goes_on_and_the_better_half_is_trained_to_its_e
     assert steps == list(range(1, 25)), "each step was trained once"
     record = records.read_record(run) or {}
     assert (record["steps"], record["chosen"]["step"] >= 12) == (24, True)
+    (page,) = (home / "models" / "sweeps").glob("smoke-*/report.html")
+    assert page.read_text().count("<circle") == 3, "one came to half of the steps, one to both"
     assert "learning_rate=2e-3" in out.partition("trial  ")[2].splitlines()[2], "the best stands first"
     assert (home / "models" / f"smoke-{record['identity'][:8]}" / "report.html").exists()
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from modal_infra.names import function_name
+from runs.reading import predict_args
 from sft import metrics
 from sft.config import load
 from sft.dataset.files import DatasetFiles
@@ -10,7 +11,7 @@ from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.placed_rows import DatasetPlace, MixedPlace
 from sft.jobs.train import TrainArgs
-from sft.plan import evaluate_args, predict_args, train_args
+from sft.plan import evaluate_args, train_args
 from sft.store.contents import Base
 
 BASE = {"name": "base@1", "identity": "b"}
