@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
-from runs import reading
+from runs import asked
 from runs.checking import check_backend, check_doubted, check_folder
 from sft.config import RunConfig
 from sft.errors import check_all
@@ -93,7 +93,7 @@ def steps(config: RunConfig, rows: Sequence[str], model: str, odds: float, max_r
     named, identities = ensure_models(config, compute, [model, "base"])
     searches = []
     for one in found:
-        args = reading.doubt_args(config, one.title, named, identities, one.place, one.fingerprint, odds, max_rows)
+        args = asked.doubt_args(config, one.title, named, identities, one.place, one.fingerprint, odds, max_rows)
         folder = (Path(config.output.folder) / "doubtful" / f"{one.title}-{args.key()[:8]}").resolve()
         searches.append(Search(record=doubt(args, folder, compute), folder=folder))
         tell(searches[-1].told)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
-from runs import reading
+from runs import asked
 from runs.checking import check_backend, check_compared, check_folder
 from runs.comparing import conclusion
 from runs.rows import HELD_OUT
@@ -72,7 +72,7 @@ def steps(config: RunConfig, models: list[str], rows: str) -> Comparison:
     compute = compute_for(config)
     found = validate_rows(config, compute, rows)
     named, identities = ensure_models(config, compute, models)
-    args = reading.compare_args(config, found.title, named, identities, found.place, found.fingerprint)
+    args = asked.compare_args(config, found.title, named, identities, found.place, found.fingerprint)
     folder = (Path(config.output.folder) / "evaluations" / f"{found.title}-{args.key()[:8]}").resolve()
     record = compare(args, folder, compute, config.evaluate.shards)
     for remark in comparison_remarks(record):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compute.base import Compute
-from runs.reading import predict_args
+from runs.asked import predict_args
 from sft.jobs.choose_reader import ChooseReaderArgs
 from sft.jobs.placed import Named
 from sft.jobs.placed_rows import RowsPlace

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from modal_infra.names import function_name
-from runs.reading import predict_args
+from runs.asked import predict_args
 from sft import metrics
 from sft.config import load
 from sft.dataset.files import DatasetFiles
