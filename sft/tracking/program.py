@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,16 +25,16 @@ REACH = 10.0  # seconds until an address that does not answer is given up
 
 
 def main(send: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Read the request, send, write the answer; the last line of the output is what went wrong."""
+    """Read the request, send, write the answer: what ``send`` returns, or ``error``. Clients print what they like."""
     asked, answer = map(Path, sys.argv[1:3])
     try:
         said = send(json.loads(asked.read_text()))
     except ImportError as error:
-        _end(error, NOT_INSTALLED)
+        _end(answer, error, NOT_INSTALLED)
     except (ConnectionError, TimeoutError, socket.gaierror) as error:
-        _end(error, UNREACHABLE)
+        _end(answer, error, UNREACHABLE)
     except Exception as error:  # whatever a client raises
-        _end(error, REFUSED)
+        _end(answer, error, REFUSED)
     else:
         answer.write_text(json.dumps(said))
 
@@ -79,6 +80,7 @@ def rows(document: dict[str, Any]) -> list[tuple[int, float, dict[str, float]]]:
     return [(step, *merged[step]) for step in sorted(merged)]
 
 
-def _end(error: Exception, code: int) -> None:
-    print("\n" + " ".join(f"{type(error).__name__}: {error}".split()), flush=True)
+def _end(answer: Path, error: Exception, code: int) -> None:
+    answer.write_text(json.dumps({"error": " ".join(f"{type(error).__name__}: {error}".split())}))
+    traceback.print_exc()
     sys.exit(code)

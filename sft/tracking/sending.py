@@ -55,10 +55,10 @@ def send(name: str, request: Mapping[str, Any], folder: Path, wait: float) -> di
         asked.write_text(json.dumps(request))
         command = [str(python), "-P", "-m", tracker.module, str(asked), str(answer)]
         code = _run(command, _environment(tracker), folder, log, wait)
-        if code == 0 and answer.is_file():
-            said: dict[str, Any] = json.loads(answer.read_text())
+        said: dict[str, Any] = json.loads(answer.read_text()) if answer.is_file() else {}
+        if code == 0 and said:
             return said
-        told = _last(log)
+        told = str(said.get("error", ""))[:TAIL] or _last(log)
     target = str(request["target"])
     later = "what it lacks is kept: the next run sends it, or sft track PROFILE"
     if code is None:
@@ -106,6 +106,6 @@ def _environment(tracker: Tracker) -> dict[str, str]:
 
 
 def _last(log: Path) -> str:
-    """The last words of a client, without its traceback."""
+    """The last words of a client that was ended, or that has ended itself."""
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
     return lines[-1][-TAIL:] if lines else ""

@@ -49,7 +49,7 @@ def _run(swanlab: Any, target: str, document: dict[str, Any], pages: dict[str, s
         description=document["said"] or document["error"][:200] or None,
         resume="allow",
         log_dir=folder,
-        settings=swanlab.Settings(probe=probe, interactive=False),
+        settings=swanlab.Settings(probe=probe, interactive=False, terminal={"proxy_type": "none"}),
         config={**document["params"], **document["tags"], "identity": document["identity"]},
     )
     for step, when, values in rows(document):
@@ -59,7 +59,7 @@ def _run(swanlab: Any, target: str, document: dict[str, Any], pages: dict[str, s
     for name, path in pages.items():
         with open(path, encoding="utf-8") as page:
             run.log({name.partition(".")[0]: swanlab.Html(page)}, step=document["steps"])
-    url = str(getattr(run, "url", "") or "")
+    url = str(run.url or "") if run.mode == "online" else ""
     if document["outcome"] in ("failed", "cancelled"):
         run.finish(state="crashed", error=document["error"] or document["outcome"])
     else:
