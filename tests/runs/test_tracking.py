@@ -72,7 +72,13 @@ def finished(compute: LocalCompute, identity: str, name: str = "pages") -> None:
     curve(compute, identity, 4)
     run, scored = compute.volumes.run(identity), {**SCORES, "intervals": {"cer": [0.1, 0.3]}}
     spec = {"learning_rate": 0.1, "max_steps": 4}
-    record = {"identity": identity, "name": name, "engine": "paddleformers", "engine_version": "1", "spec": spec}
+    record: dict[str, Any] = {
+        "identity": identity,
+        "name": name,
+        "engine": "paddleformers",
+        "engine_version": "1",
+        "spec": spec,
+    }
     record |= {"dataset": "d", "steps": 4, "seconds": 4.0, "finished": 1e9 + 5, "model_identity": "m", "model": {}}
     records.write_record(run, record)
     folder = f"{run.relative_to(compute.volumes.outputs).as_posix()}/evaluation/e"
@@ -93,7 +99,14 @@ def serve(compute: LocalCompute, identity: str, name: str = "pages") -> None:
 
 
 def entry(identity: str, **more: Any) -> Entry:
-    values = {"id": "r", "name": "pages", "started": 1e9, "outcome": "completed", "identity": identity, "trained": True}
+    values: dict[str, Any] = {
+        "id": "r",
+        "name": "pages",
+        "started": 1e9,
+        "outcome": "completed",
+        "identity": identity,
+        "trained": True,
+    }
     return Entry(**{**values, "engine": "paddleformers", "cost": 1.5, "currency": "EUR", **more})
 
 
