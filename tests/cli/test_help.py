@@ -27,6 +27,7 @@ ENDS = {
     "sft cancel": "no such training runs",
     "sft promote smoke 0123456789abcdef": "no finished training of that identity",
     "sft rollback smoke": "no champion to go back to",
+    "sft track smoke 0123456789abcdef --set track.wandb=me/receipts": "no training of that identity",
 }
 NOT_HERE = ("sft run smoke", "sft tensorboard")  # test_end_to_end.py; serves until Ctrl-C
 
