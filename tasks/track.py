@@ -14,6 +14,7 @@ from runs.outbox import flush, keep
 from runs.tracked import gathered
 from sft.config import RunConfig
 from sft.errors import JobCancelled, SftError, without_secrets
+from sft.tracking import INSTALLS, interpreter
 from tasks.step import step
 from tasks.telling import tell
 
@@ -29,6 +30,8 @@ class Tracking:
 def tracked(config: RunConfig, compute: Compute) -> Iterator[Tracking]:
     """Whatever becomes of the block, the trackers hear of it; a run that was cancelled only keeps it for the next."""
     tracking = Tracking()
+    if config.track.targets and interpreter() is None:  # said while there is time to make them, not after a night
+        tell(f"warning: the clients of the trackers are not installed. Next: {INSTALLS}, while the run works")
     try:
         yield tracking
     except (JobCancelled, KeyboardInterrupt, TerminationSignal):
