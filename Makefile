@@ -1,5 +1,5 @@
 # Two commands do all the set-up on a machine with Python 3.11 and make: `make demo` and `make test`.
-.PHONY: docs demo test images torch chaos lint format bench bench-quick lock browser
+.PHONY: docs demo test images torch trackers tracking-server chaos lint format bench bench-quick lock browser
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON312 ?= $(shell for p in python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python); do $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && echo $$p && break; done)
 ROOMS := sft compute runs tasks flows cli modal_infra scripts benchmarks tests
@@ -36,6 +36,19 @@ torch: .venv-torch/ready
 	    -r sft/environments/second_reader/torch.txt -r sft/environments/second_reader/transformers.txt
 	.venv-torch/bin/python -W ignore -c "import peft, transformers.trainer, \
 	    transformers.models.paddleocr_vl.modeling_paddleocr_vl"
+	touch $@
+
+# The clients of MLflow, Weights & Biases and SwanLab, in an environment of their own (track.* of a profile; docs/tracking.md).
+trackers: .venv-trackers/ready
+
+# MLflow's server, which the tests start; without it, and without the clients, those tests are skipped.
+tracking-server: .venv-mlflow/ready
+
+.venv-trackers/ready: sft/environments/trackers/trackers.txt
+.venv-mlflow/ready: sft/environments/trackers/server.txt
+.venv-trackers/ready .venv-mlflow/ready: .venv/ready
+	$(PYTHON) -m venv --clear $(@D)
+	.venv/bin/uv pip install --quiet --python $(@D)/bin/python -r $(filter %.txt,$^)
 	touch $@
 
 # Chromium, for the test that looks at Prefect's UI; without it that part is skipped. On Debian and Ubuntu, as root.
@@ -78,6 +91,9 @@ lock: .venv/ready
 	$(COMPILE) requirements-312.in --python-version 3.12 --output-file requirements-312.txt
 	$(COMPILE) sft/environments/second_reader/transformers.in --python-version 3.11 \
 	    --output-file sft/environments/second_reader/transformers.txt
+	for lock in trackers server; do \
+	    $(COMPILE) sft/environments/trackers/$$lock.in --python-version 3.11 \
+	    --output-file sft/environments/trackers/$$lock.txt || exit 1; done
 	$(COMPILE) sft/environments/vllm/vllm.in --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
 	    --output-file sft/environments/vllm/vllm.txt
 

@@ -43,5 +43,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "rollback": ("sft rollback smoke",),
     "publish": ("sft publish full me/receipts-ocr --licence mit",),
     "cleanup": ("sft cleanup smoke --older-than 30", "sft cleanup full --models --yes"),
+    "track": (
+        "sft track smoke --set track.mlflow=http://127.0.0.1:5000",
+        "sft track smoke 0123456789abcdef --set track.wandb=me/receipts",
+    ),
     "tensorboard": ("sft tensorboard smoke --port 6007",),
 }

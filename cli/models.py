@@ -18,7 +18,7 @@ SMOKE = "smoke"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for body in (infer, promote, rollback, publish, cleanup, tensorboard):
+    for body in (infer, promote, rollback, publish, cleanup, tensorboard, track):
         app.command(body.__name__, rich_help_panel=PANEL)(body)
 
 
@@ -93,7 +93,7 @@ def rollback(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (
         config = resolved(profile, settings)
         from cli.serving import roll_back
 
-        now = roll_back(config)
+        now = roll_back(config, lambda text: say(console, text))
         say(console, f"{now.name}: champion {now.identity[:16]} again")
 
     guarded(body)
@@ -157,5 +157,25 @@ def tensorboard(
         from cli.serving import tensorboard as serve
 
         serve(config, port, lambda text: say(console, text))
+
+    guarded(body)
+
+
+def track(
+    profile: Profile,
+    training: Annotated[
+        str, typer.Argument(help="Send this one (16 digits suffice), also if it was sent; else what was not sent yet")
+    ] = "",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Send to MLflow, Weights & Biases and SwanLab (track.* of the profile) what they lack."""
+
+    def body(console: Console) -> None:
+        from cli.tracking import check_trackers
+
+        config = resolved(profile, settings, fits=check_trackers)
+        from cli.tracking import send_waiting
+
+        send_waiting(config, training, lambda text: say(console, text))
 
     guarded(body)

@@ -11,12 +11,12 @@ from typing import cast
 
 from rich.table import Table
 
-from cli.status import newest_evaluation
 from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for
 from runs.mirroring import mirror
-from runs.results import champion, finished_training, point_locally
+from runs.outbox import flush
+from runs.results import champion, finished_training, newest_evaluation, point_locally
 from runs.waiting import run_job
 from sft.config import RunConfig
 from sft.errors import InputError, SftError
@@ -57,10 +57,10 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool) 
             raise SftError("the export is broken", value="; ".join(checked["problems"]), remedy=remedy)
         folder, export = args.folder(training["model_identity"]), args.check_folder(training["model_identity"])
     asked = PromoteArgs(name=config.name, identity=training["identity"], evaluation=folder, export=export, by="hand")
-    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))))
+    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))), say)
 
 
-def roll_back(config: RunConfig) -> Champion:
+def roll_back(config: RunConfig, say: Say = lambda text: None) -> Champion:
     """Put the champion before the present one into service again.
 
     Raises:
@@ -71,16 +71,19 @@ def roll_back(config: RunConfig) -> Champion:
         remedy = "sft promote PROFILE IDENTITY puts a training in service"
         raise InputError("there is no champion to go back to", where=config.name, remedy=remedy)
     asked = PromoteArgs(name=config.name, by="rollback")
-    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))))
+    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))), say)
 
 
-def _served(config: RunConfig, compute: Compute, decision: Decision) -> Champion:
-    """The champion, with the local link on its model where a copy of it is here."""
+def _served(config: RunConfig, compute: Compute, decision: Decision, say: Say) -> Champion:
+    """The champion, with the local link on its model where a copy of it is here; trackers that show it are told."""
     now = Champion.model_validate(decision["champion"])
     results = Path(config.output.folder).resolve()
     model = results / f"{config.name}-{now.identity[:8]}" / "model"
     if model.is_dir():
         point_locally(results, config.name, model)
+    if config.track.targets:
+        for error in flush(config, compute, say):
+            say(f"warning: {error}")
     return now
 
 

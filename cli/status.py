@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
-from typing import cast
+from collections.abc import Iterator
 
 from rich.table import Table
 
@@ -13,10 +12,9 @@ from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
 from runs.calls import ended_with, running_call, training_key
-from runs.results import finished_training
+from runs.results import finished_training, newest_evaluation
 from sft.config import RunConfig
 from sft.store import champions
-from sft.store.contents import Evaluation
 from sft.store.volumes import RUNS, run_place
 
 
@@ -61,15 +59,6 @@ def _scores(compute: Compute, run: str, files: list[str]) -> list[str]:
     """CER of the base and the tuned model by the newest evaluation; empty texts where there is none."""
     newest = newest_evaluation(compute, files, run)
     return [f"{scores['all']['cer']:.3f}" for scores in (newest["base"], newest["tuned"])] if newest else ["", ""]
-
-
-def newest_evaluation(compute: Compute, files: Iterable[str], identity: str) -> Evaluation | None:
-    """The record of the training's newest evaluation, or None; ``files`` are paths on the outputs volume."""
-    folder = f"{run_place(identity)}/evaluation/"
-    places = [path for path in files if path.startswith(folder) and path.endswith("/record.json")]
-    found = [record for place in places if (record := read_json(compute, "outputs", place)) and "args" in record]
-    newest = max(found, key=lambda record: float(record.get("finished", 0)), default=None)
-    return cast("Evaluation | None", newest)
 
 
 def _last_step(compute: Compute, run: str) -> str:

@@ -37,6 +37,7 @@ from tasks.promote import promote, verdict
 from tasks.stored_dataset import stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.telling import tell
+from tasks.track import tracked
 from tasks.train import Left, Trained, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
@@ -110,7 +111,8 @@ def steps(config: RunConfig) -> RunResult:
     folders = partial(check_folder, Path(config.output.folder))
     check_all(folders, lambda: check_blocks(config), lambda: check_backend(config))
     compute = compute_for(config)
-    with accounted(config, compute, tell) as account:
+    with tracked(config, compute) as tracking, accounted(config, compute, tell) as account:
+        tracking.entry = account.entry
         guards = _guards(config, compute)
         place, amount = dataset(config, compute)
         account.dataset(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,8 @@ from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store import champions
 from sft.store.champions import Champion
-from sft.store.contents import Base, Scored, Training
+from sft.store.contents import Base, DevScore, Evaluation, Scored, Training
+from sft.store.dev import FOLDER
 from sft.store.stored import Stored
 from sft.store.volumes import run_place
 
@@ -45,6 +47,24 @@ def finished_training(compute: Compute, identity: str) -> Training | None:
     if not re.fullmatch(r"[0-9a-f]{16,64}", identity):
         return None
     return cast("Training | None", read_json(compute, "outputs", f"{run_place(identity)}/record.json"))
+
+
+def newest_evaluation(compute: Compute, files: Iterable[str], identity: str) -> Evaluation | None:
+    """The record of the training's newest evaluation, or None; ``files`` are paths on the outputs volume."""
+    folder = f"{run_place(identity)}/evaluation/"
+    places = [path for path in files if path.startswith(folder) and path.endswith("/record.json")]
+    found = [record for place in places if (record := read_json(compute, "outputs", place)) and "args" in record]
+    newest = max(found, key=lambda record: float(record.get("finished", 0)), default=None)
+    return cast("Evaluation | None", newest)
+
+
+def dev_scores(compute: Compute, identity: str) -> list[DevScore]:
+    """What has read the dev rows so far, by step."""
+    place = f"{run_place(identity)}/{FOLDER}"
+    names = [file.path.rpartition("/")[2] for file in compute.list("outputs", place)]
+    names = [name for name in names if re.fullmatch(r"step-\d+\.json", name)]
+    found = [read_json(compute, "outputs", f"{place}/{name}") for name in names]
+    return sorted((cast("DevScore", one) for one in found if one), key=lambda one: one["step"])
 
 
 def champion(compute: Compute, name: str) -> Champion | None:

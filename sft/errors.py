@@ -31,7 +31,10 @@ from collections.abc import Callable, Sequence
 _ADDRESS = re.compile(r"(?<=://)(?:[^\s/?#]*@)?([^\s?#'\"<>|]*)(?:\?[^\s'\"<>]*)?")
 
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")
+_SECRETS = (
+    *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY"),
+    *("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "WANDB_API_KEY", "SWANLAB_API_KEY"),
+)
 
 
 def without_secrets(text: str) -> str:

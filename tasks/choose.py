@@ -6,8 +6,9 @@ import re
 from typing import Any, cast
 
 from compute.base import Compute
-from compute.records import put_json, read_json
+from compute.records import put_json
 from runs import calls
+from runs.results import dev_scores
 from sft import plan
 from sft.config import RunConfig
 from sft.errors import InputError, PatienceEnded, SftError
@@ -34,7 +35,7 @@ def choose(config: RunConfig, args: TrainArgs, training: Training, compute: Comp
     """
     if (chosen := training.get("chosen")) is None:
         there = sealed(compute, args.identity)
-        read = {score["step"] for score in scores(compute, args.identity)}
+        read = {score["step"] for score in dev_scores(compute, args.identity)}
         # Where patience has ended the training, later checkpoints were not waited for either.
         for each in () if training.get("stopped") else sorted({*there, training["steps"]} - read):
             asked = plan.read_dev_args(config, args, each, final=each not in there)
@@ -70,15 +71,6 @@ def describe(chosen: Chosen, last: int) -> str:
     return f"{said}; {chosen['kept']}" if chosen["kept"] else said
 
 
-def scores(compute: Compute, identity: str) -> list[DevScore]:
-    """What has read the dev rows so far, by step."""
-    place = f"{run_place(identity)}/{FOLDER}"
-    names = [file.path.rpartition("/")[2] for file in compute.list("outputs", place)]
-    names = [name for name in names if re.fullmatch(r"step-\d+\.json", name)]
-    found = [read_json(compute, "outputs", f"{place}/{name}") for name in names]
-    return sorted((cast("DevScore", one) for one in found if one), key=lambda one: one["step"])
-
-
 def sealed(compute: Compute, identity: str) -> set[int]:
     """The steps of the finished checkpoints whose weights are there."""
     pattern = re.compile(rf"checkpoint-(\d+)/{re.escape(MANIFEST)}$")
@@ -102,7 +94,7 @@ class Beside:
 
     def __init__(self, config: RunConfig, args: TrainArgs, compute: Compute) -> None:
         self._config, self._args, self._compute = config, args, compute
-        self._scores = {score["step"]: score for score in scores(compute, args.identity)}
+        self._scores = {score["step"]: score for score in dev_scores(compute, args.identity)}
         self._due: list[int] = []
         self._call, self._step = "", 0
         self._interval = 0.0  # seconds between two checkpoints

@@ -11,13 +11,13 @@ from prefect.cache_policies import NO_CACHE
 
 from compute.base import Compute
 from runs.budget import Budget
-from runs.results import finished_training
+from runs.results import dev_scores, finished_training
 from sft import plan
 from sft.config import RunConfig
 from sft.errors import BudgetExceeded, TrainingFailed
 from sft.jobs.train import TrainArgs
 from sft.store.contents import DevScore
-from tasks.choose import dev_key, scores, sealed
+from tasks.choose import dev_key, sealed
 from tasks.following import run_job
 from tasks.step import is_transient
 from tasks.telling import tell
@@ -94,7 +94,7 @@ def trial(
         JobCancelled: the sweep was cancelled; the job was stopped.
         BudgetExceeded: the sweep has reached a bound of the budget.
     """
-    known = {score["step"]: score for score in scores(compute, args.identity)}
+    known = {score["step"]: score for score in dev_scores(compute, args.identity)}
     if until in known:
         return known[until]
     if until not in sealed(compute, args.identity) and finished_training(compute, args.identity) is None:

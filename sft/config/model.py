@@ -21,6 +21,7 @@ from sft.config.sections import (
     NotifyConfig,
     OutputConfig,
     PromoteConfig,
+    TrackConfig,
     WheelConfig,
 )
 from sft.config.train import TrainConfig
@@ -60,6 +61,7 @@ class RunConfig(Section):
         False, description="End as Skipped where data and settings are those of this name's last finished run"
     )
     notify: NotifyConfig = Field(default_factory=NotifyConfig, description="Who is told how a run ended")
+    track: TrackConfig = Field(default_factory=TrackConfig, description="Who shows what came of the runs")
     output: OutputConfig = Field(default_factory=OutputConfig, description="What comes back to this machine")
 
     @field_validator("engine")

@@ -194,6 +194,31 @@ class NotifyConfig(Section):
         return self
 
 
+class TrackConfig(Section):
+    """Trackers that are fed from the records of a run; tokens stand in the environment alone (docs/tracking.md)."""
+
+    mlflow: str = Field(
+        "",
+        pattern=r"^(https?://[^\s@?#]+|databricks(://[\w.-]+)?)?$",
+        description="MLflow's tracking server: http(s)://…, without user and password, or databricks",
+    )
+    wandb: str = Field(
+        "", pattern=r"^([\w.-]+/[\w.-]+)?$", description="Where at Weights & Biases runs are shown: ENTITY/PROJECT"
+    )
+    swanlab: str = Field(
+        "", pattern=r"^([\w.-]+/[\w.-]+)?$", description="Where at SwanLab runs are shown: WORKSPACE/PROJECT"
+    )
+    wait: float = Field(
+        2, ge=0.05, le=30, description="How long a run waits for a tracker; what was not sent then is kept (minutes)"
+    )
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """Tracker → where it is, of those that are asked for."""
+        named = {"mlflow": self.mlflow, "wandb": self.wandb, "swanlab": self.swanlab}
+        return {name: target for name, target in named.items() if target}
+
+
 class OutputConfig(Section):
     """What comes back to this machine."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Curve:
     def take_up(self, step: int) -> None:
         """Nothing is left to train behind ``step``: the curve ends there, and its last line is the last progress."""
         if kept := _keep_until(self._path, step):
-            self.last = Progress(**kept[-1])
+            self.last = Progress(**{name: kept[-1][name] for name in Progress.__dataclass_fields__})
 
     def add(self, progress: Progress) -> None:
         """Keep what the trainer told of a step.
@@ -65,7 +66,7 @@ class Curve:
 
     def _keep(self, progress: Progress) -> None:
         with self._path.open("a") as file:
-            file.write(json.dumps(progress.as_dict()) + "\n")
+            file.write(json.dumps({**progress.as_dict(), "time": time.time()}) + "\n")  # Unix time in seconds
 
     def mean(self, after: int, until: int) -> float | None:
         """Mean loss (nats per token) of the steps behind ``after`` up to ``until``; None if none of them was told."""

@@ -29,6 +29,7 @@ ENDS = {
     "sft relabel all.train.jsonl export.json all.corrected.jsonl": "export.json",
     "sft promote smoke 0123456789abcdef": "no finished training of that identity",
     "sft rollback smoke": "no champion to go back to",
+    "sft track smoke 0123456789abcdef --set track.wandb=me/receipts": "no training of that identity",
 }
 NOT_HERE = ("sft run smoke", "sft tensorboard")  # test_end_to_end.py; serves until Ctrl-C
 

@@ -119,6 +119,13 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("publish smoke noslash", ("a repository has an owner and a name (found noslash)",)),
     ("cleanup nosuch", (PROFILE,)),
     ("tensorboard nosuch", (PROFILE,)),
+    ("track nosuch", (PROFILE,)),
+    ("track smoke", ("no tracker is named",)),
+    ("track smoke nosuch --set track.wandb=me/pages", ("no training of that identity (found nosuch)",)),
+    (
+        "run smoke --set track.mlflow=http://me:planted@h --set track.wandb=pages",
+        ("track.mlflow: MLflow's tracking server: http(s)://…, without user and password", "ENTITY/PROJECT"),
+    ),
 )
 
 
