@@ -159,7 +159,7 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
         Detached: nobody waits for its end.
     """
     budget = account.training(args)
-    with account.counting(args, budget):
+    with account.counting(args):
         beside = partial(Beside, config, args, compute) if args.dataset.has_dev else None
         training: Trained | Left = train(args, compute, budget, config.train.restarts, beside)
     if isinstance(training, Left):
