@@ -93,7 +93,7 @@ def span(month: str) -> tuple[float, float]:
         InputError: it is no month, or one to come.
     """
     now = time.time()
-    found = re.fullmatch(r"(20\d\d)-(0[1-9]|1[0-2])", month)
+    found = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", month)
     if not found:
         raise InputError("a month is YYYY-MM", where="MONTH", value=month, remedy="use 2026-11, or leave it out")
     year, number = int(found[1]), int(found[2])

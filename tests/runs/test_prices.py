@@ -5,7 +5,6 @@ from __future__ import annotations
 import calendar
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from sft.errors import InputError
 from sft.store import records
 from sft.store.usage import FOLDER, Usage
 from tests.support import modal_runs
-from tests.support.modal_runs import environment
+from tests.support.modal_runs import SFT, environment
 
 # As `modal billing rates --json` gives them (recorded in public repositories, autumn 2026); USD for an hour.
 RATES = {
@@ -63,7 +62,7 @@ def test_a_month_beside_its_bill(tmp_path: Path) -> None:
     """The notes by run and step, priced by Modal's rates; the bill; the difference; what is on one side only."""
     began = calendar.timegm((2026, 10, 30, 12, 0, 0))
     with modal_runs.serving(tmp_path / "server") as server:
-        outputs = server.folder("paddleocr-vl-outputs")
+        outputs = server.folder("vo-paddleocr-vl-outputs")
         noted(outputs, "a" * 64, "train", began, 2.0)
         noted(outputs, "a" * 64, "check_export", began, 0.5)
         noted(outputs, "", "infer", began, 0.25)
@@ -78,11 +77,11 @@ def test_a_month_beside_its_bill(tmp_path: Path) -> None:
             item("another", day, "5.00"),
         ]
         server.rates = RATES
-        env = environment(server, tmp_path) | {"PYTHONPATH": str(modal_runs.PROJECT)}
+        env = environment(server, tmp_path)
 
         def cost(*more: str) -> subprocess.CompletedProcess[str]:
             settings = [part for each in (*FULL, *more) for part in ("--set", each)]
-            command = [sys.executable, "-m", "cli.main", "cost", "2026-10", "--profile", "full", *settings]
+            command = [SFT, "cost", "2026-10", "--profile", "full", *settings]
             return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
 
         said = cost()
@@ -122,7 +121,7 @@ def test_a_month_is_billed_in_utc_and_this_one_up_to_the_last_midnight() -> None
 def test_on_this_machine_there_are_notes_and_no_bill(home: Path) -> None:
     compute = LocalCompute(home / "state")
     noted(compute.volumes.outputs, "", "train", time.time() - 60, 0.01)
-    command = [sys.executable, "-m", "cli.main", "cost", "--set", "budget.prices={A100-80GB: 100}"]
+    command = [SFT, "cost", "--set", "budget.prices={A100-80GB: 100}"]
     said = subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=60)
     assert said.returncode == 0, said.stderr
     assert "1.00" in said.stdout
