@@ -14,7 +14,8 @@ from compute.base import Compute
 from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
 from runs.account import Account, accounted
-from runs.checking import check_backend, check_folder
+from runs.checking import check_here
+from runs.on_hub import check_base_model
 from runs.results import RunResult, point_locally, starting_from, to_beat
 from runs.summary import scores, summary
 from sft import plan
@@ -107,9 +108,9 @@ def _tell(config: RunConfig, event: Event, text: str) -> None:
 
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
-    folders = partial(check_folder, Path(config.output.folder))
-    check_all(folders, lambda: check_blocks(config), lambda: check_backend(config))
+    check_all(lambda: check_here(config), lambda: check_blocks(config))
     compute = compute_for(config)
+    check_base_model(config, compute)
     with accounted(config, compute, tell) as account:
         guards = _guards(config, compute)
         place, amount = dataset(config, compute)

@@ -119,6 +119,27 @@ def test_a_run_by_name_is_the_profiles_with_and_without_parameters(server: Serve
     assert all(would_run(night) == load("nightly").config for night in nights(server, deployments["nightly"]))
 
 
+WRONG: tuple[tuple[str, str], ...] = (
+    ('{"train": {"epochs": -1}}', "config.train.epochs"),
+    ('{"train": {"epocs": 3}}', "epocs"),
+    ('{"engine": 7}', "config.engine"),
+    ('{"evaluate": {"shards": 1000}}', "config.evaluate.shards"),
+)
+
+
+@pytest.mark.parametrize(("config", "said"), WRONG)
+def test_a_wrong_value_is_refused_when_it_is_submitted(
+    server: Server, deployments: dict[str, str], config: str, said: str
+) -> None:
+    """Prefect checks parameters against the deployment's schema: no run is made, and no worker started, to say no."""
+    before = newest(server, deployments["full"])
+    began = time.monotonic()
+    with pytest.raises(AssertionError, match=said):
+        server.ask("POST", f"/deployments/{deployments['full']}/create_flow_run", parameters={"config": json.loads(config)})
+    assert time.monotonic() - began < 2
+    assert newest(server, deployments["full"]) == before
+
+
 def nights(server: Server, nightly: str) -> list[dict[str, Any]]:
     """The runs that the schedule has made; the server makes them some seconds after the deployment."""
     end = time.monotonic() + 60
