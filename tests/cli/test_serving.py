@@ -21,7 +21,7 @@ from cli.base import app
 from cli.serving import promote_by_hand, publish_model
 from compute.local import LocalCompute
 from sft.config import RunConfig, load
-from sft.errors import SftError
+from sft.errors import InputError, SftError
 from sft.jobs.predict import PredictArgs, Reading
 from sft.jobs.train import TrainArgs
 from sft.plan import evaluate_args

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -132,12 +133,16 @@ def test_a_wrong_value_is_refused_when_it_is_submitted(
     server: Server, deployments: dict[str, str], config: str, said: str
 ) -> None:
     """Prefect checks parameters against the deployment's schema: no run is made, and no worker started, to say no."""
-    before = newest(server, deployments["full"])
+    place = f"/deployments/{deployments['full']}"
+    mine = {"id": {"any_": [deployments["full"]]}}
+    before = server.ask("POST", "/flow_runs/count", deployments=mine)
     began = time.monotonic()
-    with pytest.raises(AssertionError, match=said):
-        server.ask("POST", f"/deployments/{deployments['full']}/create_flow_run", parameters={"config": json.loads(config)})
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        server.ask("POST", f"{place}/create_flow_run", parameters={"config": json.loads(config)})
     assert time.monotonic() - began < 2
-    assert newest(server, deployments["full"]) == before
+    assert refused.value.response.status_code == 409
+    assert said in refused.value.response.text
+    assert server.ask("POST", "/flow_runs/count", deployments=mine) == before
 
 
 def nights(server: Server, nightly: str) -> list[dict[str, Any]]:
