@@ -30,8 +30,9 @@ def cost_tables(config: RunConfig, month: str) -> Iterator[Table | str]:
 def _notes(found: Reconciled, title: str, currency: str) -> Table:
     table = Table("name", "step", "on", "calls", "hours", f"cost ({currency})", title=title)
     for row in found.noted:
-        hours, cost = f"{row.seconds / 3600:.2f}", f"{row.cost:.2f}" if row.priced else ""
-        table.add_row(row.name, row.job.replace("_", "-"), row.gpu, str(len(row.calls)), hours, cost)
+        cost = f"{row.cost:.2f}" if row.priced else ""
+        took = f"{row.seconds / 3600:.2f}"
+        table.add_row(row.name, row.job.replace("_", "-"), row.gpu, str(len(row.calls)), took, cost)
     hours = sum(row.seconds for row in found.noted) / 3600
     table.add_row("in all", "", "", "", f"{hours:.2f}", f"{found.by_notes:.2f}")
     return table
