@@ -109,7 +109,7 @@ def _add_rest(
     )
     costs = StepCosts(config, compute)
     _add_training(table, config, compute, base, place, amount, costs, rows)
-    waits = costs.wait(_waiting(config, place))
+    waits = costs.wait(_waiting(config, place) if costs.steps else 0)
     if waits.seconds:
         told = f"each GPU container waits {WAIT:.0f} s for another call, before Modal ends it"
         table.add_row("", told, "", "", waits.told(config.budget.currency))
@@ -136,13 +136,12 @@ def _add_training(
     rows: int,
 ) -> None:
     spec, currency = train_spec(config, amount), config.budget.currency
-    takes = costs.train(spec.max_steps).told(currency)
     told = (
         f"{spec.max_steps} steps of {_step(config, spec, amount)} with {config.engine}, "
         f"warm-up {spec.warmup_steps}, on {config.modal.gpu if config.compute == 'modal' else 'the CPU'}"
     )
     if base is None:
-        table.add_row("train", told, LATER, "to do", takes)
+        table.add_row("train", told, LATER, "to do", costs.train(spec.max_steps).told(currency))
         _add_choice(table, config, place, None, costs, spec)
         table.add_row("sync-checkpoint", f"to {config.output.folder}", "", "to do")
         _add_judging(table, config, costs, ("base", "candidate"), rows, LATER, None)
@@ -150,6 +149,7 @@ def _add_training(
     args = train_args(config, place, amount, base)
     told += f"; {cost_estimate(config, compute, spec.max_steps)}"
     training = finished_training(compute, args.identity)
+    takes = "" if training else costs.train(spec.max_steps).told(currency)
     running = running_call(compute, training_key(args.identity))
     table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training), takes)
     _add_choice(table, config, place, training, costs, spec)
@@ -169,8 +169,8 @@ def _add_judging(
     """The models read the held-out rows; the candidate's export is checked where somebody may promote it."""
     told = f"{' and '.join(models) if len(models) == 2 else ', '.join(models)} read at most {rows} rows each"
     currency = config.budget.currency
-    table.add_row("evaluate", told, key, _state(done), costs.read(len(models), rows).told(currency))
-    if config.promote.mode != "never":
+    table.add_row("evaluate", told, key, _state(done), "" if done else costs.read(len(models), rows).told(currency))
+    if config.promote.mode != "never" and not done:
         told = f"the saved model is loaded again and reads {config.promote.check_rows} rows"
         table.add_row("check-export", told, LATER, "", costs.check().told(currency))
 
@@ -194,7 +194,8 @@ def _add_choice(
     told = f"each checkpoint reads at most {config.evaluate.dev_rows} dev rows; the best by {config.promote.metric}"
     told += f", ends after {config.train.patience} that are no better" if config.train.patience else ""
     chosen = training.get("chosen") if training else None
-    takes = costs.choose(max(1, -(-spec.max_steps // spec.save_steps))).told(config.budget.currency)
+    checkpoints = max(1, -(-spec.max_steps // spec.save_steps))
+    takes = "" if chosen else costs.choose(checkpoints).told(config.budget.currency)
     table.add_row("choose", told, f"checkpoint-{chosen['step']}" if chosen else LATER, _state(chosen), takes)
 
 

@@ -93,6 +93,8 @@ class StepCosts:
 
 def in_words(costs: StepCosts, currency: str) -> str:
     """All steps in one line."""
+    if not any(step.seconds is None or step.seconds for step in costs.steps.values()):
+        return "nothing is left to pay for"
     total = costs.total().told(currency)
     missing = f"; without {', '.join(costs.unknown)}, which no run in the ledger tells of" if costs.unknown else ""
     source = f" ({costs.prices.source})" if costs.prices.source else "; no price is known"

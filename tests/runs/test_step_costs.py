@@ -32,6 +32,7 @@ def keep(compute: LocalCompute, name: str, **spent: Spent) -> None:
 def test_each_step_by_the_dearest_run_like_it(home: Path) -> None:
     compute = LocalCompute(home / "state")
     nothing = StepCosts(CONFIG, compute)
+    assert in_words(nothing, "USD") == "nothing is left to pay for"
     assert (nothing.train(100).told("USD"), nothing.check().told("USD")) == ("unknown", "unknown")
     assert in_words(nothing, "USD") == "no run in the ledger tells of it"
     train, reading = Spent(calls=1, seconds=200), Spent(calls=1, seconds=100)
