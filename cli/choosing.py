@@ -59,8 +59,10 @@ def evaluate(
         config = resolved(profile, settings, looks, fits=lambda config: check_all(*_reading(config)))
         from compute.select import compute_for
         from runs.named_models import check_there
+        from runs.on_hub import check_named
 
-        check_there(config, compute_for(config), models)
+        compute = compute_for(config)
+        check_all(lambda: check_there(config, compute, models), lambda: check_named(config, compute, models))
         prefect_defaults()
         from cli.temporary_server import prefect_api
 

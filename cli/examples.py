@@ -32,6 +32,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "status": ("sft status smoke",),
     "history": ("sft history smoke --last 5", "sft history full --json"),
+    "cost": ("sft cost --profile smoke", "sft cost 2026-10 --profile full"),
     "cancel": ("sft cancel", "sft cancel 0123456789abcdef --profile full"),
     "doctor": ("sft doctor smoke", "sft doctor full --quick"),
     "deploy": ("sft deploy",),

@@ -10,6 +10,7 @@ from rich.table import Table
 from compute.select import compute_for
 from runs.calls import TRAINING, running_calls
 from runs.ledger import Entry, ledger_names, read_ledger
+from runs.prices import prices_for
 from runs.usage import month_so_far
 from sft.config import RunConfig
 from sft.errors import InputError
@@ -19,8 +20,9 @@ def history_table(config: RunConfig, last: int) -> Table:
     """The newest ``last`` runs of the volumes that the configuration uses; 0: all."""
     compute = compute_for(config)
     names = ledger_names(compute)
-    hours, cost = month_so_far(config, compute)
-    spent = f", {cost:.2f} {config.budget.currency}" if config.budget.prices else ""
+    prices = prices_for(config, compute)
+    hours, cost = month_so_far(prices, compute)
+    spent = f", {cost:.2f} {config.budget.currency} ({prices.source})" if prices.source else ""
     title = (
         f"{len(names)} run{'s' if len(names) != 1 else ''} in the ledger; this month {hours:.1f} h of computing{spent}"
     )

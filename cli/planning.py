@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from runs.calls import running_call, training_key
 from runs.dataset import dataset_files, digits_folder, limits_for
 from runs.estimate import UNKNOWN, estimate
 from runs.fetched import known_base_model, known_wheel
-from runs.results import finished_training, read_stored
+from runs.prices import prices_for
+from runs.results import finished_training, read_stored, to_beat
 from runs.rows import planned_guards
+from runs.step_costs import WAIT, StepCosts, in_words
 from runs.usage import month_so_far
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
@@ -50,12 +53,14 @@ def plan_table(config: RunConfig) -> Table:
         DatasetError: the dataset is broken.
     """
     compute = compute_for(config)
-    table = Table("step", "what it does", "identity", "state", title=f"sft run {config.profile or config.name}")
+    table = Table(
+        "step", "what it does", "identity", "state", "takes at most", title=f"sft run {config.profile or config.name}"
+    )
     if config.dataset.volume:
         place, amount = read_stored(config.dataset.volume, compute, config.dataset.dev_share, config.dataset.part)
         told = f"{amount.rows} training rows on the data volume"
         table.add_row("validate-dataset", told, place.fingerprint[:16], "done")
-        _add_rest(table, config, compute, place, amount)
+        _add_rest(table, config, compute, place, amount, config.evaluate.max_rows)
         return table
     files = _planned_files(config)
     if files is None:
@@ -77,12 +82,15 @@ def plan_table(config: RunConfig) -> Table:
     table.add_row("upload-data", place.root, report.fingerprint[:16], "done" if uploaded else "to do")
     if warning := memory_warning(config, report.train):
         table.caption = f"warning {warning}"
-    _add_rest(table, config, compute, place, amount)
+    read = min(report.held_out.rows, config.evaluate.max_rows)
+    _add_rest(table, config, compute, place, amount, read)
     return table
 
 
-def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetPlace, amount: Amount) -> None:
-    """The steps behind the dataset's."""
+def _add_rest(
+    table: Table, config: RunConfig, compute: Compute, place: DatasetPlace, amount: Amount, rows: int
+) -> None:
+    """The steps behind the dataset's; ``rows`` are read by each model."""
     if config.on_cpu:
         table.add_row("ensure-wheel", "the training runs on a CPU", "", "skipped")
     elif config.engine not in WHEELS:
@@ -99,7 +107,14 @@ def _add_rest(table: Table, config: RunConfig, compute: Compute, place: DatasetP
         base["identity"][:16] if base else LATER,
         _state(base),
     )
-    _add_training(table, config, compute, base, place, amount)
+    costs = StepCosts(config, compute)
+    _add_training(table, config, compute, base, place, amount, costs, rows)
+    waits = costs.wait(_waiting(config, place) if costs.steps else 0)
+    if waits.seconds:
+        told = f"each GPU container waits {WAIT:.0f} s for another call, before Modal ends it"
+        table.add_row("", told, "", "", waits.told(config.budget.currency))
+    said = in_words(costs, config.budget.currency)
+    table.caption = f"{table.caption}\n{said}" if table.caption else said
 
 
 def _planned_files(config: RunConfig) -> DatasetFiles | None:
@@ -111,41 +126,77 @@ def _planned_files(config: RunConfig) -> DatasetFiles | None:
 
 
 def _add_training(
-    table: Table, config: RunConfig, compute: Compute, base: Base | None, place: DatasetPlace, amount: Amount
+    table: Table,
+    config: RunConfig,
+    compute: Compute,
+    base: Base | None,
+    place: DatasetPlace,
+    amount: Amount,
+    costs: StepCosts,
+    rows: int,
 ) -> None:
-    spec = train_spec(config, amount)
+    spec, currency = train_spec(config, amount), config.budget.currency
     told = (
         f"{spec.max_steps} steps of {_step(config, spec, amount)} with {config.engine}, "
         f"warm-up {spec.warmup_steps}, on {config.modal.gpu if config.compute == 'modal' else 'the CPU'}"
     )
     if base is None:
-        table.add_row("train", told, LATER, "to do")
-        _add_choice(table, config, place, None)
+        table.add_row("train", told, LATER, "to do", costs.train(spec.max_steps).told(currency))
+        _add_choice(table, config, place, None, costs, spec)
         table.add_row("sync-checkpoint", f"to {config.output.folder}", "", "to do")
-        table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", LATER, "to do")
+        _add_judging(table, config, costs, ("base", "candidate"), rows, LATER, None)
         return
     args = train_args(config, place, amount, base)
     told += f"; {cost_estimate(config, compute, spec.max_steps)}"
     training = finished_training(compute, args.identity)
+    takes = "" if training else costs.train(spec.max_steps).told(currency)
     running = running_call(compute, training_key(args.identity))
-    table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training))
-    _add_choice(table, config, place, training)
+    table.add_row("train", told, args.identity[:16], f"running ({running})" if running else _state(training), takes)
+    _add_choice(table, config, place, training, costs, spec)
     folder = Path(config.output.folder) / f"{config.name}-{args.identity[:8]}"
     table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")
-    evaluation = evaluate_args(config, args, guards=planned_guards(config, compute))
+    champion = to_beat(compute, config.name, args.identity)
+    evaluation = evaluate_args(config, args, champion, guards=planned_guards(config, compute))
     key = evaluation.key(training["model_identity"]) if training else ""
     done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if training else None
-    table.add_row("evaluate", f"at most {config.evaluate.max_rows} rows", key or LATER, _state(done))
+    models = ("base", "champion", "candidate") if champion else ("base", "candidate")
+    _add_judging(table, config, costs, models, rows, key or LATER, done)
 
 
-def _add_choice(table: Table, config: RunConfig, place: DatasetPlace, training: Training | None) -> None:
+def _add_judging(
+    table: Table, config: RunConfig, costs: StepCosts, models: Sequence[str], rows: int, key: str, done: Any
+) -> None:
+    """The models read the held-out rows; the candidate's export is checked where somebody may promote it."""
+    told = f"{' and '.join(models) if len(models) == 2 else ', '.join(models)} read at most {rows} rows each"
+    currency = config.budget.currency
+    table.add_row("evaluate", told, key, _state(done), "" if done else costs.read(len(models), rows).told(currency))
+    if config.promote.mode != "never" and not done:
+        told = f"the saved model is loaded again and reads {config.promote.check_rows} rows"
+        table.add_row("check-export", told, LATER, "", costs.check().told(currency))
+
+
+def _waiting(config: RunConfig, place: DatasetPlace) -> int:
+    """GPU containers that stay behind their call: those that read, for they may be used again."""
+    return 0 if config.on_cpu else config.evaluate.shards + (1 if place.has_dev else 0)
+
+
+def _add_choice(
+    table: Table,
+    config: RunConfig,
+    place: DatasetPlace,
+    training: Training | None,
+    costs: StepCosts,
+    spec: TrainSpec,
+) -> None:
     """The step choose, where there are dev rows."""
     if not place.has_dev:
         return
     told = f"each checkpoint reads at most {config.evaluate.dev_rows} dev rows; the best by {config.promote.metric}"
     told += f", ends after {config.train.patience} that are no better" if config.train.patience else ""
     chosen = training.get("chosen") if training else None
-    table.add_row("choose", told, f"checkpoint-{chosen['step']}" if chosen else LATER, _state(chosen))
+    checkpoints = max(1, -(-spec.max_steps // spec.save_steps))
+    takes = "" if chosen else costs.choose(checkpoints).told(config.budget.currency)
+    table.add_row("choose", told, f"checkpoint-{chosen['step']}" if chosen else LATER, _state(chosen), takes)
 
 
 def _step(config: RunConfig, spec: TrainSpec, amount: Amount) -> str:
@@ -161,14 +212,16 @@ def cost_estimate(config: RunConfig, compute: Compute, steps: int) -> str:
     much of the month's bound is used.
     """
     found = estimate(config, compute, steps)
-    return (found.told(config) if found else UNKNOWN) + _month(config, compute)
+    return (found.told(config) if found else UNKNOWN) + month_told(config, compute)
 
 
-def _month(config: RunConfig, compute: Compute) -> str:
+def month_told(config: RunConfig, compute: Compute) -> str:
+    """How much of the month's bound is used; empty where there is none."""
     bound = config.budget.max_cost_per_month
     if bound is None:
         return ""
-    return f"; this month {month_so_far(config, compute)[1]:.2f} of {bound:g} {config.budget.currency}"
+    spent = month_so_far(prices_for(config, compute), compute)[1]
+    return f"; this month {spent:.2f} of {bound:g} {config.budget.currency}"
 
 
 def _state(record: Any) -> str:

@@ -140,6 +140,27 @@ def history(
 
 
 @app.command()
+def cost(
+    month: Annotated[str, typer.Argument(help="YYYY-MM (UTC, as Modal bills); empty: this month")] = "",
+    profile: Annotated[str, typer.Option(help=f"Whose volumes: one of {NAMES}, or a .yaml file")] = "smoke",
+    settings: Settings = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Show what a month has cost by run and step, beside what Modal bills, with the difference."""
+
+    def body(out: Console) -> None:
+        from runs.reconciling import span, this_month
+
+        asked = month or this_month()
+        config = resolved(profile, settings, lambda: span(asked))
+        from cli.cost import cost_tables
+
+        for part in cost_tables(config, asked):
+            say(out, part) if isinstance(part, str) else out.print(part)
+
+    guarded(body)
+
+
+@app.command()
 def cancel(
     training: Annotated[
         str, typer.Argument(help="Its identity, or the start of it; empty: the only one that runs")

@@ -15,6 +15,7 @@ from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for
 from runs.mirroring import mirror
+from runs.on_hub import check_may_publish
 from runs.outbox import flush
 from runs.results import champion, finished_training, newest_evaluation, point_locally
 from runs.waiting import run_job
@@ -110,10 +111,13 @@ def publish_model(
     Raises:
         InputError: there is no such model, it was not evaluated, or the token may not write.
     """
+    from huggingface_hub import get_token  # the environment's, or that of hf auth login
+
     compute = compute_for(config)
     now = champion(compute, config.name)
     if model == "champion" and now is None:
         raise InputError("there is no champion yet", value=config.name, remedy="name a training: sft status lists them")
+    check_may_publish(get_token() or "")
     training = _training(compute, now.identity if now and model == "champion" else model)
     evaluation = _evaluation(compute, training["identity"])
     if evaluation is None:

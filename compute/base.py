@@ -31,6 +31,22 @@ class RemoteFile:
     size: int
 
 
+@dataclass(frozen=True)
+class Billed:
+    """What an app has cost on a day, as whoever rents out the machines bills it.
+
+    Attributes:
+        day: the UTC day (YYYY-MM-DD).
+        cost: in USD.
+        by: resource (a GPU, CPU, memory) → its part of the cost (USD), in the biller's own words.
+    """
+
+    app: str
+    day: str
+    cost: float
+    by: dict[str, float]
+
+
 class Compute(Protocol):
     """Where jobs run. Whoever has a call id can attach, also after the starter was killed.
 
@@ -115,4 +131,20 @@ class Compute(Protocol):
 
     def remove(self, volume: str, path: str) -> None:
         """Remove a file or a folder of a volume; nothing happens where there is none."""
+        ...
+
+    def rates(self) -> dict[str, float]:
+        """Prices of an hour (USD) in the biller's own words; empty where none are given.
+
+        Raises:
+            SftError: they cannot be asked for.
+        """
+        ...
+
+    def billed(self, since: float, until: float) -> list[Billed]:
+        """What is billed for the whole UTC days between two moments (Unix times in seconds).
+
+        Raises:
+            ComputeError: nobody bills here, or the account may not see it.
+        """
         ...

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from compute.base import RemoteFile, Status
+from compute.base import Billed, RemoteFile, Status
 from sft.errors import ComputeError, JobCancelled, JobDied, from_wire
 from sft.store import records
 from sft.store.volumes import NAMES, Volumes
@@ -214,6 +214,14 @@ class LocalCompute:
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
+
+    def rates(self) -> dict[str, float]:
+        """Nobody names any: what an hour of this machine costs stands in ``budget.prices``, under cpu."""
+        return {}
+
+    def billed(self, since: float, until: float) -> list[Billed]:
+        """Nobody bills this machine."""
+        raise ComputeError("nobody bills this machine", where="compute local", remedy="use a profile of compute modal")
 
 
 def _files(folder: str) -> Iterator[tuple[str, int]]:

@@ -18,8 +18,8 @@ from modal.exception import (
 )
 from modal_proto.api_pb2 import FileEntry
 
-from compute import room
-from compute.base import RemoteFile, Status
+from compute import billing, room
+from compute.base import Billed, RemoteFile, Status
 from compute.reach import DEPLOY, translated
 from modal_infra.names import SECRET, SETUP_JOBS, VLLM, app_name, function_name
 from modal_infra.outcomes import AGAIN, as_outcome, is_the_calls
@@ -54,6 +54,7 @@ class ModalCompute:
         self.config = config
         self._ended: dict[str, dict[str, Any] | SftError] = {}
         self._logs: dict[str, _Logs] = {}
+        self._rates: dict[str, float] | None = None
 
     def start(self, job: str, args: dict[str, Any]) -> str:
         """Spawn the job's function with the configuration's GPU and timeout."""
@@ -195,6 +196,16 @@ class ModalCompute:
                 volume(name).remove_file(path, recursive=True)
             except (NotFoundError, FileNotFoundError):
                 return
+
+    def rates(self) -> dict[str, float]:
+        """Modal's, asked for once."""
+        if self._rates is None:
+            self._rates = billing.rates()
+        return self._rates
+
+    def billed(self, since: float, until: float) -> list[Billed]:
+        """Modal's billing report."""
+        return billing.billed(since, until)
 
 
 class _Logs:

@@ -14,11 +14,13 @@ from flows import fine_tune
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
 from flows.sweep import together
+from runs.account import settled
 from runs.budget import Budget
 from runs.checking import check_folder, check_parts, check_swept
 from runs.estimate import estimate, within_budget
 from runs.growth import Growth, Point, picture, table, verdict
 from runs.ledger import Entry, recorded
+from runs.prices import prices_for
 from runs.results import finished_training, starting_from
 from sft.config import RunConfig
 from sft.config.grid import varied
@@ -55,7 +57,7 @@ def steps(config: RunConfig, parts: Sequence[float]) -> Growth:
     folders = partial(check_folder, Path(config.output.folder))
     check_all(lambda: check_swept(config), lambda: check_parts(config, parts), folders)
     compute = compute_for(config)
-    with recorded(config, compute, tell) as entry:
+    with recorded(config, compute, tell) as entry, settled(entry, config, compute):
         growth = _grown(config, sorted(set(parts)), compute, entry)
     key = records.fingerprint([point.identity for point in growth.points])[:8]
     folder = Path(config.output.folder) / "curves" / f"{config.name}-{key}"
@@ -80,8 +82,8 @@ def _grown(config: RunConfig, parts: Sequence[float], compute: Compute, entry: E
     total = sum(each.spec.max_steps for each in args)
     tell(f"{len(parts)} trainings, {total} steps in all")
     within_budget(config, compute, total, tell)
-    entry.gpu, entry.steps, budget = config.billed_as, total, Budget.of(config)
-    meter, metric = Meter(budget), config.promote.metric
+    entry.gpu, entry.steps = config.billed_as, total
+    meter, metric = Meter(Budget.of(config, prices=prices_for(config, compute))), config.promote.metric
     points: list[Point] = []
     try:
         for part, each, one in zip(parts, configs, args):
@@ -92,7 +94,7 @@ def _grown(config: RunConfig, parts: Sequence[float], compute: Compute, entry: E
                 raise TrainingFailed("a part cannot be trained on", value=f"part {part:g}", remedy=remedy)
             points.append(Point.of(part, _rows(compute, one), one.spec.max_steps, found, metric, one.identity))
     finally:
-        entry.training_seconds, entry.cost = meter.seconds, budget.cost(meter.seconds)
+        entry.training_seconds = meter.seconds
     whole = args[-1].spec.max_steps / parts[-1]  # steps for all pages
     costs = {times: estimate(config, compute, round(whole * times)) for times in MORE}
     told = {times: found.told(config) if found else "" for times, found in costs.items()}

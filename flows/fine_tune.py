@@ -14,7 +14,8 @@ from compute.base import Compute
 from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
 from runs.account import Account, accounted
-from runs.checking import check_backend, check_folder
+from runs.checking import check_here
+from runs.on_hub import check_base_model
 from runs.results import RunResult, point_locally, starting_from, to_beat
 from runs.summary import scores, summary
 from sft import plan
@@ -108,9 +109,9 @@ def _tell(config: RunConfig, event: Event, text: str) -> None:
 
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
-    folders = partial(check_folder, Path(config.output.folder))
-    check_all(folders, lambda: check_blocks(config), lambda: check_backend(config))
+    check_all(lambda: check_here(config), lambda: check_blocks(config))
     compute = compute_for(config)
+    check_base_model(config, compute)
     with tracked(config, compute) as tracking, accounted(config, compute, tell) as account:
         tracking.entry = account.entry
         guards = _guards(config, compute)
@@ -161,7 +162,7 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
         Detached: nobody waits for its end.
     """
     budget = account.training(args)
-    with account.counting(args, budget):
+    with account.counting(args):
         beside = partial(Beside, config, args, compute) if args.dataset.has_dev else None
         training: Trained | Left = train(args, compute, budget, config.train.restarts, beside)
     if isinstance(training, Left):

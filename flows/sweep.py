@@ -19,10 +19,12 @@ from flows import fine_tune
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
 from runs import calls, halving
+from runs.account import settled
 from runs.budget import Budget
 from runs.checking import check_folder, check_swept
 from runs.estimate import within_budget
 from runs.ledger import Entry, recorded
+from runs.prices import prices_for
 from runs.results import RunResult, starting_from
 from runs.sweeping import Standing, picture, table
 from sft import plan
@@ -80,7 +82,7 @@ def steps(config: RunConfig, grid: Sequence[str], halve: bool, at_once: int) -> 
     found: list[Trial] = []
     check_all(lambda: check_swept(config), lambda: found.extend(trials(config, grid)), folders)
     compute = compute_for(config)
-    with recorded(config, compute, tell) as entry:
+    with recorded(config, compute, tell) as entry, settled(entry, config, compute):
         best, standings = _best(config, found, halve, at_once, compute, entry)
     tell(f"the best is {best.label}: it goes on to the gate")
     return Swept(standings=standings, result=fine_tune.steps(best.config))
@@ -103,12 +105,12 @@ def _best(
     planned = halving.planned(len(found), at[args[0].identity]) if halve else total
     tell(f"{len(found)} trials, {planned} steps in all of {total}")
     within_budget(config, compute, planned, tell)
-    entry.gpu, entry.steps, budget = config.billed_as, planned, Budget.of(config)
-    meter = Meter(budget)
+    entry.gpu, entry.steps = config.billed_as, planned
+    meter = Meter(Budget.of(config, prices=prices_for(config, compute)))
     try:
         standings = _raced(found, args, at, compute, at_once, meter)
     finally:
-        entry.training_seconds, entry.cost = meter.seconds, budget.cost(meter.seconds)
+        entry.training_seconds = meter.seconds
     metric, key = config.promote.metric, records.fingerprint([each.identity for each in args])[:8]
     folder = Path(config.output.folder) / "sweeps" / f"{config.name}-{key}"
     title = f"{config.name}: what each trial came to on the dev rows"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from compute.base import Compute
 from runs.budget import Budget
-from runs.calls import running_call, training_key
-from runs.ledger import Entry, keep, read_ledger, recorded
+from runs.calls import followed, running_call, training_key
+from runs.ledger import Entry, Spent, keep, read_ledger, recorded
+from runs.prices import Prices, prices_for
 from runs.usage import month_so_far, read_usage
 from sft import plan
 from sft.config import RunConfig
@@ -18,6 +19,7 @@ from sft.errors import SftError, Unchanged
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation
+from sft.store.usage import Usage
 
 LOOKED = 200  # newest runs among which the last one of a name is looked for
 
@@ -50,14 +52,14 @@ class Account:
         entry.identity, entry.base_model, entry.gpu = args.identity, args.base_model, config.billed_as
         entry.engine_version, entry.steps = ENGINES[config.engine].version, args.spec.max_steps
         keep(entry)
-        spent = 0.0
+        spent, prices = 0.0, prices_for(config, self._compute)
         if config.budget.max_cost_per_month:
             # The call that this run would attach to is counted while it works.
-            spent = month_so_far(config, self._compute, but=running_call(self._compute, training_key(args.identity)))[1]
-        return Budget.of(config, spent)
+            spent = month_so_far(prices, self._compute, but=running_call(self._compute, training_key(args.identity)))[1]
+        return Budget.of(config, spent, prices)
 
     @contextmanager
-    def counting(self, args: TrainArgs, budget: Budget) -> Iterator[None]:
+    def counting(self, args: TrainArgs) -> Iterator[None]:
         """Count how long the training's calls work that this run follows in the block, whatever becomes of them."""
         began = time.time()
         try:
@@ -69,7 +71,6 @@ class Account:
                 pass  # Modal does not answer; that is not what is to be told
             else:
                 self.entry.training_seconds = sum(usage.seconds() for usage in calls)
-                self.entry.cost = budget.cost(self.entry.training_seconds)
 
     def judged(self, evaluation: Evaluation, promoted: bool | None) -> None:
         """The scores and the decision."""
@@ -81,5 +82,44 @@ class Account:
 @contextmanager
 def accounted(config: RunConfig, compute: Compute, say: Callable[[str], None]) -> Iterator[Account]:
     """A run's account; its entry is written at the end, with the outcome (see :func:`runs.ledger.recorded`)."""
-    with recorded(config, compute, say) as entry:
+    with recorded(config, compute, say) as entry, settled(entry, config, compute):
         yield Account(entry, config, compute)
+
+
+@contextmanager
+def settled(entry: Entry, config: RunConfig, compute: Compute) -> Iterator[None]:
+    """Write into ``entry`` at the end what all calls have cost that were followed in the block, whatever becomes of
+    it: the training's, those that read, chose and checked. What cannot be asked for any more is left out.
+    """
+    began = time.time()
+    try:
+        yield
+    finally:
+        with suppress(SftError):  # Modal does not answer; that is not what is to be told
+            _settle(entry, config, compute, began)
+
+
+def _settle(entry: Entry, config: RunConfig, compute: Compute, began: float) -> None:
+    calls = followed(compute)
+    if not calls:
+        entry.cost = 0.0 if config.budget.prices else None
+        return
+    used, prices = (
+        [usage for usage in read_usage(compute, began) if usage.call_id in calls],
+        prices_for(config, compute),
+    )
+    entry.spent = spent(used, prices)
+    costs = [job.cost for job in entry.spent.values()]
+    if prices.hourly(config.billed_as) is not None and None not in costs:
+        entry.cost, entry.priced_by = sum(cost for cost in costs if cost is not None), prices.source
+
+
+def spent(used: Sequence[Usage], prices: Prices) -> dict[str, Spent]:
+    """Job → what its calls came to."""
+    found: dict[str, Spent] = {}
+    for usage in used:
+        job = found.setdefault(usage.job, Spent(cost=0.0))
+        cost = prices.cost(usage.gpu, usage.seconds())
+        job.calls, job.seconds = job.calls + 1, job.seconds + usage.seconds()
+        job.cost = None if cost is None or job.cost is None else job.cost + cost
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runs.prices import Prices
 from sft.config import RunConfig
 from sft.errors import BudgetExceeded
 
@@ -23,9 +24,9 @@ class Budget:
     currency: str
 
     @classmethod
-    def of(cls, config: RunConfig, spent: float = 0.0) -> Budget:
-        """The configuration's bounds."""
-        budget, hourly = config.budget, config.budget.hourly(config.billed_as)
+    def of(cls, config: RunConfig, spent: float = 0.0, prices: Prices | None = None) -> Budget:
+        """The configuration's bounds, by ``prices``; without, by the configuration's own."""
+        budget, hourly = config.budget, (prices or Prices(config)).hourly(config.billed_as)
         return cls(budget.max_hours, budget.max_cost, budget.max_cost_per_month, hourly, spent, budget.currency)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from compute.base import Compute
 from compute.records import put_json, read_json
@@ -12,6 +13,7 @@ from sft.errors import SftError
 
 FOLDER = "calls"
 TRAINING = "train-"
+_FOLLOWED: WeakKeyDictionary[Compute, set[str]] = WeakKeyDictionary()
 
 
 def training_key(identity: str) -> str:
@@ -22,18 +24,26 @@ def training_key(identity: str) -> str:
 def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> tuple[str, bool]:
     """(id of the call that works on ``key``, was it started now?)."""
     if known := running_call(compute, key):
+        _FOLLOWED.setdefault(compute, set()).add(known)
         return known, False
     with held_back():
         call_id = compute.start(job, args)
+        _FOLLOWED.setdefault(compute, set()).add(call_id)
         put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
     return call_id, True
 
 
 def attached(compute: Compute, key: str, call_id: str) -> None:
     """Keep that ``call_id`` works on ``key``: of two that started at once, the one that lost may have come last."""
+    _FOLLOWED.setdefault(compute, set()).add(call_id)
     newest = read_json(compute, "outputs", _pointer(key)) or {}
     if newest.get("call_id") != call_id:
         put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id})
+
+
+def followed(compute: Compute) -> frozenset[str]:
+    """All calls that were started or attached to through this ``compute``: a run has one of its own."""
+    return frozenset(_FOLLOWED.get(compute, ()))
 
 
 def started(compute: Compute, key: str) -> float:

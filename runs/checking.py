@@ -11,6 +11,7 @@ from pathlib import Path
 from compute.base import Compute
 from compute.select import compute_for, state_folder
 from runs.named_models import check_models
+from runs.on_hub import check_base_model
 from runs.results import read_stored
 from runs.rows import OWN
 from sft.config import RunConfig
@@ -219,14 +220,11 @@ def check_tokenizer(folder: Path) -> None:
         raise InputError("no tokenizer.json in the folder", where="--model", value=str(folder), remedy=remedy)
 
 
-def check_first(config: RunConfig) -> None:
-    """Look at what a run needs that can be seen from here.
+def check_here(config: RunConfig) -> None:
+    """Look at what of a run lies on this machine: files of rows, folders to write to, what reads.
 
     Raises:
-        DatasetError: a dataset file is missing, empty or of no known format.
-        InputError: nothing can be written to ``output.folder``, or to the state's folder; ``evaluate.backend`` is not
-            installed; ``train.resume`` names a checkpoint that no training has. All of these at once.
-        ComputeError, TransientError: there is no token, or no way to Modal.
+        DatasetError, InputError: see :func:`check_first`. All of it at once.
     """
     check_all(
         lambda: _check_rows(config.dataset),
@@ -235,11 +233,27 @@ def check_first(config: RunConfig) -> None:
         lambda: check_folder(state_folder()),
         lambda: check_backend(config),
     )
+
+
+def check_first(config: RunConfig) -> None:
+    """Look at what a run needs that can be seen from here.
+
+    Raises:
+        DatasetError: a dataset file is missing, empty or of no known format.
+        InputError: nothing can be written to ``output.folder``, or to the state's folder; ``evaluate.backend`` is not
+            installed; ``train.resume`` names a checkpoint that no training has; the Hub has no such base model. All of
+            these at once.
+        ComputeError, TransientError: there is no token, or no way to Modal.
+    """
+    check_here(config)
     compute = compute_for(config)  # there is a token, and a way to Modal
     if config.dataset.volume:
         read_stored(config.dataset.volume, compute)
-    if config.train.resume.startswith("checkpoint-"):
-        _check_checkpoint(compute, config.train.resume)
+    resumed = config.train.resume if config.train.resume.startswith("checkpoint-") else ""
+    check_all(
+        lambda: _check_checkpoint(compute, resumed) if resumed else None,
+        lambda: check_base_model(config, compute),
+    )
 
 
 def _check_more(dataset: DatasetConfig) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from compute.base import Compute
 from runs.ledger import read_ledger
+from runs.prices import prices_for
 from sft.config import RunConfig
 from sft.errors import InputError
 
@@ -17,15 +18,19 @@ UNKNOWN = "hours unknown until a training like it is in the ledger"
 
 @dataclass(frozen=True)
 class Estimate:
-    """``hours`` of training, their ``cost`` where a price is known, and the ``day`` of the run that it is known by."""
+    """``hours`` of training, their ``cost`` where a price is known, and the ``day`` of the run that it is known by.
+
+    ``priced_by`` says whose prices counted.
+    """
 
     hours: float
     cost: float | None
     day: str
+    priced_by: str = ""
 
     def told(self, config: RunConfig) -> str:
         """In words."""
-        dated = f", prices of {config.budget.prices_as_of}" if config.budget.prices_as_of else ""
+        dated = f", {self.priced_by}" if self.priced_by not in ("", "budget.prices") else ""
         cost = f", {self.cost:.2f} {config.budget.currency}{dated}" if self.cost is not None else ""
         return f"about {self.hours:.2g} h{cost}, as the run of {self.day}"
 
@@ -37,9 +42,10 @@ def estimate(config: RunConfig, compute: Compute, steps: int) -> Estimate | None
     if not like:
         return None
     hours = steps * like[-1].training_seconds / like[-1].steps / 3600
-    price = config.budget.hourly(config.billed_as)
+    prices = prices_for(config, compute)
+    price = prices.hourly(config.billed_as)
     day = time.strftime("%Y-%m-%d", time.localtime(like[-1].started))
-    return Estimate(hours, None if price is None else hours * price, day)
+    return Estimate(hours, None if price is None else hours * price, day, prices.source)
 
 
 def within_budget(config: RunConfig, compute: Compute, steps: int, say: Callable[[str], None]) -> None:

@@ -28,12 +28,23 @@ FOLDER = "ledger"
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+class Spent(BaseModel):
+    """What the calls of a job came to, for one run."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    calls: int = 0
+    seconds: float = 0
+    cost: float | None = None
+
+
 class Entry(BaseModel):
     """One run. Times are Unix times in seconds.
 
-    ``training_seconds`` are those of all calls that the run followed, from their begin, also where another run had
-    started them; ``cost`` is an estimate from them and budget.prices, None without a price. What a month has cost is
-    not their sum: two runs may have followed the same call (see :mod:`sft.store.usage`). ``settings`` is the
+    ``training_seconds`` are those of all trainings' calls that the run followed, from their begin, also where another
+    run had started them; ``spent`` is the same for each job (train, evaluate, predict, read_dev, check_export, …).
+    ``cost`` is an estimate of all of it by the prices that ``priced_by`` names, None without a price. What a month has
+    cost is not their sum: two runs may have followed the same call (see :mod:`sft.store.usage`). ``settings`` is the
     fingerprint of what in the configuration changes a result.
     """
 
@@ -59,6 +70,8 @@ class Entry(BaseModel):
     training_seconds: float = 0
     cost: float | None = None
     currency: str = ""
+    priced_by: str = ""
+    spent: dict[str, Spent] = Field(default_factory=dict)
     rows: int = 0
     metrics: dict[str, Any] = Field(default_factory=dict)
     decision: Literal["", "promoted", "refused"] = ""

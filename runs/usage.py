@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from compute.base import Compute
 from runs.kept import read_kept
-from sft.config import RunConfig
+from runs.prices import Prices
 from sft.store.usage import FOLDER, Usage, month, stamp
 
 DAY = 86_400  # seconds
@@ -42,8 +42,8 @@ def month_start() -> float:
     return time.mktime((now.tm_year, now.tm_mon, 1, 0, 0, 0, 0, 0, -1))
 
 
-def month_so_far(config: RunConfig, compute: Compute, but: str = "") -> tuple[float, float]:
-    """(hours, cost) of this month's calls but the call ``but``, by the configuration's prices.
+def month_so_far(prices: Prices, compute: Compute, but: str = "") -> tuple[float, float]:
+    """(hours, cost) of this month's calls but the call ``but``.
 
     A call of a GPU without a price counts as free.
     """
@@ -51,5 +51,5 @@ def month_so_far(config: RunConfig, compute: Compute, but: str = "") -> tuple[fl
     for usage in read_usage(compute, start):
         if usage.call_id != but:
             took = usage.seconds(start) / 3600
-            hours, cost = hours + took, cost + took * (config.budget.hourly(usage.gpu) or 0.0)
+            hours, cost = hours + took, cost + took * (prices.hourly(usage.gpu) or 0.0)
     return hours, cost

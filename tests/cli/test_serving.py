@@ -21,7 +21,7 @@ from cli.base import app
 from cli.serving import promote_by_hand, publish_model
 from compute.local import LocalCompute
 from sft.config import RunConfig, load
-from sft.errors import SftError
+from sft.errors import InputError, SftError
 from sft.jobs.predict import PredictArgs, Reading
 from sft.jobs.train import TrainArgs
 from sft.plan import evaluate_args
@@ -85,6 +85,14 @@ def test_promoted_by_hand_it_reads_pages_and_goes_to_the_hub(home: Path, monkeyp
         import huggingface_hub.constants
 
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        hub.token = "hf_team"
+        for token, said in (("", "there is no token for the Hub"), ("hf_old", "the Hub does not know the token")):
+            monkeypatch.setenv("HF_TOKEN", token)
+            with pytest.raises(InputError, match=said):
+                publish_model(configuration(), "team/receipts", "champion", public=False, licence="mit")
+        assert not hub.files, "nothing was sent"
+        monkeypatch.setenv("HF_TOKEN", "hf_team")
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
         warned = pytest.warns(DeprecationWarning, match="Use 'content=")
         with warned:

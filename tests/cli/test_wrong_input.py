@@ -89,6 +89,8 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("plan full --set dataset.train=good.jsonl", ("dataset.held_out: the dataset file does not exist",)),
     ("status nosuch", (PROFILE,)),
     ("history nosuch", (PROFILE,)),
+    ("cost 2026-13 --profile nosuch", (PROFILE, "a month is YYYY-MM (found 2026-13)")),
+    ("cost 2999-01", ("the month is still to come (found 2999-01)",)),
     ("cancel --profile nosuch", (PROFILE,)),
     ("cancel nosuch", ("no such training runs (found nosuch)",)),
     ("sample nosuch --name nosuch", (PROFILE, "no such sample set (found nosuch)")),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -117,6 +118,31 @@ def test_a_run_by_name_is_the_profiles_with_and_without_parameters(server: Serve
     assert lines["train.epochs"] == ("3.0", "parameter")
     assert lines["train.learning_rate"] == ("0.0005", "lora.yaml")
     assert all(would_run(night) == load("nightly").config for night in nights(server, deployments["nightly"]))
+
+
+WRONG: tuple[tuple[str, str], ...] = (
+    ('{"train": {"epochs": -1}}', "config.train.epochs"),
+    ('{"train": {"epocs": 3}}', "epocs"),
+    ('{"engine": 7}', "config.engine"),
+    ('{"evaluate": {"shards": 1000}}', "config.evaluate.shards"),
+)
+
+
+@pytest.mark.parametrize(("config", "said"), WRONG)
+def test_a_wrong_value_is_refused_when_it_is_submitted(
+    server: Server, deployments: dict[str, str], config: str, said: str
+) -> None:
+    """Prefect checks parameters against the deployment's schema: no run is made, and no worker started, to say no."""
+    place = f"/deployments/{deployments['full']}"
+    mine = {"id": {"any_": [deployments["full"]]}}
+    before = server.ask("POST", "/flow_runs/count", deployments=mine)
+    began = time.monotonic()
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        server.ask("POST", f"{place}/create_flow_run", parameters={"config": json.loads(config)})
+    assert time.monotonic() - began < 2
+    assert refused.value.response.status_code == 409
+    assert said in refused.value.response.text
+    assert server.ask("POST", "/flow_runs/count", deployments=mine) == before
 
 
 def nights(server: Server, nightly: str) -> list[dict[str, Any]]:

@@ -264,6 +264,9 @@ def test_a_training_that_dies_resumes_by_itself_and_the_ledger_tells(home: Path)
     assert [call.ended for call in calls] == [False, True], "the first was killed"
     assert first.training_seconds == pytest.approx(sum(call.seconds() for call in calls))
     assert {call.job for call in used if call.ended} == {"train", "evaluate"}
+    assert {job: spent.calls for job, spent in first.spent.items()} == {"train": 2, "evaluate": 1}, "all its calls"
+    assert sum(spent.seconds for spent in first.spent.values()) == pytest.approx(sum(call.seconds() for call in used))
+    assert second.spent == {}
     assert first.identity == second.identity == result.identity
     assert first.metrics["tuned"] == result.tuned
     assert (first.steps, first.gpu, first.engine, first.error) == (18, "cpu", "paddleformers", "")

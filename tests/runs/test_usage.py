@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from compute.local import LocalCompute
+from runs.prices import Prices
 from runs.usage import month_so_far, month_start, read_usage
 from sft.config import load
 from sft.store import records
@@ -24,15 +25,15 @@ def noted(compute: LocalCompute, call: str, began: float, hours: float, gpu: str
 
 def test_the_month_is_the_sum_of_its_calls_each_by_its_own_price(home: Path) -> None:
     compute, start = LocalCompute(home / "state"), month_start()
-    assert month_so_far(CONFIG, compute) == (0.0, 0.0)
+    assert month_so_far(Prices(CONFIG), compute) == (0.0, 0.0)
     noted(compute, "a", start + 60, 1.0)
     noted(compute, "b", start + 90, 0.5, "A100-80GB")
     noted(compute, "of an unknown price", start + 90, 0.5, "T4")
     noted(compute, "over the turn of the month", start - 3600, 1.25)
     noted(compute, "earlier", start - 9 * 3600, 8.0)
-    hours, cost = month_so_far(CONFIG, compute)
+    hours, cost = month_so_far(Prices(CONFIG), compute)
     assert [hours, cost] == pytest.approx([2.25, 2.0 + 1.5 + 0.5])
-    assert month_so_far(CONFIG, compute, but="a")[1] == pytest.approx(2.0)
+    assert month_so_far(Prices(CONFIG), compute, but="a")[1] == pytest.approx(2.0)
 
 
 def test_a_call_that_works_is_counted_and_one_that_is_killed_keeps_its_last_note(

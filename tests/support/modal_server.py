@@ -68,6 +68,8 @@ class ModalServer:
         self.broken_image = ""  # part of a command whose layer cannot be built
         self.token_valid = True
         self.dicts = Dicts()
+        self.rates: dict[str, str] = {}  # what an hour costs; keys are those of recorded `modal billing rates --json`
+        self.billed: list[api_pb2.WorkspaceBillingReportItem] = []  # modal_proto/api.proto has the fields
         self.cut: collections.Counter[str] = collections.Counter()  # RPC → how many answers are lost behind the act
         self.expired: set[str] = set()  # calls whose results are kept no longer: neither outputs nor inputs that work
         # Does the input of a container that crashed behind its start go to the next one, as Modal says of deployed
@@ -229,6 +231,16 @@ class _Handlers(DictHandlers):
 
     async def WorkspaceNameLookup(self, r: Any) -> Any:
         return api_pb2.WorkspaceNameLookupResponse(username="tests")
+
+    async def WorkspaceBillingRates(self, r: Any) -> Any:
+        return api_pb2.WorkspaceBillingRatesResponse(rates=self.modal.rates)
+
+    async def WorkspaceBillingReport(self, r: Any, send: Callable[[Any], Any]) -> None:
+        """As ``Workspace.billing.report`` says: whole days (UTC) from the start, inclusive, to the end, exclusive."""
+        start, end = r.start_timestamp.ToSeconds(), r.end_timestamp.ToSeconds()
+        for item in self.modal.billed:
+            if start <= item.interval.ToSeconds() and item.interval.ToSeconds() + 86_400 <= end:
+                await send(item)
 
     async def AppGetOrCreate(self, r: Any) -> Any:
         return api_pb2.AppGetOrCreateResponse(app_id=f"ap-{r.app_name}")
