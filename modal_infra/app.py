@@ -127,6 +127,18 @@ def fetch_sample(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("fetch_sample", args)
 
 
+@setup.function(image=light(), volumes=VOLUMES, timeout=LONGEST, cpu=1.0)
+def scan_rows(args: dict[str, Any]) -> dict[str, Any]:
+    """A share of a dataset's rows and images is looked at; shares run in containers of their own, side by side."""
+    return run_job("scan_rows", args)
+
+
+@setup.function(image=light(), volumes=VOLUMES, timeout=4 * HOURS, cpu=1.0)
+def merge_scans(args: dict[str, Any]) -> dict[str, Any]:
+    """What the shares came to becomes one report."""
+    return run_job("merge_scans", args)
+
+
 @setup.function(image=light(), volumes=VOLUMES, timeout=1 * HOURS)
 def hash_files(args: dict[str, Any]) -> dict[str, Any]:
     """Hashes of what lies on a volume."""

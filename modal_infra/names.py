@@ -16,7 +16,10 @@ LEASES = "paddleocr-vl-leases"  # the Dict in which containers agree on who trai
 SECRET = "huggingface"  # optional, with HF_TOKEN: for gated or private base models
 
 SETUP_JOBS = frozenset(
-    {"download_wheel", "download_model", "fetch_sample", "hash_files", "cleanup", "choose", "promote"}
+    {
+        *("download_wheel", "download_model", "fetch_sample", "scan_rows", "merge_scans"),
+        *("hash_files", "cleanup", "choose", "promote"),
+    }
 )
 ENGINE_JOBS = frozenset({"train", "inspect_environment"})  # one function for each engine
 

@@ -29,6 +29,7 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.predict import PREDICT
     from sft.jobs.promote import PROMOTE
     from sft.jobs.read_dev import READ_DEV
+    from sft.jobs.scan_rows import MERGE_SCANS, SCAN_ROWS
     from sft.jobs.train import TRAIN
 
     known: list[Job[Any]] = [
@@ -37,6 +38,8 @@ def find(name: str) -> Job[Any]:
         FETCH_SAMPLE,
         HASH_FILES,
         CLEANUP,
+        SCAN_ROWS,
+        MERGE_SCANS,
         PROMOTE,
         TRAIN,
         READ_DEV,
