@@ -15,6 +15,7 @@ from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
 from runs.account import Account, accounted
 from runs.checking import check_backend, check_folder
+from runs.placed import as_local
 from runs.results import RunResult, point_locally, starting_from, to_beat
 from runs.summary import scores, summary
 from sft import plan
@@ -26,6 +27,7 @@ from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation, Training
+from tasks.bring_dataset import bring_dataset
 from tasks.check_export import check_export
 from tasks.choose import Beside, choose
 from tasks.ensure_base_model import ensure_base_model
@@ -40,6 +42,7 @@ from tasks.telling import tell
 from tasks.train import Left, Trained, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
+from tasks.validate_placed import validate_placed
 from tasks.validate_rows import validate_rows
 
 COMPARED = 3  # times at most: another run may promote while this one compares
@@ -146,10 +149,20 @@ def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     if config.dataset.volume:
         asked = config.dataset
         return stored_dataset(asked.volume, compute, config.train.max_seq_len, asked.dev_share, asked.part)
+    if config.dataset.placed:
+        ensure_base_model(config, compute)  # its tokenizer counts where the rows lie
+        return placed(config, compute)
     files, report = validate_dataset(config, compute)
     upload_data(files, report, compute)
     root = compute.dataset_root(files.root, report.fingerprint)
     return plan.dataset_of(config, files, report, root)
+
+
+def placed(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
+    """The same of rows that lie elsewhere: they are validated there, and nothing comes through this machine."""
+    files = bring_dataset(config, compute)
+    report = validate_placed(config, files, compute)
+    return plan.dataset_of(config, as_local(files), report, files.root)
 
 
 def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Account) -> Trained:

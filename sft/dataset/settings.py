@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from sft.dataset import tasks
+from sft.dataset.elsewhere import Kind, kind_of
 from sft.dataset.rules import RULES
 from sft.settings import Section, of_the_user
 
@@ -40,7 +41,11 @@ class DatasetConfig(Section):
         pattern=r"^([\w.-]+/)*[\w.-]*$",
         description="A dataset on the data volume (samples/bengali); it is taken instead of train and held_out",
     )
-    train: str = Field("", description="Training set: path of a JSONL file; images lie in its folder")
+    train: str = Field(
+        "",
+        description="Training set: path of a JSONL file; images lie in its folder. Or where it lies already "
+        "(docs/data.md): volume://FOLDER/FILE.jsonl, hf://OWNER/NAME@REVISION, s3://BUCKET/FOLDER/FILE.jsonl",
+    )
     held_out: str = Field(
         "", description="Held-out set: path of a JSONL file in the same folder tree, never trained on"
     )
@@ -92,12 +97,20 @@ class DatasetConfig(Section):
         description="content: read headers and hash the files; decode: every pixel as well; headers: sizes only, which "
         "is for sft validate: a run is known by its images' content",
     )
+    containers: int = Field(
+        4, ge=1, le=256, description="Calls that validate side by side a dataset that lies elsewhere (docs/data.md)"
+    )
     workers: int = Field(
         0, ge=0, le=256, description="Processes that validate; 0: as the work is worth, up to one a core"
     )
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
 
     _home = field_validator("train", "held_out", "dev")(of_the_user)
+
+    @property
+    def placed(self) -> Kind | None:
+        """Where the rows lie, if not on this machine."""
+        return None if self.digits is not None or self.volume else kind_of(self.train)
 
     @field_validator("prompts")
     @classmethod
