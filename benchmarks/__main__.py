@@ -17,7 +17,7 @@ from benchmarks.harness import Figure
 
 # Name → module; those of --quick need less than three minutes together on 2 cores.
 QUICK = ("metrics", "command_line", "sync", "transfer", "history", "validation")
-SLOW = ("scale", "training", "packing", "rerun", "port", "polling", "shards", "commits", "reading", "sweep")
+SLOW = ("scale", "training", "packing", "rerun", "port", "polling", "shards", "commits", "reading", "sweep", "placed")
 
 
 def main() -> None:
