@@ -15,7 +15,7 @@ from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
 from runs.account import Account, accounted
 from runs.checking import check_backend, check_folder
-from runs.placed import as_local
+from runs.placed import as_local, is_stored, scan_args, store
 from runs.results import RunResult, point_locally, starting_from, to_beat
 from runs.summary import scores, summary
 from sft import plan
@@ -160,8 +160,14 @@ def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
 
 def placed(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     """The same of rows that lie elsewhere: they are validated there, and nothing comes through this machine."""
-    files = bring_dataset(config, compute)
+    files, asked = bring_dataset(config, compute), config.dataset
+    key = scan_args(config, files)[0].key
+    brought = asked.placed != "volume"  # what lies there for others may change; what was brought does not
+    if brought and is_stored(compute, files, key):
+        return stored_dataset(files.root, compute, config.train.max_seq_len, asked.dev_share, asked.part)
     report = validate_placed(config, files, compute)
+    if brought:
+        store(compute, files, report, key)
     return plan.dataset_of(config, as_local(files), report, files.root)
 
 

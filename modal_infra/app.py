@@ -127,6 +127,12 @@ def fetch_sample(args: dict[str, Any]) -> dict[str, Any]:
     return run_job("fetch_sample", args)
 
 
+@setup.function(image=light(), volumes=VOLUMES, timeout=LONGEST, cpu=2.0)
+def bring_dataset(args: dict[str, Any]) -> dict[str, Any]:
+    """A dataset of the Hub or a bucket comes to the data volume. The caller adds the secrets, where there are some."""
+    return run_job("bring_dataset", args)
+
+
 @setup.function(image=light(), volumes=VOLUMES, timeout=LONGEST, cpu=1.0)
 def scan_rows(args: dict[str, Any]) -> dict[str, Any]:
     """A share of a dataset's rows and images is looked at; shares run in containers of their own, side by side."""

@@ -9,9 +9,11 @@ from compute.base import Compute
 from compute.records import put_json, read_json
 from runs.dataset import room_of
 from sft.config import RunConfig
+from sft.dataset.elsewhere import hub_of, placed
 from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
 from sft.dataset.settings import DatasetConfig
+from sft.jobs.bring_dataset import BringArgs
 from sft.jobs.scan_rows import PlacedFiles, ScanArgs
 
 # What decides what is found in the rows, besides them.
@@ -23,6 +25,18 @@ def scan_args(config: RunConfig, files: PlacedFiles) -> list[ScanArgs]:
     rules = DatasetConfig.model_validate(config.dataset.model_dump(include=RULES))
     number, room = config.dataset.containers, room_of(config)
     return [ScanArgs(files=files, dataset=rules, room=room, share=n, shares=number) for n in range(number)]
+
+
+def bring_args(config: RunConfig) -> BringArgs:
+    """What brings a dataset of the Hub or a bucket to the data volume."""
+    asked = config.dataset
+    if asked.placed == "hub":
+        repo, revision = hub_of(asked.train)
+        return BringArgs(scheme="hf", root=repo, revision=revision, hub=asked.hub)
+    found = placed(asked.train, asked.held_out, asked.dev)
+    files = {"root": found.root, "train": found.train, "held_out": found.held_out, "dev": found.dev}
+    more = {"endpoint": asked.endpoint, "max_image_bytes": asked.max_image_bytes}
+    return BringArgs.model_validate({"scheme": found.scheme, **files, **more})
 
 
 def as_local(files: PlacedFiles) -> DatasetFiles:

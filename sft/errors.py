@@ -31,7 +31,14 @@ from collections.abc import Callable, Sequence
 _ADDRESS = re.compile(r"(?<=://)(?:[^\s/?#]*@)?([^\s?#'\"<>|]*)(?:\?[^\s'\"<>]*)?")
 
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "PREFECT_API_KEY")
+_SECRETS = (
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "MODAL_TOKEN_ID",
+    "MODAL_TOKEN_SECRET",
+    "PREFECT_API_KEY",
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
 
 
 def without_secrets(text: str) -> str:

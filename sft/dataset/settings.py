@@ -33,6 +33,21 @@ class MixConfig(Section):
     _home = field_validator("path")(of_the_user)
 
 
+class HubConfig(Section):
+    """Which rows of a dataset of the Hub (``dataset.train`` is hf://…) are trained on, and which judge."""
+
+    train_split: str = Field("train", description="Split that is trained on; all: every file")
+    held_out_split: str = Field(
+        "", description="Split that is held out; empty: dataset.hub.held_out of the documents of train_split"
+    )
+    held_out: float = Field(
+        0.1, gt=0, le=0.9, description="Share of the documents that is held out, where no split is named (fraction)"
+    )
+    image_column: str = Field("", description="Column of the image; empty: the usual names")
+    text_column: str = Field("", description="Column of the text; empty: the usual names")
+    task: str = Field("ocr", description="What is asked where a row does not say: ocr, table, …, or a prompt")
+
+
 class DatasetConfig(Section):
     """Where the rows are, and what is allowed in them."""
 
@@ -77,6 +92,12 @@ class DatasetConfig(Section):
         default_factory=dict,
         description="Guard sets, by a name: paths of JSONL files with what no training may unlearn (other tasks, "
         "general pages); the gate reads them as well (promote.guard_worse)",
+    )
+    hub: HubConfig = Field(default_factory=HubConfig, description="Rows of a dataset of the Hub")
+    endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[\w.:-]+/?)?$",
+        description="Address of the bucket's service, where it is not Amazon's or Google's (R2, MinIO)",
     )
     digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
     format: Literal["auto", "erniekit", "messages"] = Field(

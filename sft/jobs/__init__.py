@@ -14,6 +14,7 @@ def find(name: str) -> Job[Any]:
     Raises:
         KeyError: there is no such job.
     """
+    from sft.jobs.bring_dataset import BRING_DATASET
     from sft.jobs.check_export import CHECK_EXPORT
     from sft.jobs.choose import CHOOSE
     from sft.jobs.choose_reader import CHOOSE_READER
@@ -38,6 +39,7 @@ def find(name: str) -> Job[Any]:
         FETCH_SAMPLE,
         HASH_FILES,
         CLEANUP,
+        BRING_DATASET,
         SCAN_ROWS,
         MERGE_SCANS,
         PROMOTE,
