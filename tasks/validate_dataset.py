@@ -14,7 +14,7 @@ from sft.dataset.findings import Report, SplitStats
 from sft.dataset.room import check_room
 from sft.dataset.validate import validate
 from sft.plan import dataset_of, memory_warning, passes, train_spec
-from sft.report.dataset import write_dataset_report
+from sft.report.dataset import EXAMPLES, write_dataset_report
 from tasks.step import step
 from tasks.telling import tell
 
@@ -35,8 +35,11 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     return files, report
 
 
-def judged(config: RunConfig, files: DatasetFiles, report: Report) -> None:
+def judged(config: RunConfig, files: DatasetFiles, report: Report, examples: int = EXAMPLES) -> None:
     """Show the report, and stop the run where it has errors.
+
+    Args:
+        examples: rows shown with their images.
 
     Raises:
         DatasetError: with every error found.
@@ -44,7 +47,7 @@ def judged(config: RunConfig, files: DatasetFiles, report: Report) -> None:
     table = [_row(name, stats) for name, stats in report.named.items()]
     create_table_artifact(table, key="dataset", description=_findings(report))
     page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
-    write_dataset_report(page, report, run=run_facts(config, files, report))
+    write_dataset_report(page, report, examples=examples, run=run_facts(config, files, report))
     create_link_artifact(page.as_uri(), key="dataset-report", link_text="dataset report")
     for line in report.lines():
         tell(line)

@@ -10,6 +10,7 @@ from sft.config import RunConfig
 from sft.dataset.findings import Report
 from sft.dataset.told import report_of
 from sft.jobs.scan_rows import PlacedFiles
+from sft.report.dataset import EXAMPLES
 from tasks.following import run_job, run_side_by_side
 from tasks.step import step
 from tasks.telling import tell
@@ -28,7 +29,7 @@ def validate_placed(config: RunConfig, files: PlacedFiles, compute: Compute) -> 
     run_side_by_side(compute, "scan_rows", calls)
     answer = run_job(compute, f"merge-{every[0].key}", "merge_scans", every[0].model_dump())
     report = report_of(answer["report"])
-    judged(config, as_local(files), report)
+    judged(config, as_local(files), report, EXAMPLES if compute.name == "local" else 0)
     if answer["warning"]:
         tell(f"warning: {answer['warning']}")
     return report
