@@ -140,6 +140,12 @@ def scan_rows(args: dict[str, Any]) -> dict[str, Any]:
 
 
 @setup.function(image=light(), volumes=VOLUMES, timeout=4 * HOURS, cpu=1.0)
+def split_rows(args: dict[str, Any]) -> dict[str, Any]:
+    """Rows on the data volume are split by document."""
+    return run_job("split_rows", args)
+
+
+@setup.function(image=light(), volumes=VOLUMES, timeout=4 * HOURS, cpu=1.0)
 def merge_scans(args: dict[str, Any]) -> dict[str, Any]:
     """What the shares came to becomes one report."""
     return run_job("merge_scans", args)

@@ -19,7 +19,15 @@ BUCKET_SECRET = "bucket"  # optional, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCE
 
 SETUP_JOBS = frozenset(
     {
-        *("download_wheel", "download_model", "fetch_sample", "bring_dataset", "scan_rows", "merge_scans"),
+        *(
+            "download_wheel",
+            "download_model",
+            "fetch_sample",
+            "bring_dataset",
+            "split_rows",
+            "scan_rows",
+            "merge_scans",
+        ),
         *("hash_files", "cleanup", "choose", "promote"),
     }
 )

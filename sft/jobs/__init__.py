@@ -31,6 +31,7 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.promote import PROMOTE
     from sft.jobs.read_dev import READ_DEV
     from sft.jobs.scan_rows import MERGE_SCANS, SCAN_ROWS
+    from sft.jobs.split_rows import SPLIT_ROWS
     from sft.jobs.train import TRAIN
 
     known: list[Job[Any]] = [
@@ -40,6 +41,7 @@ def find(name: str) -> Job[Any]:
         HASH_FILES,
         CLEANUP,
         BRING_DATASET,
+        SPLIT_ROWS,
         SCAN_ROWS,
         MERGE_SCANS,
         PROMOTE,
