@@ -17,7 +17,10 @@ from benchmarks.harness import Figure
 
 # Name → module; those of --quick need less than three minutes together on 2 cores.
 QUICK = ("metrics", "command_line", "sync", "transfer", "history", "validation")
-SLOW = ("scale", "training", "packing", "rerun", "port", "polling", "shards", "commits", "reading", "sweep", "labels")
+SLOW = (
+    *("scale", "training", "packing", "rerun", "port", "polling", "shards", "commits", "reading", "sweep", "labels"),
+    "placed",
+)
 
 
 def main() -> None:

@@ -231,10 +231,21 @@ def split(
         str, typer.Option(help="Regular expression whose first group is the document in an image's path")
     ] = "",
     force: Force = False,
+    profile: Annotated[
+        str, typer.Option(help=f"Of volume://FOLDER/FILE.jsonl: whose data volume it is, one of {NAMES}, or a file")
+    ] = "full",
 ) -> None:
-    """Split FILE.jsonl into FILE.train.jsonl, FILE.held_out.jsonl and, with --dev, FILE.dev.jsonl: by document."""
+    """Split FILE.jsonl into FILE.train.jsonl, FILE.held_out.jsonl and, with --dev, FILE.dev.jsonl: by document.
+
+    A file on the data volume (volume://FOLDER/FILE.jsonl) is split there."""
 
     def body(out: Console) -> None:
+        if str(source).startswith("volume:/"):  # a path keeps one of two slashes
+            from cli.splitting import split_there
+
+            asked = {"share": held_out, "dev_share": dev, "seed": seed, "pattern": group, "force": force}
+            split_there(str(source).partition(":/")[2].lstrip("/"), asked, profile, lambda text: say(out, text))
+            return
         from sft.dataset import split as splitter
 
         name = source.name.partition(".jsonl")[0]

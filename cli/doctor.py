@@ -84,7 +84,7 @@ def _client_side(config: RunConfig) -> list[Finding]:
     """Token, deployments, volumes, secret: what can be asked without a container."""
     import modal
 
-    from compute.modal import hub_secret
+    from compute.modal import secrets_of
     from compute.reach import ready, translated
     from modal_infra.names import APP, SETUP, function_name
     from modal_infra.volumes import PREFIX
@@ -100,7 +100,7 @@ def _client_side(config: RunConfig) -> list[Finding]:
         ("set-up app", lambda: modal.Function.from_name(SETUP, "download_model").hydrate()),
         ("GPU app", lambda: modal.Function.from_name(APP, train).hydrate()),
         ("volumes", lambda: [modal.Volume.from_name(PREFIX + name).hydrate() for name in NAMES]),
-        ("secret", lambda: "there" if hub_secret() else OPTIONAL),
+        ("secret", lambda: "there" if secrets_of("download_model") else OPTIONAL),
     ]
     findings: list[Finding] = []
     for name, ask in questions:

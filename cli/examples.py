@@ -7,7 +7,11 @@ from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "import": ("sft import receipts all.jsonl",),
-    "split": ("sft split all.jsonl", "sft split all.jsonl --held-out 0.2 --seed 7 --force"),
+    "split": (
+        "sft split all.jsonl",
+        "sft split all.jsonl --held-out 0.2 --seed 7 --force",
+        "sft split volume://pages/all.jsonl",
+    ),
     "validate": (
         "sft validate all.train.jsonl --held-out all.held_out.jsonl --report dataset.html",
         "sft validate all.jsonl --rule near-empty=error --images headers",

@@ -62,13 +62,17 @@ def plan_table(config: RunConfig) -> Table:
         table.add_row("validate-dataset", told, place.fingerprint[:16], "done")
         _add_rest(table, config, compute, place, amount, config.evaluate.max_rows)
         return table
-    files = _planned_files(config)
+    files = None if config.dataset.placed else _planned_files(config)
     if files is None:
-        table.add_row("validate-dataset", "composes the smoke dataset, then validates it", LATER, "to do")
+        told = "composes the smoke dataset, then validates it"
+        if config.dataset.placed:
+            told = f"reads {config.dataset.train} where it lies, by {config.dataset.containers} calls"
+            table.caption = "how many steps it is follows from the rows, which the first step reads"
+        table.add_row("validate-dataset", told, LATER, "to do")
         rows = config.dataset.digits.train_rows if config.dataset.digits else 0
-        steps = train_spec(config, Amount(rows)).max_steps
+        steps = train_spec(config, Amount(max(1, rows))).max_steps
         for name in ("ensure-wheel", "ensure-base-model", "train", "sync-checkpoint", "evaluate"):
-            table.add_row(name, f"{steps} steps" if name == "train" else "", LATER, "to do")
+            table.add_row(name, f"{steps} steps" if name == "train" and rows else "", LATER, "to do")
         return table
     limits = limits_for(config, compute)
     report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev, mix=files.mix)

@@ -141,7 +141,7 @@ class Compute(Protocol):
         """
         ...
 
-    def billed(self, since: float, until: float) -> list[Billed]:
+    def billed(self, since: float, until: float) -> Sequence[Billed]:
         """What is billed for the whole UTC days between two moments (Unix times in seconds).
 
         Raises:

@@ -219,7 +219,7 @@ class LocalCompute:
         """Nobody names any: what an hour of this machine costs stands in ``budget.prices``, under cpu."""
         return {}
 
-    def billed(self, since: float, until: float) -> list[Billed]:
+    def billed(self, since: float, until: float) -> Sequence[Billed]:
         """Nobody bills this machine."""
         raise ComputeError("nobody bills this machine", where="compute local", remedy="use a profile of compute modal")
 

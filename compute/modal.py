@@ -21,7 +21,7 @@ from modal_proto.api_pb2 import FileEntry
 from compute import billing, room
 from compute.base import Billed, RemoteFile, Status
 from compute.reach import DEPLOY, translated
-from modal_infra.names import SECRET, SETUP_JOBS, VLLM, app_name, function_name
+from modal_infra.names import BUCKET_SECRET, SECRET, SETUP_JOBS, VLLM, app_name, function_name
 from modal_infra.outcomes import AGAIN, as_outcome, is_the_calls
 from modal_infra.volumes import volume
 from sft.config import RunConfig
@@ -34,14 +34,21 @@ _NO_ANSWER = (AuthError, PermissionDeniedError, ResourceExhaustedError)
 POLL = 1.0  # seconds that one look at a call may wait for its end: the server answers as soon as it ends
 
 
-def hub_secret() -> modal.Secret | None:
-    """The secret with HF_TOKEN, looked up for each call: made later, it counts without another deployment."""
-    secret = modal.Secret.from_name(SECRET)
-    try:
-        secret.hydrate()
-    except NotFoundError:
-        return None
-    return secret
+# What jobs are given, where there is one: the Hub's token, a bucket's keys.
+SECRETS = {"download_model": (SECRET,), "bring_dataset": (SECRET, BUCKET_SECRET)}
+
+
+def secrets_of(job: str) -> list[modal.Secret]:
+    """The secrets that there are, looked up for each call: made later, they count without another deployment."""
+    found = []
+    for name in SECRETS.get(job, ()):
+        secret = modal.Secret.from_name(name)
+        try:
+            secret.hydrate()
+        except NotFoundError:
+            continue
+        found.append(secret)
+    return found
 
 
 class ModalCompute:
@@ -73,8 +80,8 @@ class ModalCompute:
                     options["gpu"] = wanted.gpu.split(",")[0]
                 options = {key: value for key, value in options.items() if value is not None}
                 function = function.with_options(**options) if options else function
-            elif job == "download_model" and (secret := hub_secret()) is not None:
-                function = function.with_options(secrets=[secret])
+            elif secrets := secrets_of(job):
+                function = function.with_options(secrets=secrets)
             return function.spawn(args).object_id
 
     def poll(self, call_id: str) -> Status:
@@ -203,7 +210,7 @@ class ModalCompute:
             self._rates = billing.rates()
         return self._rates
 
-    def billed(self, since: float, until: float) -> list[Billed]:
+    def billed(self, since: float, until: float) -> Sequence[Billed]:
         """Modal's billing report."""
         return billing.billed(since, until)
 

@@ -16,6 +16,7 @@ from flows.deployments import NOTHING, Given, configuration
 from runs.account import Account, accounted
 from runs.checking import check_here
 from runs.on_hub import check_base_model
+from runs.placed import as_local, is_stored, scan_args, store
 from runs.results import RunResult, point_locally, starting_from, to_beat
 from runs.summary import scores, summary
 from sft import plan
@@ -27,6 +28,7 @@ from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation, Training
+from tasks.bring_dataset import bring_dataset
 from tasks.check_export import check_export
 from tasks.choose import Beside, choose
 from tasks.ensure_base_model import ensure_base_model
@@ -42,6 +44,7 @@ from tasks.track import tracked
 from tasks.train import Left, Trained, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
+from tasks.validate_placed import validate_placed
 from tasks.validate_rows import validate_rows
 
 COMPARED = 3  # times at most: another run may promote while this one compares
@@ -149,10 +152,26 @@ def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     if config.dataset.volume:
         asked = config.dataset
         return stored_dataset(asked.volume, compute, config.train.max_seq_len, asked.dev_share, asked.part)
+    if config.dataset.placed:
+        ensure_base_model(config, compute)  # its tokenizer counts where the rows lie
+        return placed(config, compute)
     files, report = validate_dataset(config, compute)
     upload_data(files, report, compute)
     root = compute.dataset_root(files.root, report.fingerprint)
     return plan.dataset_of(config, files, report, root)
+
+
+def placed(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
+    """The same of rows that lie elsewhere: they are validated there, and nothing comes through this machine."""
+    files, asked = bring_dataset(config, compute), config.dataset
+    key = scan_args(config, files)[0].key
+    brought = asked.placed != "volume"  # what lies there for others may change; what was brought does not
+    if brought and is_stored(compute, files, key):
+        return stored_dataset(files.root, compute, config.train.max_seq_len, asked.dev_share, asked.part)
+    report = validate_placed(config, files, compute)
+    if brought:
+        store(compute, files, report, key)
+    return plan.dataset_of(config, as_local(files), report, files.root)
 
 
 def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Account) -> Trained:

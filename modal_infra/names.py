@@ -15,8 +15,21 @@ LEASES = "paddleocr-vl-leases"  # the Dict in which containers agree on who trai
 
 SECRET = "huggingface"  # optional, with HF_TOKEN: for gated or private base models
 
+BUCKET_SECRET = "bucket"  # optional, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: for datasets in buckets
+
 SETUP_JOBS = frozenset(
-    {"download_wheel", "download_model", "fetch_sample", "hash_files", "cleanup", "choose", "promote"}
+    {
+        *(
+            "download_wheel",
+            "download_model",
+            "fetch_sample",
+            "bring_dataset",
+            "split_rows",
+            "scan_rows",
+            "merge_scans",
+        ),
+        *("hash_files", "cleanup", "choose", "promote"),
+    }
 )
 ENGINE_JOBS = frozenset({"train", "inspect_environment"})  # one function for each engine
 

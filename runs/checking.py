@@ -266,7 +266,7 @@ def _check_more(dataset: DatasetConfig) -> None:
 
 
 def _check_rows(dataset: DatasetConfig) -> None:
-    if dataset.digits is not None or dataset.volume:
+    if dataset.digits is not None or dataset.volume or dataset.placed:
         return
     files = DatasetFiles.named(dataset)
     check_all(*(partial(detect_file, file) for file in files.every.values()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from compute.base import Compute
@@ -14,6 +13,9 @@ from sft.dataset.files import DatasetFiles
 from sft.dataset.settings import DigitsConfig
 from sft.dataset.tokens import Limits
 from sft.engines import ENGINES
+from sft.jobs.scan_rows import Room
+from sft.jobs.scan_rows import limits_of as in_room
+from sft.plan import download_args
 from sft.processes import alone_at
 from sft.store import records
 
@@ -25,11 +27,19 @@ def limits_for(config: RunConfig, compute: Compute, say: Callable[[str], None] =
 
 def limits_of(config: RunConfig, folder: Path | None) -> Limits:
     """The same by a folder with the base model's small files; None: by what is known of its family."""
-    room, family = config.train.max_seq_len, config.family
-    bounds = Limits(room, min_pixels=family.min_pixels, max_pixels=family.max_pixels)
-    limits = Limits.of_model(folder, room) if folder else bounds
+    return in_room(room_of(config), folder)
+
+
+def room_of(config: RunConfig) -> Room:
+    """The same as plain data, for a job that looks at rows where they lie."""
     enlarges = ENGINES[config.engine].enlarges if config.train.augment == "template" else 1.0
-    return replace(limits, enlarges=enlarges, asks=family.asks, tasks=family.tasks, places=family.locations)
+    return Room(
+        family=config.family.name,
+        model=download_args(config).folder,
+        max_seq_len=config.train.max_seq_len,
+        enlarges=enlarges,
+        answer=config.evaluate.max_new_tokens,
+    )
 
 
 def dataset_files(config: RunConfig, say: Callable[[str], None] = lambda _: None) -> DatasetFiles:

@@ -14,7 +14,7 @@ from sft.dataset.findings import Report, SplitStats
 from sft.dataset.room import check_room
 from sft.dataset.validate import validate
 from sft.plan import dataset_of, memory_warning, passes, train_spec
-from sft.report.dataset import write_dataset_report
+from sft.report.dataset import EXAMPLES, write_dataset_report
 from tasks.step import step
 from tasks.telling import tell
 
@@ -29,23 +29,35 @@ def validate_dataset(config: RunConfig, compute: Compute) -> tuple[DatasetFiles,
     files = dataset_files(config, tell)
     limits = limits_for(config, compute, tell)
     report = validate(files.train, files.held_out, config.dataset, limits, dev=files.dev, mix=files.mix)
+    judged(config, files, report)
+    if room := check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens):
+        tell(f"warning: {room}")
+    return files, report
+
+
+def judged(config: RunConfig, files: DatasetFiles, report: Report, examples: int = EXAMPLES) -> None:
+    """Show the report, and stop the run where it has errors.
+
+    Args:
+        examples: rows shown with their images.
+
+    Raises:
+        DatasetError: with every error found.
+    """
     table = [_row(name, stats) for name, stats in report.named.items()]
     create_table_artifact(table, key="dataset", description=_findings(report))
     page = state_folder() / "reports" / f"dataset-{report.fingerprint[:16]}.html"
-    write_dataset_report(page, report, run=run_facts(config, files, report))
+    write_dataset_report(page, report, examples=examples, run=run_facts(config, files, report))
     create_link_artifact(page.as_uri(), key="dataset-report", link_text="dataset report")
     for line in report.lines():
         tell(line)
     report.check()
     check_enlarged(report.train, config.train.dropped_rows)
-    if room := check_room(files.held_out, report.held_out.format, limits, config.evaluate.max_new_tokens):
-        tell(f"warning: {room}")
     if warning := memory_warning(config, report.train):
         tell(f"warning {warning}")
     images, dev = sum(stats.images for stats in report.splits), f", {report.dev.rows} dev" if report.dev else ""
     rows = f"{report.train.rows} training and {report.held_out.rows} held-out rows{dev}"
     tell(f"dataset {report.fingerprint[:12]}: {rows}, {images} images, no errors")
-    return files, report
 
 
 def run_facts(config: RunConfig, files: DatasetFiles, report: Report) -> dict[str, int]:

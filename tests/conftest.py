@@ -64,6 +64,7 @@ class Dataset:
     def write(self, name: str, rows: list[Any]) -> Path:
         """Write the rows; a bytes row is written as it is."""
         path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
         path.write_bytes(b"".join(line + b"\n" for line in lines))
         return path

@@ -25,6 +25,7 @@ from sft.config.sections import (
     WheelConfig,
 )
 from sft.config.train import TrainConfig
+from sft.dataset import elsewhere as addresses
 from sft.dataset.settings import DatasetConfig
 from sft.engines import ENGINES
 from sft.engines.base import TrainSpec
@@ -76,7 +77,12 @@ class RunConfig(Section):
     def _together(self) -> RunConfig:
         problems = []
         elsewhere = self.dataset.digits is not None or self.dataset.volume
-        if not elsewhere and not (self.dataset.train and self.dataset.held_out):
+        placed = self.dataset.placed
+        names = {key: getattr(self.dataset, key) for key in ("train", "held_out", "dev")}
+        problems += [] if elsewhere else addresses.problems(names)
+        if placed and self.dataset.mix:
+            problems.append("dataset.mix needs a dataset.train on this machine")
+        if not elsewhere and not placed and not (self.dataset.train and self.dataset.held_out):
             advice = "" if self.profile else ", or name a profile that does (profile: smoke)"
             given = next((f"dataset.{key}" for key in ("train", "held_out") if getattr(self.dataset, key)), "")
             missing = {"dataset.train": "dataset.held_out", "dataset.held_out": "dataset.train"}.get(given, "")

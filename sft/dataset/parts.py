@@ -64,3 +64,31 @@ class Part(Facts):
         self.counts[rule] += 1
         if self.counts[rule] <= shown:
             self.shown.append((rule, line, value))
+
+    def then(self, other: Part, shown: int) -> None:
+        """Append what the range right behind this one came to; of any cuts of a file the same comes out (associative).
+
+        Args:
+            shown: findings kept for each rule.
+        """
+        kept = Counter(rule for rule, _, _ in self.shown)
+        for rule, line, value in other.shown:
+            if kept[rule] < shown:
+                kept[rule] += 1
+                self.shown.append((rule, self.lines + line, value))
+        self.counts.update(other.counts)
+        self.include(other)
+        for name in ("digests", "questions", "documents", "pictures"):
+            getattr(self, name).extend(getattr(other, name))
+        self.places.extend(self.lines + place for place in other.places)
+        self.picture_places.extend(self.lines + place for place in other.picture_places)
+        self.ordered = _merged(self.ordered, other.ordered)
+        self.lines += other.lines
+
+
+def _merged(first: bytearray, second: bytearray) -> bytearray:
+    """Two runs of keys, each in ascending order, as one."""
+    import numpy as np
+
+    keys = np.concatenate([np.frombuffer(bytes(run), np.uint64) for run in (first, second)])
+    return bytearray(np.sort(keys, kind="stable").tobytes())  # finds the runs

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from sft.dataset import tasks
+from sft.dataset.elsewhere import Kind, kind_of
 from sft.dataset.rules import RULES
 from sft.settings import Section, of_the_user
 
@@ -32,6 +33,21 @@ class MixConfig(Section):
     _home = field_validator("path")(of_the_user)
 
 
+class HubConfig(Section):
+    """Which rows of a dataset of the Hub (``dataset.train`` is hf://…) are trained on, and which judge."""
+
+    train_split: str = Field("train", description="Split that is trained on; all: every file")
+    held_out_split: str = Field(
+        "", description="Split that is held out; empty: dataset.hub.held_out of the documents of train_split"
+    )
+    held_out: float = Field(
+        0.1, gt=0, le=0.9, description="Share of the documents that is held out, where no split is named (fraction)"
+    )
+    image_column: str = Field("", description="Column of the image; empty: the usual names")
+    text_column: str = Field("", description="Column of the text; empty: the usual names")
+    task: str = Field("ocr", description="What is asked where a row does not say: ocr, table, …, or a prompt")
+
+
 class DatasetConfig(Section):
     """Where the rows are, and what is allowed in them."""
 
@@ -40,7 +56,11 @@ class DatasetConfig(Section):
         pattern=r"^([\w.-]+/)*[\w.-]*$",
         description="A dataset on the data volume (samples/bengali); it is taken instead of train and held_out",
     )
-    train: str = Field("", description="Training set: path of a JSONL file; images lie in its folder")
+    train: str = Field(
+        "",
+        description="Training set: path of a JSONL file; images lie in its folder. Or where it lies already "
+        "(docs/data.md): volume://FOLDER/FILE.jsonl, hf://OWNER/NAME@REVISION, s3://BUCKET/FOLDER/FILE.jsonl",
+    )
     held_out: str = Field(
         "", description="Held-out set: path of a JSONL file in the same folder tree, never trained on"
     )
@@ -73,6 +93,12 @@ class DatasetConfig(Section):
         description="Guard sets, by a name: paths of JSONL files with what no training may unlearn (other tasks, "
         "general pages); the gate reads them as well (promote.guard_worse)",
     )
+    hub: HubConfig = Field(default_factory=HubConfig, description="Rows of a dataset of the Hub")
+    endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[\w.:-]+/?)?$",
+        description="Address of the bucket's service, where it is not Amazon's or Google's (R2, MinIO)",
+    )
     digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
     format: Literal["auto", "erniekit", "messages"] = Field(
         "auto", description="Row format; auto looks at the first row"
@@ -92,12 +118,20 @@ class DatasetConfig(Section):
         description="content: read headers and hash the files; decode: every pixel as well; headers: sizes only, which "
         "is for sft validate: a run is known by its images' content",
     )
+    containers: int = Field(
+        4, ge=1, le=256, description="Calls that validate side by side a dataset that lies elsewhere (docs/data.md)"
+    )
     workers: int = Field(
         0, ge=0, le=256, description="Processes that validate; 0: as the work is worth, up to one a core"
     )
     shown: int = Field(5, ge=1, le=1000, description="Findings shown for each rule; all are counted")
 
     _home = field_validator("train", "held_out", "dev")(of_the_user)
+
+    @property
+    def placed(self) -> Kind | None:
+        """Where the rows lie, if not on this machine."""
+        return None if self.digits is not None or self.volume else kind_of(self.train)
 
     @field_validator("prompts")
     @classmethod

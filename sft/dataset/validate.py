@@ -26,20 +26,30 @@ TEXT_RANGE = 8 << 20  # bytes that a worker takes at once, where only texts are 
 IMAGE_RANGE = 1 << 18  # the same where each row means to look at a file
 LEAST_RANGE = 1 << 16
 Progress = Callable[[str, int, int, int], None]  # file, bytes done, bytes in all, rows done
+# (file, the set's name, how rows are looked at) → (end of the range, what it came to), in the order of the file.
+Scans = Callable[[Path, str, parts.Options], Iterator[tuple[int, parts.Part]]]
 
 
 class Validator:
     """Reads files and gathers what it finds. One instance sees both splits, so that it can compare them.
 
     Memory does not grow with the rows: hashes of rows and images are spooled to temporary files.
+
+    Args:
+        scans: what the ranges of a file came to, where others have read them (:mod:`sft.dataset.shares`).
     """
 
     def __init__(
-        self, config: DatasetConfig, limits: Limits | None = None, progress: Progress = lambda *_: None
+        self,
+        config: DatasetConfig,
+        limits: Limits | None = None,
+        progress: Progress = lambda *_: None,
+        scans: Scans | None = None,
     ) -> None:
         self.config = config
         self.limits = limits or Limits()
         self.progress = progress
+        self._scans = scans or self._scanned
         self.counts: Counter[str] = Counter()
         self.shown: list[Finding] = []
         self._rows: dict[str, repeats.Spool] = {}
@@ -57,12 +67,12 @@ class Validator:
         Raises:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
-        options, scripts = self._options(path, images, documents)
+        options, scripts = options_for(path, self.config, self.limits, images=images, documents=documents)
         stats = SplitStats(path=str(path), format=options.form, scripts=scripts)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         questions, documents_ = self._questions[split], self._documents[split] = repeats.Spool(), repeats.Spool()
         digest, lines, total = hashlib.sha256(), 0, path.stat().st_size
-        for end, part in self._parts(path, options):
+        for end, part in self._scans(path, split, options):
             for rule, line, value in part.shown:
                 self._show(rule, f"{path}:{lines + line}", value)
             self.counts.update(part.counts)
@@ -103,21 +113,7 @@ class Validator:
             for spool in spools.values():
                 spool.close()
 
-    def _options(self, path: Path, images: bool, documents: bool) -> tuple[parts.Options, coverage.Costs]:
-        """How the file's rows are looked at, and what its scripts cost."""
-        config, found = self.config, detect_file(path)
-        look = {"content": config.images != "headers", "decode": config.images == "decode"}
-        bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
-        form: rows.Format = found if config.format == "auto" else config.format
-        off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
-        looked = looked_at(path, form, self.limits)
-        limits = replace(self.limits, text_bytes=looked.text_bytes)
-        tasks = known(config.prompts, limits.tasks)
-        options = parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks)
-        return options, looked.scripts
-
-    def _parts(self, path: Path, options: parts.Options) -> Iterator[tuple[int, parts.Part]]:
-        """(end of the range, what it came to), in the order of the file."""
+    def _scanned(self, path: Path, split: str, options: parts.Options) -> Iterator[tuple[int, parts.Part]]:
         # Several pieces for each worker, so that none waits long for the last.
         share = max(LEAST_RANGE, path.stat().st_size // (16 * (self.config.workers or os.cpu_count() or 1)))
         pieces = ranges(path, min(share, IMAGE_RANGE if options.images else TEXT_RANGE))
@@ -167,6 +163,21 @@ class Validator:
         return Report(train, held_out, dev, mix or {}, self.counts, self.shown, severe)
 
 
+def options_for(
+    path: Path, config: DatasetConfig, limits: Limits, *, images: bool, documents: bool
+) -> tuple[parts.Options, coverage.Costs]:
+    """How the file's rows are looked at, and what its scripts cost: on every machine the same."""
+    found = detect_file(path)
+    look = {"content": config.images != "headers", "decode": config.images == "decode"}
+    bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
+    form: rows.Format = found if config.format == "auto" else config.format
+    off = frozenset(rule for rule, severity in config.rules.items() if severity == "off")
+    looked = looked_at(path, form, limits)
+    limits = replace(limits, text_bytes=looked.text_bytes)
+    tasks = known(config.prompts, limits.tasks)
+    return parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks), looked.scripts
+
+
 def _documents_at(path: Path, lines: set[int]) -> dict[int, str]:
     """The documents of the rows in some lines."""
     found: dict[int, str] = {}
@@ -190,6 +201,7 @@ def validate(
     mix: Mapping[str, Path] | None = None,
     images: bool = True,
     progress: Progress = lambda *_: None,
+    scans: Scans | None = None,
 ) -> Report:
     """Validate the files and compare them.
 
@@ -199,10 +211,11 @@ def validate(
         limits: what a row may become, in tokens.
         images: look at the image files; without it there is no fingerprint.
         progress: called after each range.
+        scans: as :class:`Validator` takes them.
     Raises:
         DatasetError: a file is missing or empty. Breaches inside the files are in the report (see ``Report.check``).
     """
-    validator = Validator(config, limits, progress)
+    validator = Validator(config, limits, progress, scans)
     try:
         held = validator.read(held_out, "held_out", images=images, documents=True)
         chooses = None

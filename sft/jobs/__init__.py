@@ -14,6 +14,7 @@ def find(name: str) -> Job[Any]:
     Raises:
         KeyError: there is no such job.
     """
+    from sft.jobs.bring_dataset import BRING_DATASET
     from sft.jobs.check_export import CHECK_EXPORT
     from sft.jobs.choose import CHOOSE
     from sft.jobs.choose_reader import CHOOSE_READER
@@ -30,6 +31,8 @@ def find(name: str) -> Job[Any]:
     from sft.jobs.predict import PREDICT
     from sft.jobs.promote import PROMOTE
     from sft.jobs.read_dev import READ_DEV
+    from sft.jobs.scan_rows import MERGE_SCANS, SCAN_ROWS
+    from sft.jobs.split_rows import SPLIT_ROWS
     from sft.jobs.train import TRAIN
 
     known: list[Job[Any]] = [
@@ -38,6 +41,10 @@ def find(name: str) -> Job[Any]:
         FETCH_SAMPLE,
         HASH_FILES,
         CLEANUP,
+        BRING_DATASET,
+        SPLIT_ROWS,
+        SCAN_ROWS,
+        MERGE_SCANS,
         PROMOTE,
         TRAIN,
         READ_DEV,

@@ -7,20 +7,28 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sft.errors import InputError, IntegrityError, TransientError
 from sft.foreign import as_ours
 from sft.store import records
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, ModelInfo
+    from huggingface_hub import DatasetInfo, HfApi, ModelInfo
+
+Kind = Literal["model", "dataset"]
+NAMED: dict[Kind, str] = {"model": "base_model.repo", "dataset": "dataset.train"}  # where the user names it
 
 TOKEN = "modal secret create huggingface HF_TOKEN=hf_xxx --force (on one machine: export HF_TOKEN=hf_xxx)"
 
 
 def fetch_snapshot(
-    repo: str, revision: str, folder: Path, only: list[str] | None = None, say: Callable[[str], None] = print
+    repo: str,
+    revision: str,
+    folder: Path,
+    only: list[str] | None = None,
+    say: Callable[[str], None] = print,
+    kind: Kind = "model",
 ) -> str:
     """Fetch the files of ``repo`` at ``revision`` into ``folder``; returns the commit (40 hex digits).
 
@@ -36,10 +44,10 @@ def fetch_snapshot(
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    with translated(repo, revision):
-        info, token = _asked(HfApi(), repo, revision, say)
+    with translated(repo, revision, kind):
+        info, token = _asked(HfApi(), repo, revision, say, kind)
         commit = str(info.sha)
-        snapshot_download(repo, revision=commit, local_dir=folder, allow_patterns=only, token=token)
+        snapshot_download(repo, revision=commit, local_dir=folder, allow_patterns=only, token=token, repo_type=kind)
     for file in info.siblings or []:
         if only is not None and file.rfilename not in only:
             continue
@@ -58,29 +66,49 @@ def fetch_snapshot(
     return commit
 
 
-def _asked(api: HfApi, repo: str, revision: str, say: Callable[[str], None]) -> tuple[ModelInfo, bool | None]:
-    """What the Hub knows of the model, and the token to go on with: None is the library's own, False none."""
+def commit_of(repo: str, revision: str, kind: Kind, say: Callable[[str], None] = print) -> str:
+    """The commit (40 hex digits) that a branch, tag or commit is now.
+
+    Raises:
+        InputError, TransientError: as :func:`fetch_snapshot`.
+    """
+    from huggingface_hub import HfApi
+
+    with translated(repo, revision, kind):
+        return str(_asked(HfApi(), repo, revision, say, kind)[0].sha)
+
+
+def _asked(
+    api: HfApi, repo: str, revision: str, say: Callable[[str], None], kind: Kind = "model"
+) -> tuple[ModelInfo | DatasetInfo, bool | None]:
+    """What the Hub knows of the repository, and the token to go on with: None is the library's own, False none."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return api.model_info(repo, revision=revision, files_metadata=True), None
+        return _info(api, repo, revision, kind, None), None
     except (HfHubHTTPError, UnicodeEncodeError) as error:  # a character that no header can hold is no token either
         if not refuses_token(error):
             raise
     say("the Hub does not know the token in HF_TOKEN; going on without it, as public models allow")
     try:
-        return api.model_info(repo, revision=revision, files_metadata=True, token=False), False
+        return _info(api, repo, revision, kind, False), False
     except HfHubHTTPError as error:
         if error.response is None or error.response.status_code != 401:
             raise
         remedy = (
-            f"correct base_model.repo; for a private or gated model, make a token on the Hub's settings page: {TOKEN}"
+            f"correct {NAMED[kind]}; for a private or gated {kind}, make a token on the Hub's settings page: {TOKEN}"
         )
         raise InputError(
-            "the Hub does not know the token, and shows no such model without one",
+            f"the Hub does not know the token, and shows no such {kind} without one",
             where=f"{repo}@{revision}",
             remedy=remedy,
         ) from error
+
+
+def _info(api: HfApi, repo: str, revision: str, kind: Kind, token: bool | None) -> ModelInfo | DatasetInfo:
+    if kind == "dataset":
+        return api.dataset_info(repo, revision=revision, files_metadata=True, token=token)
+    return api.model_info(repo, revision=revision, files_metadata=True, token=token)
 
 
 def refuses_token(error: Exception) -> bool:
@@ -98,7 +126,7 @@ def git_blob_hash(path: Path) -> str:
 
 
 @contextmanager
-def translated(repo: str, revision: str) -> Iterator[None]:
+def translated(repo: str, revision: str, kind: Kind = "model") -> Iterator[None]:
     """The library's exceptions as ours: gated, not allowed, not found and unreachable are told apart."""
     import httpx
     from huggingface_hub.errors import (
@@ -113,14 +141,15 @@ def translated(repo: str, revision: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        remedy = f"accept its conditions on the model's page, then {TOKEN}"
-        raise InputError("the model is gated and the token may not read it", where=where, remedy=remedy) from error
+        remedy = f"accept its conditions on the {kind}'s page, then {TOKEN}"
+        raise InputError(f"the {kind} is gated and the token may not read it", where=where, remedy=remedy) from error
     except RevisionNotFoundError as error:
-        remedy = "correct base_model.revision: a commit, tag or branch of the model's page"
-        raise InputError("the model has no such revision", where=where, remedy=remedy) from error
+        named = "base_model.revision" if kind == "model" else NAMED[kind]
+        remedy = f"correct {named}: a commit, tag or branch of the {kind}'s page"
+        raise InputError(f"the {kind} has no such revision", where=where, remedy=remedy) from error
     except RepositoryNotFoundError as error:
-        remedy = f"correct base_model.repo; if the model is private, {TOKEN}"
-        raise InputError("no such model, or the token may not see it", where=where, remedy=remedy) from error
+        remedy = f"correct {NAMED[kind]}; if the {kind} is private, {TOKEN}"
+        raise InputError(f"no such {kind}, or the token may not see it", where=where, remedy=remedy) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):

@@ -20,16 +20,19 @@ from sft.report.instrument import TRUE, picture, words
 from sft.store import records
 
 BARS = 24
+EXAMPLES = 12  # rows shown with their images
 LOOKED = 1000  # rows among which examples are looked for
 WIDTH, HEIGHT = 420, 130  # px
 BASE = 20  # px below the bars, for the labels
 
 
-def write_dataset_report(path: Path, report: Report, *, examples: int = 12, run: dict[str, Any] | None = None) -> None:
+def write_dataset_report(
+    path: Path, report: Report, *, examples: int = EXAMPLES, run: dict[str, Any] | None = None
+) -> None:
     """Write the page.
 
     Args:
-        examples: rows of the training set shown with their images.
+        examples: rows of the training set shown with their images; 0 where they lie elsewhere.
         run: what a training would make of it: steps, rows_per_step, max_seq_len.
     """
     splits = [stats for stats in report.splits if stats.path]
@@ -57,7 +60,7 @@ def write_dataset_report(path: Path, report: Report, *, examples: int = 12, run:
         splits=[(stats, spread(stats.lengths), spread(stats.tokens)) for stats in splits],
         charts=[chart for chart in charts if chart[2]],
         findings=findings,
-        examples=_examples(report.train, examples),
+        examples=_examples(report.train, examples) if examples else [],
         run=run,
     )
     records.write_text(path, html)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from tests.cli.test_cli import sft
+from tests.conftest import Dataset
 
 
 def test_from_a_folder_of_scans_to_two_files_that_can_be_trained_on(tmp_path: Path) -> None:
@@ -108,3 +110,22 @@ def test_rules_and_modes_of_validate(tmp_path: Path) -> None:
     assert "near-emty" in nobody.stderr, "all that is wrong, at once"
     wrong = sft("validate", "x.jsonl", "--rule", "near-emty=error", cwd=tmp_path)
     assert (wrong.returncode, "perhaps 'near-empty'" in wrong.stderr) == (2, True)
+
+
+def test_a_file_on_the_data_volume_is_split_there(tmp_path: Path) -> None:
+    pages = tmp_path / "state" / "volumes" / "data" / "pages"
+    data = Dataset(pages)
+    data.write("all.jsonl", [data.row(f"./doc{n // 2}/{n}.png", str(n)) for n in range(80)])
+    there = sft("split", "volume://pages/all.jsonl", "--held-out", "0.3", "--profile", "smoke", cwd=tmp_path)
+    assert there.returncode == 0, there.stderr
+    assert "volume://pages/all.train.jsonl: " in there.stdout
+    shutil.copy(pages / "all.jsonl", tmp_path / "all.jsonl")
+    sft("split", "all.jsonl", "--held-out", "0.3", cwd=tmp_path)
+    for name in ("all.train.jsonl", "all.held_out.jsonl"):
+        assert (pages / name).read_bytes() == (tmp_path / name).read_bytes()
+    again = sft("split", "volume://pages/all.jsonl", "--profile", "smoke", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    missing = sft("split", "volume://pages/nosuch.jsonl", "--profile", "smoke", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert "no such file on the data volume" in missing.stderr

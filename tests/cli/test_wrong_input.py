@@ -106,6 +106,7 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("convert nosuch.jsonl out.jsonl --to messages", ("nosuch.jsonl: the dataset file does not exist",)),
     ("import nosuch out.jsonl", ("nosuch: no such file or folder",)),
     ("split nosuch.jsonl", ("nosuch.jsonl: the dataset file does not exist",)),
+    ("split volume://pages/../x.jsonl --profile smoke", ("a path below it",)),
     ("fetch-images nosuch.jsonl out.jsonl", ("nosuch.jsonl: the dataset file does not exist",)),
     ("infer folder", ("no image and no PDF in the folder (found folder)",)),
     ("infer text.md folder --profile nosuch", (PROFILE, "text.md: it cannot be read as an image", "found folder")),

@@ -49,7 +49,7 @@ raise KINDS[int(os.environ["MODAL_TASK_ID"].rpartition("-")[2]) % len(KINDS)]
 LOOK = """
 import json, sys, time
 from compute.select import compute_for
-from modal_infra.app import is_running
+from modal_infra.running import is_running
 from sft.config import load
 from sft.errors import SftError
 from runs.calls import attach_or_start, ended_with, running_calls
@@ -175,7 +175,7 @@ def results(server: ModalServer) -> dict[str, api_pb2.GenericResult]:
 PEEK = """
 import json, sys
 from compute.select import compute_for
-from modal_infra.app import is_running
+from modal_infra.running import is_running
 from sft.config import load
 from runs.calls import attach_or_start, ended_with, running_calls, running_call, started
 compute = compute_for(load("smoke", ["compute=modal", "modal.gpu=none"]).config)

@@ -1,4 +1,4 @@
-"""A server that speaks the Hub's API for one model: metadata, HEAD and ranged GET of its files, and uploads.
+"""A server that speaks the Hub's API for one model or dataset: metadata, HEAD and ranged GET of its files, and uploads.
 
 A token that it does not know is refused with 401 and ``X-Error-Message: Invalid credentials in Authorization header``,
 also for a public model, as the Hub does (huggingface_hub pull request #2847, and ``hf_raise_for_status`` there).
@@ -28,8 +28,9 @@ class Hub:
     ``token`` is the only one that it knows; with it the model is private, or gated; without it public.
     """
 
-    def __init__(self, repo: str) -> None:
+    def __init__(self, repo: str, kind: str = "model") -> None:
         self.repo = repo
+        self.kind = kind
         self.files: dict[str, bytes] = {}
         self.status = 0
         self.gated = False
@@ -141,7 +142,7 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
                 return self._error(401, "", INVALID)
             if hub.token and "Authorization" not in self.headers:
                 return self._error(401, "GatedRepo" if hub.gated else "RepoNotFound")
-            for prefix in (f"/api/models/{hub.repo}/revision/", f"/api/models/{hub.repo}/tree/"):
+            for prefix in (f"/api/{hub.kind}s/{hub.repo}/revision/", f"/api/{hub.kind}s/{hub.repo}/tree/"):
                 if path.startswith(prefix):
                     revision = path.removeprefix(prefix)
                     if revision not in ("main", COMMIT):
@@ -151,7 +152,7 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
                             [{"type": "file", "path": n, "size": len(c), "oid": "0"} for n, c in hub.files.items()]
                         )
                     return self._json(hub.metadata())
-            prefix = f"/{hub.repo}/resolve/{COMMIT}/"
+            prefix = f"/{'datasets/' if hub.kind == 'dataset' else ''}{hub.repo}/resolve/{COMMIT}/"
             if path.startswith(prefix) and path.removeprefix(prefix) in hub.files:
                 return self._file(path.removeprefix(prefix), body)
             return self._error(404, "RepoNotFound" if path.startswith("/api") else "EntryNotFound")
@@ -203,9 +204,9 @@ def _handler(hub: Hub) -> type[http.server.BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def hub_of(repo: str) -> Iterator[Hub]:
-    """Serve a hub with one model while the block runs."""
-    hub = Hub(repo)
+def hub_of(repo: str, kind: str = "model") -> Iterator[Hub]:
+    """Serve a hub with one model or dataset while the block runs."""
+    hub = Hub(repo, kind)
     with listening(_handler(hub)) as url:
         hub.url = url
         yield hub

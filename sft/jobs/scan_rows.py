@@ -1,0 +1,166 @@
+"""Jobs ``scan_rows`` and ``merge_scans``: a dataset on the data volume is validated there, by several calls.
+
+Each call reads a share of every file's ranges and leaves what they came to on the volume; one more reads that in the
+order of the files and makes the report, the same as one that had read them all (:mod:`sft.dataset.shares`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from sft.context import Context
+from sft.dataset import shares, told
+from sft.dataset.room import check_room
+from sft.dataset.settings import DatasetConfig
+from sft.dataset.tokens import Limits
+from sft.dataset.validate import options_for, validate
+from sft.errors import DatasetError
+from sft.families import FAMILIES, TINY
+from sft.jobs.base import Job
+from sft.store import records
+
+SCANS = ".scans"  # on the data volume: what shares came to, until they are merged
+
+
+class Room(BaseModel):
+    """What a row may become: ``model`` is the base's folder on the models volume, whose tokenizer counts.
+
+    ``enlarges`` is by how much the trainer may lengthen an image's sides; ``answer`` the tokens of a read answer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: str
+    model: str
+    max_seq_len: int
+    enlarges: float
+    answer: int
+
+    def limits(self, context: Context) -> Limits:
+        """The same as the orchestrator's (:func:`runs.dataset.limits_of`)."""
+        return limits_of(self, context.volumes.models / self.model)
+
+
+def limits_of(room: Room, folder: Path | None) -> Limits:
+    """By a folder with the base model's small files; None: by what is known of its family."""
+    family = {**FAMILIES, TINY.name: TINY}[room.family]
+    bounds = Limits(room.max_seq_len, min_pixels=family.min_pixels, max_pixels=family.max_pixels)
+    limits = Limits.of_model(folder, room.max_seq_len) if folder else bounds
+    more: dict[str, Any] = {"asks": family.asks, "tasks": family.tasks, "places": family.locations}
+    return replace(limits, enlarges=room.enlarges, **more)
+
+
+class PlacedFiles(BaseModel):
+    """``root`` is a folder on the data volume; the files lie in it, beside or above their images."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: str
+    train: str
+    held_out: str
+    dev: str = ""
+
+    @field_validator("root", "train", "held_out", "dev")
+    @classmethod
+    def _inside(cls, given: str) -> str:
+        if given.startswith("/") or ".." in PurePosixPath(given).parts:
+            raise ValueError("a path below the data volume")
+        return given
+
+    @property
+    def every(self) -> dict[str, str]:
+        """Set → file: held_out, dev where there is one, train."""
+        return {"held_out": self.held_out, **({"dev": self.dev} if self.dev else {}), "train": self.train}
+
+    def path(self, split: str, context: Context) -> Path:
+        """The file of a set.
+
+        Raises:
+            DatasetError: there is none, or it leaves the volume by a link.
+        """
+        path, volume = context.volumes.data / self.root / self.every[split], context.volumes.data.resolve()
+        if not path.is_file() or not path.resolve().is_relative_to(volume):
+            remedy = "modal volume ls paddleocr-vl-data FOLDER lists what is there"
+            where = f"volume://{self.root}/{self.every[split]}"
+            raise DatasetError("no such file on the data volume", where=where, remedy=remedy)
+        return path
+
+
+class ScanArgs(BaseModel):
+    """A share of the work. ``dataset`` has the rules and bounds; where the rows are, ``files`` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: PlacedFiles
+    dataset: DatasetConfig
+    room: Room
+    share: int = Field(0, ge=0)
+    shares: int = Field(1, ge=1)
+
+    @property
+    def key(self) -> str:
+        """Names the validation that this is a share of."""
+        return records.fingerprint(self.model_dump(mode="json", exclude={"share"}))[:16]
+
+    def folder(self, context: Context) -> Path:
+        """Where the shares leave what they came to."""
+        return context.volumes.data / SCANS / self.key
+
+
+def scan_rows(args: ScanArgs, context: Context) -> Mapping[str, object]:
+    """Read the share's ranges of every file.
+
+    Returns: ``{"rows": good rows}``.
+    Raises:
+        DatasetError: a file is missing, empty, of no known format, or damaged.
+    """
+    limits, rows = args.room.limits(context), 0
+    for split in args.files.every:
+        path = args.files.path(split, context)
+        options, _ = options_for(path, args.dataset, limits, images=True, documents=True)
+        size = path.stat().st_size
+        # A container sees all cores of its machine, of which it may have few: processes are started where asked for.
+        parts = shares.scan(path, options, args.share, args.shares, args.dataset.workers or 1)
+        rows += shares.write(args.folder(context) / shares.name(split, args.share), parts, size)
+    context.commit()
+    return {"rows": rows}
+
+
+def merge_scans(args: ScanArgs, context: Context) -> Mapping[str, object]:
+    """The report of all shares, which are then removed.
+
+    Returns: ``{"report": see :mod:`sft.dataset.told`, "warning": of answers that cannot be read whole, or empty}``.
+    Raises:
+        DatasetError: a file is missing.
+        TransientError: a share is not there, or a file has another size than when it was read.
+    """
+    folder, limits = args.folder(context), args.room.limits(context)
+    paths = {split: args.files.path(split, context) for split in args.files.every}
+
+    def said(split: str, done: int, total: int, rows: int) -> None:
+        context.event("validate", split=split, done=done, total=total, rows=rows)
+
+    report = validate(
+        paths["train"],
+        paths["held_out"],
+        args.dataset,
+        limits,
+        dev=paths.get("dev"),
+        progress=said,
+        scans=lambda path, split, _: shares.merged(folder, path, split, args.shares),
+    )
+    held_out, form = paths["held_out"], report.held_out.format
+    warning = "" if report.errors else check_room(held_out, form, limits, args.room.answer)
+    shutil.rmtree(folder, ignore_errors=True)
+    context.commit()
+    return {"report": told.plain(report), "warning": warning}
+
+
+SCAN_ROWS = Job("scan_rows", ScanArgs, scan_rows)
+MERGE_SCANS = Job("merge_scans", ScanArgs, merge_scans)
