@@ -42,24 +42,49 @@ def sample(
 
 
 def deploy(
-    profile: Annotated[str, typer.Argument(help=f"Where its wheel is another: one of {NAMES}, or a .yaml file")] = "",
+    profile: Annotated[
+        str, typer.Argument(help=f"Where its wheel is another, or for its nights: one of {NAMES}, or a .yaml file")
+    ] = "",
     settings: Settings = [],  # noqa: B006 (typer copies it)
     with_vllm: Annotated[
         bool, typer.Option("--vllm", help="Also what evaluate.backend=vllm needs; never seen to build or run at Modal")
     ] = False,
+    with_night: Annotated[
+        bool, typer.Option("--night", help="Also what hosts the flow itself, every night where a profile is named")
+    ] = False,
+    cron: Annotated[str, typer.Option(help="When the nights are, as crontab says it; empty: as in prefect.yaml")] = "",
+    timezone: Annotated[str, typer.Option(help="Of --cron; empty: as in prefect.yaml")] = "",
 ) -> None:
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
 
     def body(out: Console) -> None:
         from compute.select import check_modal
+        from runs.checking import check_night
 
         if settings and not profile:
             raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
-        config = resolved(profile, settings) if profile else None
+        if (cron or timezone) and not (with_night and profile):
+            raise InputError(
+                "--cron and --timezone are of a profile's nights",
+                remedy="sft deploy nightly --night --cron '0 3 * * *'",
+            )
+        config, asked = None, (cron, timezone)
+        if with_night and profile:
+            from cli.hosting import check_schedule, schedule
+
+            known = schedule()
+            asked = (cron or known[0], timezone or known[1])
+            config = resolved(profile, settings, lambda: check_schedule(*asked), fits=check_night)
+        elif profile:
+            config = resolved(profile, settings)
         check_modal()
         from cli.deploying import deploy_all
 
         deploy_all(lambda text: say(out, text), config, with_vllm=with_vllm)
+        if with_night:
+            from cli.hosting import deploy_night
+
+            deploy_night(lambda text: say(out, text), config, *asked)
 
     guarded(body)
 

@@ -53,7 +53,7 @@ def deploy_all(say: Say, given: RunConfig | None = None, *, with_vllm: bool = Fa
     """
     with translated("the Dict of the leases"):
         leases().hydrate()  # now, where a person sees it if the token may not; a container would make it, too
-    _deploy(setup, say)
+    deploy_app(setup, say)
     for engine in WHEELS:
         config = given if given is not None and given.engine == engine else _config(engine)
         compute, args = ModalCompute(config), wheel_args(config)
@@ -68,13 +68,18 @@ def deploy_all(say: Say, given: RunConfig | None = None, *, with_vllm: bool = Fa
             remedy = f"sft deploy {profile} --set wheel.url=https://…/{name}, or sft upload-wheel PATH"
             raise InputError(error.message, where=error.where, value=error.value, remedy=remedy) from error
         say(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256']}")
-    _deploy(app, say)
+    deploy_app(app, say)
     if with_vllm:
-        _deploy(vllm, say)
+        deploy_app(vllm, say)
     say("deployed: sft run full starts a training")
 
 
-def _deploy(deployed: modal.App, say: Say) -> None:
+def deploy_app(deployed: modal.App, say: Say) -> None:
+    """Deploy one app; says which.
+
+    Raises:
+        ComputeError: Modal refuses it, or an image could not be built.
+    """
     say(f"deploying {deployed.name}")
     try:
         with translated(f"app {deployed.name}"):

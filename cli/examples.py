@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": (
         "sft run smoke",
         "sft run full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl --detach",
+        "sft run full --hosted",
     ),
     "evaluate": (
         "sft evaluate base held-out --profile smoke",
@@ -32,7 +33,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "history": ("sft history smoke --last 5", "sft history full --json"),
     "cancel": ("sft cancel", "sft cancel 0123456789abcdef --profile full"),
     "doctor": ("sft doctor smoke", "sft doctor full --quick"),
-    "deploy": ("sft deploy",),
+    "deploy": (
+        "sft deploy",
+        "sft deploy --night",
+        "sft deploy nightly --night --set dataset.volume=samples/bengali --cron '0 3 * * *' --timezone Europe/Paris",
+    ),
     "sample": ("sft sample",),
     "upload": ("sft upload all.train.jsonl all.held_out.jsonl",),
     "upload-wheel": ("sft upload-wheel paddlepaddle_gpu-3.2.1-cp312-cp312-linux_x86_64.whl",),

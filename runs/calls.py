@@ -25,8 +25,13 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
         return known, False
     with held_back():
         call_id = compute.start(job, args)
-        put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
+        noted(compute, key, call_id, job)
     return call_id, True
+
+
+def noted(compute: Compute, key: str, call_id: str, job: str) -> None:
+    """Keep that ``call_id`` has begun to work on ``key``."""
+    put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
 
 
 def attached(compute: Compute, key: str, call_id: str) -> None:
@@ -42,10 +47,14 @@ def started(compute: Compute, key: str) -> float:
     return float(said) if isinstance(said, (int, float)) else 0.0
 
 
-def running_calls(compute: Compute) -> dict[str, str]:
-    """Key → call id of all calls that work now; also those of which nothing is heard: they may, and can be stopped."""
+def running_calls(compute: Compute, begin: str = "") -> dict[str, str]:
+    """Key → call id of all calls that work now; also those of which nothing is heard: they may, and can be stopped.
+
+    Args:
+        begin: only of keys that begin so.
+    """
     keys = [file.path.rpartition("/")[2].removesuffix(".json") for file in compute.list("outputs", FOLDER)]
-    calls = {key: _call(compute, key) for key in keys}
+    calls = {key: _call(compute, key) for key in keys if key.startswith(begin)}
     return {key: call_id for key, call_id in calls.items() if call_id and _may_run(compute, call_id)}
 
 

@@ -215,6 +215,39 @@ def check_first(config: RunConfig) -> None:
         _check_checkpoint(compute, config.train.resume)
 
 
+def check_hosted(config: RunConfig, *, detach: bool = False) -> None:
+    """Raises InputError if the run cannot be hosted at Modal, or is asked for what it is then anyway: both at once."""
+
+    def there() -> None:
+        if config.compute == "local":
+            remedy = "add --set compute=modal, or leave --hosted out"
+            raise InputError(
+                "only a run that computes at Modal is hosted there", where="compute", value="local", remedy=remedy
+            )
+
+    def alone() -> None:
+        if detach:
+            remedy = "leave --detach out"
+            raise InputError(
+                "a hosted run is left to itself, and evaluated and promoted", where="--detach", remedy=remedy
+            )
+
+    check_all(there, alone)
+
+
+def check_night(config: RunConfig) -> None:
+    """Raises InputError if nobody could host the nights of a profile: they find no files of this machine."""
+
+    def rows() -> None:
+        if not config.dataset.volume:
+            remedy = "sft upload TRAIN HELD_OUT puts them there and says their name: --set dataset.volume=NAME"
+            raise InputError(
+                "a night at Modal finds its rows on the data volume alone", where="dataset.volume", remedy=remedy
+            )
+
+    check_all(lambda: check_hosted(config), rows)
+
+
 def _check_more(dataset: DatasetConfig) -> None:
     """Raises DatasetError if a guard set, or one that is mixed in, is missing, empty or of no known format: all of them
     at once.
