@@ -110,9 +110,7 @@ def deploy_night(say: Say, config: RunConfig | None, cron: str, timezone: str) -
     if secret is not None:
         say(f"its runs report to the Prefect of the secret {PREFECT_SECRET}")
     else:
-        say(
-            f"there is no secret {PREFECT_SECRET}: each run has a Prefect of its own, whose database the volume keeps"
-        )
+        say(f"there is no secret {PREFECT_SECRET}: each run has a Prefect of its own, whose database the volume keeps")
     if config is None:
         say("no nights: sft run PROFILE --hosted starts a run; a profile has nights with sft deploy PROFILE --night")
     else:

@@ -220,7 +220,7 @@ def check_hosted(config: RunConfig, *, detach: bool = False) -> None:
 
     def there() -> None:
         if config.compute == "local":
-            remedy = "add --set compute=modal, or leave --hosted out"
+            remedy = "add --set compute=modal"
             raise InputError(
                 "only a run that computes at Modal is hosted there", where="compute", value="local", remedy=remedy
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -13,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import get_current_settings
 
-from modal_infra.names import HOST, NIGHT
+from modal_infra.names import HOST
 from tests.compute.test_modal import trainings, write_wheels
 from tests.support import modal_runs
 from tests.support.modal_runs import SFT, environment, sft
@@ -53,15 +52,17 @@ SETTINGS = [
 ]
 
 
-@pytest.fixture
-def server(tmp_path: Path, home: Path) -> Iterator[ModalServer]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModalServer]:
     """A server with everything deployed, what hosts flows too."""
-    with modal_runs.serving(tmp_path / "server") as server:
+    home = tmp_path_factory.mktemp("deployed")
+    with modal_runs.serving(home / "server") as server:
         command = [sys.executable, "-c", DEPLOY, *write_wheels(home)]
         process = subprocess.run(command, cwd=home, env=environment(server, home), capture_output=True, text=True)
         assert process.returncode == 0, process.stdout + process.stderr
         assert "no nights" in process.stdout
         assert "USD an hour" in process.stdout
+        server.reschedules = True
         yield server
 
 
@@ -90,8 +91,8 @@ def ledger(server: ModalServer) -> list[dict[str, Any]]:
 
 
 def working(server: ModalServer, text: str) -> Container:
-    """The container of the only hosted call, once its log says ``text`` again."""
-    (call,) = hosts(server)
+    """The container of the newest hosted call, once its log says ``text`` again."""
+    call = hosts(server)[-1]
     seen = call.log.count(text.encode())
     wait_until(lambda: call.log.count(text.encode()) > seen, server)
     container = call.container
@@ -113,17 +114,108 @@ def started_and_killed(server: ModalServer, home: Path, *settings: str) -> None:
     starter.wait()
 
 
+def states(name: str = "sft") -> list[str]:
+    """Names of the states of the server's flow runs, the oldest first."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_ASC)
+    return [str(run.state_name) for run in runs if run.deployment_id is None]
+
+
 def test_a_run_is_promoted_though_its_starter_is_killed_and_its_host_is_taken_away(
     server: ModalServer, home: Path
 ) -> None:
+    """The starter by SIGKILL, its host by a preemption and then by a crash; Prefect is a server of the team's."""
     server.secrets["prefect"] = {"PREFECT_API_URL": str(get_current_settings().api.url)}
-    server.reschedules = True
-    started_and_killed(server, home, "train.max_steps=60", "train.save_steps=20")
-    working(server, "checkpoint-20 is complete").preempt()
+    before = len(states())
+    started_and_killed(server, home, "train.max_steps=40", "train.save_steps=10")
+    working(server, "checkpoint-10 is complete").preempt()
     working(server, "attached to call").kill()
-    wait_until(lambda: ledger(server), server)
-    (entry,), (call,) = ledger(server), hosts(server)
-    print(call.log.decode())
-    print(json.dumps(entry, indent=1))
+    (call,) = hosts(server)
+    wait_until(call.done.is_set, server)
+    (entry,) = ledger(server)
     assert entry["outcome"] == "completed", call.log.decode()
-    assert entry["decision"] == "promoted"
+    assert (entry["decision"], entry["containers"], entry["hosted"]) == ("promoted", 3, call.id)
+    assert len(trainings(server)) == 1, "one training, whoever followed it"
+    assert states()[before:] == ["Crashed", "Crashed", "Promoted"], "each container is a run of Prefect's"
+    outputs = server.volumes_folder / "vo-paddleocr-vl-outputs"
+    (run,) = (outputs / "runs").iterdir()
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 41)), "each step was trained once"
+    assert not (home / "models").exists(), "nobody was there to take it"
+    assert not (run / "synced.json").exists(), "sft cleanup may not think that somebody has a copy"
+    somebody_else(server, home, entry["identity"])
+
+
+def somebody_else(server: ModalServer, home: Path, identity: str) -> None:
+    """What another machine of the team's sees, and gets."""
+    other = home / "other"
+    other.mkdir()
+    seen = sft(server, other, "history", "smoke", "--set", "compute=modal", "--set", "modal.gpu=none")
+    assert "promoted" in seen.stdout, seen.stderr
+    assert identity[:16] in seen.stdout
+    listed = sft(server, other, "status", "smoke", "--set", "compute=modal", "--set", "modal.gpu=none")
+    assert "champion of smoke" in listed.stdout, listed.stderr
+    assert "hosted at Modal now" not in listed.stdout
+    calls = len(server.calls)
+    variables = {"PREFECT_API_URL": str(get_current_settings().api.url)}
+    same = sft(server, other, "run", "smoke", *options("train.max_steps=40", "train.save_steps=10"), more=variables)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "nothing is trained" in same.stdout
+    assert len(server.calls) == calls, "all had been done by the hosted run"
+    assert list((other / "models").glob("smoke-*/model/model.safetensors")), "the model has come"
+
+
+def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(server: ModalServer, home: Path) -> None:
+    """A schedule starts it; its containers may work for some seconds only; Prefect is its own. Then one by its call."""
+    server.secrets.pop("prefect", None)
+    stored = server.volumes_folder / "vo-paddleocr-vl-data" / "datasets"
+    rows = next(stored.iterdir()).name if stored.exists() else send_rows(server, home)
+    endless = options("train.max_steps=100000", "dataset.digits=null", f"dataset.volume=datasets/{rows}", "name=nights")
+    done = sft(server, home, "deploy", "smoke", "--night", "--cron", "30 3 * * *", *endless)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nights of smoke: 30 3 * * * Europe/Berlin" in done.stdout
+    cron = server.functions[f"fu-{HOST}"].schedule.cron
+    assert (cron.cron_string, cron.timezone) == ("30 3 * * *", "Europe/Berlin")
+    server.environment = {"SFT_HOST_SECONDS": "30"}
+    trained, before = len(trainings(server)), len(ledger(server))
+    night = server.calls[server.fire(HOST)]
+    wait_until(lambda: b"attached to call" in night.log, server)
+    server.environment = {}
+    again = server.calls[server.fire(HOST)]
+    wait_until(again.done.is_set, server)
+    assert "this run works already" in again.log.decode()
+    listed = sft(server, home, "history", "smoke", *endless)
+    assert "hosted at Modal now: nights-" in listed.stdout, listed.stderr
+    cancelled = sft(server, home, "cancel", "--profile", "smoke", *endless)
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert "is stopped" in cancelled.stdout
+    wait_until(night.done.is_set, server)
+    assert (night.failures, len(trainings(server)) - trained) == (1, 1), "the next container attached to the training"
+    assert ledger(server)[-1]["outcome"] == "cancelled"
+    assert ledger(server)[-1]["containers"] == 2
+
+    started = sft(server, home, "run", "smoke", "--hosted", *endless)
+    assert started.returncode == 0, started.stdout + started.stderr
+    call = hosts(server)[-1]
+    wait_until(lambda: b"train: started call" in call.log, server)
+    same = sft(server, home, "run", "smoke", "--hosted", *endless)
+    assert f"hosted already: call {call.id}" in same.stdout, same.stderr
+    ended = sft(server, home, "cancel", call.id, "--profile", "smoke", *endless)
+    assert "asked to end" in ended.stdout, ended.stderr
+    wait_until(call.done.is_set, server)
+    training = server.calls[trainings(server)[-1]]
+    assert training.done.is_set(), "its training works on, and nobody looks after it"
+    assert [entry["outcome"] for entry in ledger(server)[before:]] == ["cancelled", "cancelled"]
+    database = server.volumes_folder / "vo-paddleocr-vl-outputs" / "prefect" / "nights.db"
+    with closing(sqlite3.connect(f"file:{database}?immutable=1", uri=True)) as kept:
+        found = kept.execute("select state_name from flow_run order by start_time").fetchall()
+    assert [name for (name,) in found] == ["Crashed", "Cancelled", "Cancelled"], "kept across all containers"
+
+
+def send_rows(server: ModalServer, home: Path) -> str:
+    """The name of a dataset on the volume, where no test before this one has sent any."""
+    sent = sft(server, home, "run", "smoke", "--hosted", *options("train.max_steps=1"))
+    assert sent.returncode == 0, sent.stderr
+    call = hosts(server)[-1]
+    wait_until(call.done.is_set, server)
+    return next((server.volumes_folder / "vo-paddleocr-vl-data" / "datasets").iterdir()).name

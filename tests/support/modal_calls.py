@@ -328,8 +328,9 @@ class Containers:
         if result.status != FAILURE or call.failures >= policy.retries:
             return False
         call.failures += 1
-        call.taken, call.container, container.call = False, None, None
-        self.dispatch(call)
+        call.taken = False
+        self.dispatch(call)  # to another container: this one is about to end
+        container.call = None
         return True
 
     def waiting_for(self, container: Container) -> Call | None:
