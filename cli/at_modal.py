@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cli.base import NAMES, Profile, Settings, guarded, resolved, say
-from sft.errors import InputError
+from sft.errors import InputError, check_all
 
 PANEL = "Modal"
 
@@ -113,17 +113,20 @@ def upload(
     dev: Annotated[
         Path | None, typer.Option(help="Dev set (JSONL), below the same folder: its rows choose among checkpoints")
     ] = None,
+    name: Annotated[
+        str, typer.Option("--as", help="A name that means these files from now on: --set dataset.volume=named/NAME")
+    ] = "",
 ) -> None:
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
     def body(out: Console) -> None:
         from compute.select import check_modal
-        from runs.checking import check_dataset
+        from runs.checking import check_dataset, check_name
 
-        check_dataset(train, held_out, dev)
+        check_all(lambda: check_dataset(train, held_out, dev), lambda: check_name(name))
         check_modal()
         from cli.deploying import put_dataset
 
-        say(out, put_dataset(train, held_out, dev, lambda text: say(out, text)))
+        say(out, put_dataset(train, held_out, dev, lambda text: say(out, text), name))
 
     guarded(body)

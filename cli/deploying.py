@@ -20,6 +20,7 @@ from modal_infra.names import SETUP
 from runs.checking import KNOWN_WHEELS, check_wheel
 from runs.dataset import limits_for
 from runs.fetched import known_wheel
+from runs.uploading import name_dataset
 from runs.uploading import upload as send
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
@@ -120,9 +121,11 @@ def put_wheel(path: Path) -> str:
     return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
 
 
-def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say) -> str:
+def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say, name: str = "") -> str:
     """Validate the files and upload them; returns what was done.
 
+    Args:
+        name: that stands for them from now on; empty for none.
     Raises:
         DatasetError: the dataset is broken; nothing was sent.
     """
@@ -132,7 +135,8 @@ def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say) -> str:
     report.check()
     count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
     place = compute.dataset_root(files.root, report.fingerprint)
-    return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
+    done = f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
+    return f"{done}; dataset.volume={name_dataset(compute, name, place)} means it from now on" if name else done
 
 
 def get_sample(config: RunConfig, name: str, say: Say) -> None:

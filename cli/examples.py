@@ -39,7 +39,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sft deploy nightly --night --set dataset.volume=samples/bengali --cron '0 3 * * *' --timezone Europe/Paris",
     ),
     "sample": ("sft sample",),
-    "upload": ("sft upload all.train.jsonl all.held_out.jsonl",),
+    "upload": (
+        "sft upload all.train.jsonl all.held_out.jsonl",
+        "sft upload all.train.jsonl all.held_out.jsonl --as receipts",
+    ),
     "upload-wheel": ("sft upload-wheel paddlepaddle_gpu-3.2.1-cp312-cp312-linux_x86_64.whl",),
     "infer": ("sft infer receipts/1.png --model base", "sft infer new.pdf --profile full --set name=receipts"),
     "promote": ("sft promote smoke 0123456789abcdef",),

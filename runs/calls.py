@@ -41,6 +41,21 @@ def attached(compute: Compute, key: str, call_id: str) -> None:
         put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id})
 
 
+def cancelled(compute: Compute, key: str, call_id: str) -> None:
+    """Keep that somebody ends ``call_id``: whoever follows it could take it for one that died, and start it again.
+
+    What a cancelled call ends with at Modal depends on how far its container came.
+    """
+    newest = read_json(compute, "outputs", _pointer(key)) or {}
+    put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id, "cancelled": call_id})
+
+
+def was_cancelled(compute: Compute, key: str) -> bool:
+    """Has somebody ended the newest call for ``key``?"""
+    said = read_json(compute, "outputs", _pointer(key)) or {}
+    return bool(said.get("cancelled")) and said.get("cancelled") == said.get("call_id")
+
+
 def started(compute: Compute, key: str) -> float:
     """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
     said = (read_json(compute, "outputs", _pointer(key)) or {}).get("started")

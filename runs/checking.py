@@ -15,7 +15,7 @@ from runs.results import read_stored
 from sft.config import RunConfig
 from sft.dataset.files import DatasetFiles
 from sft.dataset.reading import detect_file
-from sft.dataset.settings import DatasetConfig
+from sft.dataset.settings import NAME, DatasetConfig
 from sft.dataset.tasks import BUILT_IN, find, known
 from sft.download import check_scheme
 from sft.errors import InputError, check_all, raise_all
@@ -153,6 +153,13 @@ def check_dataset(train: Path, held_out: Path, dev: Path | None = None) -> None:
     check_all(*(partial(detect_file, file) for file in files), lambda: DatasetFiles.of(train, held_out, dev))
 
 
+def check_name(name: str) -> None:
+    """Raises InputError if no dataset can be called so; an empty name is none."""
+    if name and not re.fullmatch(NAME, name):
+        remedy = "a-z, 0-9 and -, at most 30, such as --as receipts"
+        raise InputError("no dataset can be called so", where="--as", value=name, remedy=remedy)
+
+
 def check_folder(folder: Path) -> None:
     """Raises InputError if a folder cannot be made, or written to: before hours are spent on what is to go there."""
     above = folder.absolute()
@@ -240,7 +247,7 @@ def check_night(config: RunConfig) -> None:
 
     def rows() -> None:
         if not config.dataset.volume:
-            remedy = "sft upload TRAIN HELD_OUT puts them there and says their name: --set dataset.volume=NAME"
+            remedy = "sft upload TRAIN HELD_OUT --as pages puts them there: --set dataset.volume=named/pages"
             raise InputError(
                 "a night at Modal finds its rows on the data volume alone", where="dataset.volume", remedy=remedy
             )

@@ -14,7 +14,7 @@ from prefect.artifacts import create_image_artifact, create_progress_artifact, u
 
 from compute.base import Compute
 from runs.budget import Budget
-from runs.calls import started, training_key
+from runs.calls import started, training_key, was_cancelled
 from runs.results import finished_training
 from sft.dataset.dropped import describe
 from sft.dataset.pictures import told
@@ -23,7 +23,7 @@ from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from sft.store.contents import LeftOut, Training
 from sft.store.volumes import run_place
-from tasks.following import run_job
+from tasks.following import RESUME, run_job
 from tasks.step import step
 from tasks.telling import pass_on, tell
 
@@ -137,6 +137,8 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
             progress.stop()
             return cast("Training", run_job(compute, key, "train", args.model_dump(), progress.told))
         except JobDied as error:
+            if was_cancelled(compute, key):
+                raise JobCancelled("the training was cancelled", where=error.where, remedy=RESUME) from error
             if not left or progress.checkpoint <= newest:
                 raise
             newest = progress.checkpoint

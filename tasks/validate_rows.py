@@ -59,7 +59,7 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
 
 def _stored(volume: str, compute: Compute) -> Rows:
     place, _ = read_stored(volume, compute)
-    record = read_json(compute, "data", f"{volume}/record.json") or {}
+    record = read_json(compute, "data", f"{place.root}/record.json") or {}
     tell(f"the held-out rows of {volume} on the data volume, validated when they came there")
     rows = RowsPlace(root=place.root, file=place.held_out, format=place.held_out_format)
     return Rows(HELD_OUT, rows, str(record["held_out"].get("fingerprint") or place.fingerprint))

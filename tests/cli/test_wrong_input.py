@@ -68,6 +68,10 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "upload good.jsonl empty.jsonl --dev nosuch.jsonl",
         ("empty.jsonl: the dataset file is empty", "nosuch.jsonl: the dataset file does not exist"),
     ),
+    (
+        "upload good.jsonl nosuch.jsonl --as Not/That",
+        ("nosuch.jsonl: the dataset file does not exist", "--as: no dataset can be called so (found Not/That)"),
+    ),
     ("curve nosuch", (PROFILE,)),
     (
         "curve smoke --parts 0.5,2",

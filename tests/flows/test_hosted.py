@@ -95,7 +95,7 @@ def working(server: ModalServer, text: str) -> Container:
     call = hosts(server)[-1]
     seen = call.log.count(text.encode())
     wait_until(lambda: call.log.count(text.encode()) > seen, server)
-    container = call.container
+    container: Container | None = call.container
     assert container is not None
     return container
 
@@ -176,7 +176,7 @@ def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(se
     assert "nights of smoke: 30 3 * * * Europe/Berlin" in done.stdout
     cron = server.functions[f"fu-{HOST}"].schedule.cron
     assert (cron.cron_string, cron.timezone) == ("30 3 * * *", "Europe/Berlin")
-    server.environment = {"SFT_HOST_SECONDS": "30"}
+    server.environment = {"SFT_HOST_SECONDS": "40"}
     trained, before = len(trainings(server)), len(ledger(server))
     night = server.calls[server.fire(HOST)]
     wait_until(lambda: b"attached to call" in night.log, server)
@@ -190,9 +190,10 @@ def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(se
     assert cancelled.returncode == 0, cancelled.stderr
     assert "is stopped" in cancelled.stdout
     wait_until(night.done.is_set, server)
-    assert (night.failures, len(trainings(server)) - trained) == (1, 1), "the next container attached to the training"
+    assert night.failures > 0
+    assert len(trainings(server)) - trained == 1, "the next container attached to the training, nobody resumed it"
     assert ledger(server)[-1]["outcome"] == "cancelled"
-    assert ledger(server)[-1]["containers"] == 2
+    assert ledger(server)[-1]["containers"] == 1 + night.failures
 
     started = sft(server, home, "run", "smoke", "--hosted", *endless)
     assert started.returncode == 0, started.stdout + started.stderr
@@ -209,7 +210,8 @@ def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(se
     database = server.volumes_folder / "vo-paddleocr-vl-outputs" / "prefect" / "nights.db"
     with closing(sqlite3.connect(f"file:{database}?immutable=1", uri=True)) as kept:
         found = kept.execute("select state_name from flow_run order by start_time").fetchall()
-    assert [name for (name,) in found] == ["Crashed", "Cancelled", "Cancelled"], "kept across all containers"
+    crashed = ["Crashed"] * night.failures
+    assert [name for (name,) in found] == [*crashed, "Cancelled", "Cancelled"], "kept across all containers"
 
 
 def send_rows(server: ModalServer, home: Path) -> str:

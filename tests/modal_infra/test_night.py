@@ -11,6 +11,7 @@ from cli.hosting import costs, schedule
 from modal_infra.image import ROOMS
 from modal_infra.names import HOST, NIGHT, app_name, function_name
 from modal_infra.night import HOURLY
+from modal_infra.recipes import RECIPES
 from sft.environments import pins
 from tests import test_architecture
 from tests.test_prefect_yaml import DEPLOYMENTS
@@ -36,6 +37,12 @@ def test_the_host_has_the_orchestrators_prefect_and_no_paddle() -> None:
         assert there[package] == here[package], package
     assert pins("light").items() - there.items() == set(), "what a job has, in the same versions"
     assert not [package for package in there if "paddle" in package or package == "torch"]
+
+
+def test_each_command_of_an_image_is_one_line() -> None:
+    """It becomes a Dockerfile's RUN, which ends with its line."""
+    for steps in RECIPES.values():
+        assert not [command for step in steps for command in step.commands if "\n" in command]
 
 
 def test_the_orchestrators_code_is_all_in_the_image_and_imports_no_trainer() -> None:
