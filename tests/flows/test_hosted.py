@@ -214,6 +214,21 @@ def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(se
     assert [name for (name,) in found] == [*crashed, "Cancelled", "Cancelled"], "kept across all containers"
 
 
+def test_a_run_that_cannot_reach_prefect_is_in_the_ledger_with_the_reason(server: ModalServer, home: Path) -> None:
+    """Nobody sees its process fail: the secret names a server that is not there."""
+    server.secrets["prefect"] = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_API_KEY": "pnu_unspoken"}
+    trained = len(trainings(server))
+    started = sft(server, home, "run", "smoke", "--hosted", *options("name=unheard"))
+    assert started.returncode == 0, started.stdout + started.stderr
+    call = hosts(server)[-1]
+    wait_until(call.done.is_set, server)
+    entry = ledger(server)[-1]
+    assert (entry["name"], entry["outcome"], entry["hosted"]) == ("unheard", "failed", call.id), call.log.decode()
+    assert "Prefect's API does not answer" in entry["error"]
+    assert len(trainings(server)) == trained
+    assert "pnu_unspoken" not in call.log.decode() + json.dumps(entry)
+
+
 def send_rows(server: ModalServer, home: Path) -> str:
     """The name of a dataset on the volume, where no test before this one has sent any."""
     sent = sft(server, home, "run", "smoke", "--hosted", *options("train.max_steps=1"))
