@@ -79,12 +79,15 @@ def deploy(
             config = resolved(profile, settings)
         check_modal()
         from cli.deploying import deploy_all
+        from cli.hosting import deploy_night, night_of
 
-        deploy_all(lambda text: say(out, text), config, with_vllm=with_vllm)
+        def tell(text: str) -> None:
+            say(out, text)
+
+        night = night_of(config, tell) if with_night and config is not None else None
+        deploy_all(tell, config, with_vllm=with_vllm)
         if with_night:
-            from cli.hosting import deploy_night
-
-            deploy_night(lambda text: say(out, text), config, *asked)
+            deploy_night(tell, night, *asked)
 
     guarded(body)
 

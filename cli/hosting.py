@@ -37,7 +37,7 @@ def start_hosted(config: RunConfig, say: Say) -> str:
 
     compute = compute_for(config)
     check_host()
-    request = Request(config=config, prepared=prepare(config, compute, say), name=config.name)
+    request = _request(config, compute, say)
     call_id, new = calls.attach_or_start(compute, request.key, HOST, request.model_dump(mode="json"))
     link = compute.link(call_id)
     say(f"hosted at Modal: call {call_id} ({link})" if new else f"hosted already: call {call_id} ({link})")
@@ -45,6 +45,40 @@ def start_hosted(config: RunConfig, say: Say) -> str:
         say(costs())
     say(NEXT.format(profile=config.profile or config.name))
     return call_id
+
+
+def _request(config: RunConfig, compute: Compute, say: Say) -> Request:
+    """What a container is given; rows and guard sets are on the volume afterwards.
+
+    Raises:
+        InputError: the run would tell people through blocks of a Prefect that it does not have.
+    """
+    from modal_infra.names import PREFECT_SECRET
+
+    if config.notify.blocks and not reports():
+        blocks = ", ".join(config.notify.blocks)
+        remedy = f"modal secret create {PREFECT_SECRET} PREFECT_API_URL=… PREFECT_API_KEY=…; or leave notify out"
+        raise InputError("the blocks are those of your Prefect", where="notify.blocks", value=blocks, remedy=remedy)
+    return Request(config=config, prepared=prepare(config, compute, say), name=config.name)
+
+
+def reports() -> bool:
+    """Is there a secret with the Prefect that hosted runs report to?"""
+    from compute.modal import known_secret
+    from compute.reach import translated
+    from modal_infra.names import PREFECT_SECRET
+
+    with translated(f"secret {PREFECT_SECRET}"):
+        return known_secret(PREFECT_SECRET) is not None
+
+
+def night_of(config: RunConfig, say: Say) -> Request:
+    """What every night of a profile runs.
+
+    Raises:
+        InputError, DatasetError: no night could work so.
+    """
+    return _request(config, compute_for(config), say)
 
 
 def costs() -> str:
@@ -85,35 +119,31 @@ def check_schedule(cron: str, timezone: str) -> None:
     check_all(when, zone)
 
 
-def deploy_night(say: Say, config: RunConfig | None, cron: str, timezone: str) -> None:
+def deploy_night(say: Say, night: Request | None, cron: str, timezone: str) -> None:
     """Deploy what hosts flows, with the nights of a profile or without.
 
     Args:
-        config: what every night runs; its rows lie on the data volume. None: no nights, only ``sft run --hosted``.
+        night: what every night runs, ``cron`` in ``timezone``; None: no nights, only ``sft run --hosted``.
     Raises:
         ComputeError: no token, or the image could not be built.
-        DatasetError: the rows are not there, or a guard set is broken.
     """
+    import modal
+
     from cli.deploying import deploy_app
-    from compute.modal import known_secret
-    from compute.reach import translated
     from modal_infra.names import PREFECT_SECRET
     from modal_infra.night import night_app
 
-    request = None
-    if config is not None:
-        prepared = prepare(config, compute_for(config), say)
-        request = Request(config=config, prepared=prepared, name=config.name).model_dump(mode="json")
-    with translated(f"secret {PREFECT_SECRET}"):
-        secret = known_secret(PREFECT_SECRET)
-    deploy_app(night_app([secret] if secret is not None else [], request, cron, timezone), say)
-    if secret is not None:
+    secrets = [modal.Secret.from_name(PREFECT_SECRET)] if reports() else []
+    request = night.model_dump(mode="json") if night is not None else None
+    deploy_app(night_app(secrets, request, cron, timezone), say)
+    if secrets:
         say(f"its runs report to the Prefect of the secret {PREFECT_SECRET}")
     else:
-        say(f"there is no secret {PREFECT_SECRET}: each run has a Prefect of its own, whose database the volume keeps")
-    if config is None:
+        say(f"no secret {PREFECT_SECRET}: each run has a Prefect of its own, its database on the outputs volume")
+    if night is None:
         say("no nights: sft run PROFILE --hosted starts a run; a profile has nights with sft deploy PROFILE --night")
     else:
+        config = night.config
         say(f"nights of {config.profile}: {cron} {timezone}, on {config.dataset.volume}; after a change, deploy again")
     say(costs())
 

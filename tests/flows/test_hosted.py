@@ -17,6 +17,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import get_current_settings
+from prefect.states import Cancelling
 
 from modal_infra.names import HOST
 from tests.compute.test_modal import trainings, write_wheels
@@ -171,6 +172,11 @@ def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(se
     stored = server.volumes_folder / "vo-paddleocr-vl-data" / "datasets"
     rows = next(stored.iterdir()).name if stored.exists() else send_rows(server, home)
     endless = options("train.max_steps=100000", "dataset.digits=null", f"dataset.volume=datasets/{rows}", "name=nights")
+    wrong = {"notify.blocks=[slack-webhook/us]": "those of your Prefect", "dataset.volume=no": "no finished"}
+    for setting, said in wrong.items():
+        refused = sft(server, home, "deploy", "smoke", "--night", *endless, "--set", setting)
+        assert (refused.returncode, said in refused.stderr) == (2, True), refused.stdout + refused.stderr
+        assert "deploying" not in refused.stdout
     done = sft(server, home, "deploy", "smoke", "--night", "--cron", "30 3 * * *", *endless)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nights of smoke: 30 3 * * * Europe/Berlin" in done.stdout
@@ -227,6 +233,23 @@ def test_a_run_that_cannot_reach_prefect_is_in_the_ledger_with_the_reason(server
     assert "Prefect's API does not answer" in entry["error"]
     assert len(trainings(server)) == trained
     assert "pnu_unspoken" not in call.log.decode() + json.dumps(entry)
+
+
+def test_a_hosted_run_is_cancelled_in_prefects_ui(server: ModalServer, home: Path) -> None:
+    """By what the UI's button asks the server for."""
+    server.secrets["prefect"] = {"PREFECT_API_URL": str(get_current_settings().api.url)}
+    started = sft(server, home, "run", "smoke", "--hosted", *options("train.max_steps=100000", "name=stopped"))
+    assert started.returncode == 0, started.stdout + started.stderr
+    call = hosts(server)[-1]
+    wait_until(lambda: b"train: started call" in call.log, server)
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+        assert run.name == "stopped"
+        client.set_flow_run_state(run.id, Cancelling())
+    wait_until(call.done.is_set, server, 60)
+    assert states()[-1] == "Cancelled"
+    assert ledger(server)[-1]["outcome"] == "cancelled"
+    assert server.calls[trainings(server)[-1]].done.is_set()
 
 
 def send_rows(server: ModalServer, home: Path) -> str:
