@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -34,23 +35,24 @@ def main(folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the container's end: that is no wish of a person's
     signal.signal(STOP, _interrupt)
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    request = records.read_json(folder / "request.json")
+    found = _outcome(lambda: _hosted(Request.model_validate(request)))
+    records.write_json(folder / "outcome.json", found["value"] if found["ok"] else found)
+
+
+def _outcome(body: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``body`` has come to, as plain data."""
     try:
-        outcome: dict[str, Any] = {"ok": True, "value": _run(Request.model_validate(read_request(folder)))}
+        return {"ok": True, "value": body()}
     except KeyboardInterrupt:
         stopped = JobCancelled("the hosted run was cancelled", remedy="start it again: it goes on from what was saved")
-        outcome = {"ok": False, "error": to_wire(stopped)}
+        return {"ok": False, "error": to_wire(stopped)}
     except Exception as error:
         ours = as_ours(error) or error
         if not isinstance(ours, SftError):
             traceback.print_exc()
         print(f"error: {ours}", file=sys.stderr, flush=True)
-        outcome = {"ok": False, "error": to_wire(ours)}
-    records.write_json(folder / "outcome.json", outcome)
-
-
-def read_request(folder: Path) -> Any:
-    """What the container was asked for."""
-    return records.read_json(folder / "request.json")
+        return {"ok": False, "error": to_wire(ours)}
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -58,7 +60,27 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
-def _run(request: Request) -> dict[str, Any]:
+def _hosted(request: Request) -> dict[str, Any]:
+    """The run's outcome; in the next container, too, where this one is taken away after the end.
+
+    Raises:
+        SftError: Modal does not answer, or another call works on the same run.
+    """
+    from compute.select import compute_for
+
+    compute = compute_for(request.config)
+    if other := _other(compute, request):
+        raise Unchanged("this run works already", where=f"call {other}", remedy="sft cancel stops it")
+    run = Hosted(request, compute)
+    if run.outcome is not None:
+        return run.outcome
+    outcome = _outcome(lambda: _run(request, compute, run))
+    with suppress(SftError):
+        run.note(outcome=outcome)
+    return outcome
+
+
+def _run(request: Request, compute: Compute, run: Hosted) -> dict[str, Any]:
     """The flow, with the terminal's view in the call's log; what came of it.
 
     Raises:
@@ -67,22 +89,17 @@ def _run(request: Request) -> dict[str, Any]:
     prefect_defaults()
     from cli.run import run_flow, say_result
     from cli.temporary_server import prefect_api
-    from compute.select import compute_for
 
-    config, (out, _) = request.config, consoles()
-    compute = compute_for(config)
-    if other := _other(compute, request):
-        raise Unchanged("this run works already", where=f"call {other}", remedy="sft cancel stops it")
-    run = Hosted(request, compute)
+    out, _ = consoles()
     with hosting(run):
         if run.containers > 1:
             say(out, f"container {run.containers} of this run; the one before was taken away")
         try:
             wait = prefect_api()
         except SftError as error:
-            _tell_the_ledger(compute, request, run, error)
+            _tell_the_ledger(compute, request, error)
             raise
-        result = run_flow(config, out, _told(wait, compute, request, run))
+        result = run_flow(request.config, out, _told(wait, compute, request))
         say_result(out, result)
     return {"said": result} if isinstance(result, str) else {"identity": result.identity, "decision": result.decision}
 
@@ -97,20 +114,20 @@ def _other(compute: Compute, request: Request) -> str:
     return ""
 
 
-def _told(wait: Callable[[], None], compute: Compute, request: Request, run: Hosted) -> Callable[[], None]:
+def _told(wait: Callable[[], None], compute: Compute, request: Request) -> Callable[[], None]:
     """``wait``, whose failure stands in the ledger, too: there is no other place where somebody would look."""
 
     def waiting() -> None:
         try:
             wait()
         except SftError as error:
-            _tell_the_ledger(compute, request, run, error)
+            _tell_the_ledger(compute, request, error)
             raise
 
     return waiting
 
 
-def _tell_the_ledger(compute: Compute, request: Request, run: Hosted, error: SftError) -> None:
+def _tell_the_ledger(compute: Compute, request: Request, error: SftError) -> None:
     """A run that never began, as Prefect cannot be reached."""
     from runs.ledger import begun, write
 

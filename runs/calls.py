@@ -47,13 +47,14 @@ def cancelled(compute: Compute, key: str, call_id: str) -> None:
     What a cancelled call ends with at Modal depends on how far its container came.
     """
     newest = read_json(compute, "outputs", _pointer(key)) or {}
-    put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id, "cancelled": call_id})
+    put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id, "cancelled": [call_id, time.time()]})
 
 
-def was_cancelled(compute: Compute, key: str) -> bool:
-    """Has somebody ended the newest call for ``key``?"""
+def was_cancelled(compute: Compute, key: str, since: float = 0.0) -> bool:
+    """Has somebody ended the newest call for ``key``, after ``since`` (Unix time in seconds)?"""
     said = read_json(compute, "outputs", _pointer(key)) or {}
-    return bool(said.get("cancelled")) and said.get("cancelled") == said.get("call_id")
+    call_id, when = said.get("cancelled") or ("", 0.0)
+    return bool(call_id) and call_id == said.get("call_id") and when >= since
 
 
 def started(compute: Compute, key: str) -> float:

@@ -81,6 +81,17 @@ class Hosted:
         self.note(containers=self.containers + 1)
 
     @property
+    def replaced_since(self) -> float | None:
+        """Where another container has worked on the run before: when the run began (Unix time in seconds)."""
+        return self.entry[1] if self.entry is not None and self.containers > 1 else None
+
+    @property
+    def outcome(self) -> dict[str, Any] | None:
+        """What the run has come to, where a container was taken away after its end."""
+        said = self._said.get("outcome")
+        return said if isinstance(said, dict) else None
+
+    @property
     def containers(self) -> int:
         """How many have worked on it, this one included."""
         return int(self._said.get("containers", 0))

@@ -15,6 +15,7 @@ from prefect.artifacts import create_image_artifact, create_progress_artifact, u
 from compute.base import Compute
 from runs.budget import Budget
 from runs.calls import started, training_key, was_cancelled
+from runs.hosting import hosted
 from runs.results import finished_training
 from sft.dataset.dropped import describe
 from sft.dataset.pictures import told
@@ -91,6 +92,9 @@ def train(
         show_curve(compute, args.identity)
         return Trained(known, reused=True)
     key = training_key(args.identity)
+    since = run.replaced_since if (run := hosted()) is not None else None
+    if since is not None and was_cancelled(compute, key, since):
+        raise JobCancelled("the training was cancelled while the run changed its container", remedy=RESUME)
     progress = _Progress(args, beside() if beside is not None else None)
     if budget and budget.bounded:
         progress.check = lambda: budget.check(progress.before + time.time() - started(compute, key))

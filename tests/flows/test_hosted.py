@@ -169,9 +169,10 @@ def somebody_else(server: ModalServer, home: Path, identity: str) -> None:
 def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(server: ModalServer, home: Path) -> None:
     """A schedule starts it; its containers may work for some seconds only; Prefect is its own. Then one by its call."""
     server.secrets.pop("prefect", None)
-    stored = server.volumes_folder / "vo-paddleocr-vl-data" / "datasets"
-    rows = next(stored.iterdir()).name if stored.exists() else send_rows(server, home)
-    endless = options("train.max_steps=100000", "dataset.digits=null", f"dataset.volume=datasets/{rows}", "name=nights")
+    digits.write_dataset(home / "digits", train_rows=64, held_out_rows=32, seed=1)
+    sent = sft(server, home, "upload", "digits/train.jsonl", "digits/held_out.jsonl", "--as", "night")
+    assert sent.returncode == 0, sent.stderr
+    endless = options("train.max_steps=100000", "dataset.digits=null", "dataset.volume=named/night", "name=nights")
     wrong = {"notify.blocks=[slack-webhook/us]": "those of your Prefect", "dataset.volume=no": "no finished"}
     for setting, said in wrong.items():
         refused = sft(server, home, "deploy", "smoke", "--night", *endless, "--set", setting)
@@ -185,8 +186,9 @@ def test_a_night_goes_on_in_the_next_container_and_is_cancelled_from_anywhere(se
     server.environment = {"SFT_HOST_SECONDS": "40"}
     trained, before = len(trainings(server)), len(ledger(server))
     night = server.calls[server.fire(HOST)]
-    wait_until(lambda: b"attached to call" in night.log, server)
+    wait_until(lambda: b"the next one goes on" in night.log, server)
     server.environment = {}
+    wait_until(lambda: b"attached to call" in night.log, server)
     again = server.calls[server.fire(HOST)]
     wait_until(again.done.is_set, server)
     assert "this run works already" in again.log.decode()
@@ -250,12 +252,3 @@ def test_a_hosted_run_is_cancelled_in_prefects_ui(server: ModalServer, home: Pat
     assert states()[-1] == "Cancelled"
     assert ledger(server)[-1]["outcome"] == "cancelled"
     assert server.calls[trainings(server)[-1]].done.is_set()
-
-
-def send_rows(server: ModalServer, home: Path) -> str:
-    """The name of a dataset on the volume, where no test before this one has sent any."""
-    sent = sft(server, home, "run", "smoke", "--hosted", *options("train.max_steps=1"))
-    assert sent.returncode == 0, sent.stderr
-    call = hosts(server)[-1]
-    wait_until(call.done.is_set, server)
-    return next((server.volumes_folder / "vo-paddleocr-vl-data" / "datasets").iterdir()).name
