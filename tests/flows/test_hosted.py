@@ -20,6 +20,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from modal_infra.names import HOST
+from sft.smoke import digits
 from tests.compute.test_modal import trainings, write_wheels
 from tests.support import modal_runs
 from tests.support.modal_runs import SFT, environment, sft
