@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cli.base import NAMES, Profile, Settings, guarded, resolved, say
-from sft.errors import InputError
+from sft.errors import InputError, check_all
 
 PANEL = "Modal"
 
@@ -42,24 +42,52 @@ def sample(
 
 
 def deploy(
-    profile: Annotated[str, typer.Argument(help=f"Where its wheel is another: one of {NAMES}, or a .yaml file")] = "",
+    profile: Annotated[
+        str, typer.Argument(help=f"Where its wheel is another, or for its nights: one of {NAMES}, or a .yaml file")
+    ] = "",
     settings: Settings = [],  # noqa: B006 (typer copies it)
     with_vllm: Annotated[
         bool, typer.Option("--vllm", help="Also what evaluate.backend=vllm needs; never seen to build or run at Modal")
     ] = False,
+    with_night: Annotated[
+        bool, typer.Option("--night", help="Also what hosts the flow itself, every night where a profile is named")
+    ] = False,
+    cron: Annotated[str, typer.Option(help="When the nights are, as crontab says it; empty: as in prefect.yaml")] = "",
+    timezone: Annotated[str, typer.Option(help="Of --cron; empty: as in prefect.yaml")] = "",
 ) -> None:
     """Deploy the functions to Modal: fetch the GPU wheels to the models volume, then build the images from there."""
 
     def body(out: Console) -> None:
         from compute.select import check_modal
+        from runs.checking import check_night
 
         if settings and not profile:
             raise InputError("--set needs a profile", remedy="sft deploy full --set wheel.url=https://….whl")
-        config = resolved(profile, settings) if profile else None
+        if (cron or timezone) and not (with_night and profile):
+            raise InputError(
+                "--cron and --timezone are of a profile's nights",
+                remedy="sft deploy nightly --night --cron '0 3 * * *'",
+            )
+        config, asked = None, (cron, timezone)
+        if with_night and profile:
+            from cli.hosting import check_schedule, schedule
+
+            known = schedule()
+            asked = (cron or known[0], timezone or known[1])
+            config = resolved(profile, settings, lambda: check_schedule(*asked), fits=check_night)
+        elif profile:
+            config = resolved(profile, settings)
         check_modal()
         from cli.deploying import deploy_all
+        from cli.hosting import deploy_night, night_of
 
-        deploy_all(lambda text: say(out, text), config, with_vllm=with_vllm)
+        def tell(text: str) -> None:
+            say(out, text)
+
+        night = night_of(config, tell) if with_night and config is not None else None
+        deploy_all(tell, config, with_vllm=with_vllm)
+        if with_night:
+            deploy_night(tell, night, *asked)
 
     guarded(body)
 
@@ -88,17 +116,20 @@ def upload(
     dev: Annotated[
         Path | None, typer.Option(help="Dev set (JSONL), below the same folder: its rows choose among checkpoints")
     ] = None,
+    name: Annotated[
+        str, typer.Option("--as", help="A name that means these files from now on: --set dataset.volume=named/NAME")
+    ] = "",
 ) -> None:
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
     def body(out: Console) -> None:
         from compute.select import check_modal
-        from runs.checking import check_dataset
+        from runs.checking import check_dataset, check_name
 
-        check_dataset(train, held_out, dev)
+        check_all(lambda: check_dataset(train, held_out, dev), lambda: check_name(name))
         check_modal()
         from cli.deploying import put_dataset
 
-        say(out, put_dataset(train, held_out, dev, lambda text: say(out, text)))
+        say(out, put_dataset(train, held_out, dev, lambda text: say(out, text), name))
 
     guarded(body)

@@ -20,6 +20,7 @@ from modal_infra.names import SETUP
 from runs.checking import KNOWN_WHEELS, check_wheel
 from runs.dataset import limits_for
 from runs.fetched import known_wheel
+from runs.uploading import name_dataset
 from runs.uploading import upload as send
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
@@ -53,7 +54,7 @@ def deploy_all(say: Say, given: RunConfig | None = None, *, with_vllm: bool = Fa
     """
     with translated("the Dict of the leases"):
         leases().hydrate()  # now, where a person sees it if the token may not; a container would make it, too
-    _deploy(setup, say)
+    deploy_app(setup, say)
     for engine in WHEELS:
         config = given if given is not None and given.engine == engine else _config(engine)
         compute, args = ModalCompute(config), wheel_args(config)
@@ -68,13 +69,18 @@ def deploy_all(say: Say, given: RunConfig | None = None, *, with_vllm: bool = Fa
             remedy = f"sft deploy {profile} --set wheel.url=https://…/{name}, or sft upload-wheel PATH"
             raise InputError(error.message, where=error.where, value=error.value, remedy=remedy) from error
         say(f"wheel {args.path}: {record['size'] / 1e9:.2f} GB, sha256 {record['sha256']}")
-    _deploy(app, say)
+    deploy_app(app, say)
     if with_vllm:
-        _deploy(vllm, say)
+        deploy_app(vllm, say)
     say("deployed: sft run full starts a training")
 
 
-def _deploy(deployed: modal.App, say: Say) -> None:
+def deploy_app(deployed: modal.App, say: Say) -> None:
+    """Deploy one app; says which.
+
+    Raises:
+        ComputeError: Modal refuses it, or an image could not be built.
+    """
     say(f"deploying {deployed.name}")
     try:
         with translated(f"app {deployed.name}"):
@@ -115,9 +121,11 @@ def put_wheel(path: Path) -> str:
     return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
 
 
-def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say) -> str:
+def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say, name: str = "") -> str:
     """Validate the files and upload them; returns what was done.
 
+    Args:
+        name: that stands for them from now on; empty for none.
     Raises:
         DatasetError: the dataset is broken; nothing was sent.
     """
@@ -127,7 +135,8 @@ def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say) -> str:
     report.check()
     count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
     place = compute.dataset_root(files.root, report.fingerprint)
-    return f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
+    done = f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
+    return f"{done}; dataset.volume={name_dataset(compute, name, place)} means it from now on" if name else done
 
 
 def get_sample(config: RunConfig, name: str, say: Say) -> None:

@@ -21,6 +21,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": (
         "sft run smoke",
         "sft run full --set dataset.train=all.train.jsonl --set dataset.held_out=all.held_out.jsonl --detach",
+        "sft run full --hosted",
     ),
     "evaluate": (
         "sft evaluate base held-out --profile smoke",
@@ -39,9 +40,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "cost": ("sft cost --profile smoke", "sft cost 2026-10 --profile full"),
     "cancel": ("sft cancel", "sft cancel 0123456789abcdef --profile full"),
     "doctor": ("sft doctor smoke", "sft doctor full --quick"),
-    "deploy": ("sft deploy",),
+    "deploy": (
+        "sft deploy",
+        "sft deploy --night",
+        "sft deploy nightly --night --set dataset.volume=samples/bengali --cron '0 3 * * *' --timezone Europe/Paris",
+    ),
     "sample": ("sft sample",),
-    "upload": ("sft upload all.train.jsonl all.held_out.jsonl",),
+    "upload": (
+        "sft upload all.train.jsonl all.held_out.jsonl",
+        "sft upload all.train.jsonl all.held_out.jsonl --as receipts",
+    ),
     "upload-wheel": ("sft upload-wheel paddlepaddle_gpu-3.2.1-cp312-cp312-linux_x86_64.whl",),
     "infer": ("sft infer receipts/1.png --model base", "sft infer new.pdf --profile full --set name=receipts"),
     "promote": ("sft promote smoke 0123456789abcdef",),

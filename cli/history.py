@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from cli.hosting import hosted_now
+from compute.base import Compute
 from compute.select import compute_for
-from runs.calls import TRAINING, running_calls
+from runs.calls import TRAINING, cancelled, running_calls
+from runs.hosting import HOSTED
 from runs.ledger import Entry, ledger_names, read_ledger
 from runs.prices import prices_for
 from runs.usage import month_so_far
@@ -38,7 +41,7 @@ def history_table(config: RunConfig, last: int) -> Table:
         "base CER",
         "tuned CER",
     )
-    table = Table(*columns, title=title)
+    table = Table(*columns, title=title, caption=hosted_now(compute) or None)
     for entry in read_ledger(compute, last=last, names=names):
         table.add_row(*_row(entry))
     return table
@@ -58,6 +61,17 @@ def json_lines(config: RunConfig, last: int) -> Iterator[str]:
     yield from (entry.model_dump_json() for entry in read_ledger(compute_for(config), last=last))
 
 
+def _end_hosted(compute: Compute, hosted: dict[str, str], identity: str) -> str:
+    """Ask the hosted run that is meant to end; says so, or nothing where none or several are."""
+    from compute.modal import ModalCompute
+
+    meant = [call for call in hosted.values() if identity in ("", call)]
+    if len(meant) != 1 or not isinstance(compute, ModalCompute):
+        return ""
+    compute.ask_to_end(meant[0])
+    return f"the hosted run (call {meant[0]}) is asked to end; it stops what it has started within half a minute"
+
+
 def cancel_training(config: RunConfig, identity: str, *, now: bool) -> str:
     """Stop the training whose identity starts with ``identity``; says what was stopped.
 
@@ -68,10 +82,14 @@ def cancel_training(config: RunConfig, identity: str, *, now: bool) -> str:
     found = running_calls(compute).items()
     running = {key.removeprefix(TRAINING): call for key, call in found if key.startswith(TRAINING)}
     meant = {key: call for key, call in running.items() if key.startswith(identity[:16])}
+    hosted = {key: call for key, call in found if key.startswith(HOSTED)}
+    if not meant and (text := _end_hosted(compute, hosted, identity)):
+        return text
     if len(meant) != 1:
         known = ", ".join(sorted(running)) or "none"
         what = "no such training runs" if not meant else "several trainings run"
         raise InputError(what, where="TRAINING", value=identity or "nothing named", remedy=f"running now: {known}")
     ((key, call),) = meant.items()
+    cancelled(compute, f"{TRAINING}{key}", call)
     compute.cancel(call, now=now)
     return f"training {key} (call {call}) is stopped; run it again to resume from its newest checkpoint"

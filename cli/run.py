@@ -15,7 +15,7 @@ from cli import dataset as cli_dataset
 from cli import models as cli_models
 from cli.base import NAMES, Profile, Settings, app, guarded, resolved, say
 from cli.flow_runs import prefect_defaults, shown
-from sft.errors import SftError
+from sft.errors import SftError, check_all
 
 if TYPE_CHECKING:
     from runs.results import RunResult
@@ -51,38 +51,53 @@ def run(
     profile: Profile,
     settings: Settings = [],  # noqa: B006 (typer copies it)
     detach: Annotated[bool, typer.Option("--detach", help="Leave the training to itself once it runs")] = False,
+    hosted: Annotated[
+        bool, typer.Option("--hosted", help="Validate and upload, then let Modal host the run to its end: nobody waits")
+    ] = False,
 ) -> None:
     """Run the whole pipeline: validate, prepare, train, sync, evaluate."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_first
+        from runs.checking import check_first, check_hosted
         from sft.config import load
 
         given = load(profile, settings)
-        check_first(given.config)
+        checks = [lambda: check_hosted(given.config, detach=detach)] if hosted else []
+        check_all(*checks, lambda: check_first(given.config))
+        if hosted:
+            from cli.console import show_resolved
+            from cli.hosting import start_hosted
+
+            show_resolved(out, given)
+            start_hosted(given.config, lambda text: say(out, text))
+            return
         prefect_defaults()
         from cli.console import show_resolved
         from cli.temporary_server import prefect_api
 
         wait = prefect_api()  # it starts while the flow is imported
         show_resolved(out, given)
-        result = run_flow(given.config, out, wait, detach=detach)
-        if isinstance(result, str):
-            say(out, result)
-            return
-        base, tuned = result.base, result.tuned
-        say(out, f"model:   {result.model}")
-        say(out, f"report:  {result.report}")
-        say(out, "runs:    prefect server start, then http://127.0.0.1:4200/runs")
-        say(
-            out,
-            f"CER on {result.rows} held-out rows: base {base['cer']:.3f}, tuned {tuned['cer']:.3f}  "
-            f"(exactly right: base {100 * base['exact']:.1f} %, tuned {100 * tuned['exact']:.1f} %)",
-        )
-        if result.decision:
-            say(out, result.decision)
+        say_result(out, run_flow(given.config, out, wait, detach=detach))
 
     guarded(body)
+
+
+def say_result(out: Console, result: RunResult | str) -> None:
+    """What came of a run, at its end; a text says why there is nothing else."""
+    if isinstance(result, str):
+        say(out, result)
+        return
+    base, tuned = result.base, result.tuned
+    say(out, f"model:   {result.model}")
+    say(out, f"report:  {result.report}")
+    say(out, "runs:    prefect server start, then http://127.0.0.1:4200/runs")
+    say(
+        out,
+        f"CER on {result.rows} held-out rows: base {base['cer']:.3f}, tuned {tuned['cer']:.3f}  "
+        f"(exactly right: base {100 * base['exact']:.1f} %, tuned {100 * tuned['exact']:.1f} %)",
+    )
+    if result.decision:
+        say(out, result.decision)
 
 
 @app.command()
@@ -163,13 +178,14 @@ def cost(
 @app.command()
 def cancel(
     training: Annotated[
-        str, typer.Argument(help="Its identity, or the start of it; empty: the only one that runs")
+        str,
+        typer.Argument(help="Its identity, or the start of it; a hosted run's call; empty: the only one that runs"),
     ] = "",
     profile: Annotated[str, typer.Option(help=f"Where: one of {NAMES}, or a .yaml file")] = "smoke",
     now: Annotated[bool, typer.Option("--now", help="At once, without time to save a checkpoint")] = False,
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:
-    """Stop a training that runs, also one that nobody waits for; it saves a checkpoint if it can."""
+    """Stop a training that runs, also one that nobody waits for; it saves a checkpoint if it can. Or a hosted run."""
 
     def body(out: Console) -> None:
         config = resolved(profile, settings)

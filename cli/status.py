@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from cli.hosting import hosted_now
 from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
@@ -22,6 +23,7 @@ def status_table(config: RunConfig) -> Table:
     """A line for each training: is it running, finished or stopped, is it a champion, and its error rates."""
     compute = compute_for(config)
     table = Table("training", "name", "state", "steps", "base CER", "tuned CER", "finished", title="sft status")
+    table.caption = hosted_now(compute) or None
     live = {run_place(c.identity).rpartition("/")[2]: c.name for c in _champions(compute)}
     files: dict[str, list[str]] = {}
     for file in compute.list("outputs", RUNS):

@@ -21,7 +21,17 @@ from modal_proto.api_pb2 import FileEntry
 from compute import billing, room
 from compute.base import Billed, RemoteFile, Status
 from compute.reach import DEPLOY, translated
-from modal_infra.names import BUCKET_SECRET, SECRET, SETUP_JOBS, VLLM, app_name, function_name
+from modal_infra.names import (
+    BUCKET_SECRET,
+    HOST,
+    NIGHT,
+    PREFECT_SECRET,
+    SECRET,
+    SETUP_JOBS,
+    VLLM,
+    app_name,
+    function_name,
+)
 from modal_infra.outcomes import AGAIN, as_outcome, is_the_calls
 from modal_infra.volumes import volume
 from sft.config import RunConfig
@@ -40,15 +50,17 @@ SECRETS = {"download_model": (SECRET,), "bring_dataset": (SECRET, BUCKET_SECRET)
 
 def secrets_of(job: str) -> list[modal.Secret]:
     """The secrets that there are, looked up for each call: made later, they count without another deployment."""
-    found = []
-    for name in SECRETS.get(job, ()):
-        secret = modal.Secret.from_name(name)
-        try:
-            secret.hydrate()
-        except NotFoundError:
-            continue
-        found.append(secret)
-    return found
+    return [secret for name in SECRETS.get(job, ()) if (secret := known_secret(name)) is not None]
+
+
+def known_secret(name: str) -> modal.Secret | None:
+    """The workspace's secret of that name; None where there is none."""
+    secret = modal.Secret.from_name(name)
+    try:
+        secret.hydrate()
+    except NotFoundError:
+        return None
+    return secret
 
 
 class ModalCompute:
@@ -68,9 +80,12 @@ class ModalCompute:
         wanted = self.config.modal
         backend = str(args.get("backend", ""))
         name, app = function_name(job, self.config.engine, wanted.gpu, backend), app_name(job, backend)
-        with translated(f"function {name}", "sft deploy --vllm" if app == VLLM else DEPLOY):
+        with translated(f"function {name}", _deploys(app)):
             function = modal.Function.from_name(app, name)
-            if job not in SETUP_JOBS:
+            if job == HOST:
+                if (secret := known_secret(PREFECT_SECRET)) is not None:
+                    function = function.with_options(secrets=[secret])
+            elif job not in SETUP_JOBS:
                 options: dict[str, Any] = {"cpu": wanted.cpu, "memory": wanted.memory_mb}
                 if job == "train":
                     options["timeout"] = int(wanted.timeout_hours * HOURS)
@@ -143,6 +158,11 @@ class ModalCompute:
         with translated(call_id):
             modal.FunctionCall.from_id(call_id).cancel(terminate_containers=True)
 
+    def ask_to_end(self, call_id: str) -> None:
+        """Cancel a call, and let its container end by itself: a hosted flow stops its training first."""
+        with translated(call_id):
+            modal.FunctionCall.from_id(call_id).cancel()
+
     def link(self, call_id: str) -> str:
         """The call's page in Modal's dashboard."""
         try:
@@ -213,6 +233,21 @@ class ModalCompute:
     def billed(self, since: float, until: float) -> Sequence[Billed]:
         """Modal's billing report."""
         return billing.billed(since, until)
+
+
+def _deploys(app: str) -> str:
+    """The command that deploys an app."""
+    return {VLLM: f"{DEPLOY} --vllm", NIGHT: f"{DEPLOY} --night"}.get(app, DEPLOY)
+
+
+def check_host() -> None:
+    """Is there what hosts a flow?
+
+    Raises:
+        ComputeError: it is not deployed; said before a dataset is validated and sent.
+    """
+    with translated(f"function {HOST}", _deploys(NIGHT)):
+        modal.Function.from_name(NIGHT, HOST).hydrate()
 
 
 class _Logs:

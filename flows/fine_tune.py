@@ -15,6 +15,7 @@ from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
 from runs.account import Account, accounted
 from runs.checking import check_here
+from runs.hosting import hosted
 from runs.on_hub import check_base_model
 from runs.placed import as_local, is_stored, scan_args, store
 from runs.results import RunResult, point_locally, starting_from, to_beat
@@ -28,6 +29,7 @@ from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation, Training
+from sft.store.volumes import run_place
 from tasks.bring_dataset import bring_dataset
 from tasks.check_export import check_export
 from tasks.choose import Beside, choose
@@ -37,7 +39,7 @@ from tasks.evaluate import evaluate
 from tasks.notify import check_blocks, heard, notify
 from tasks.presence import present, sweep
 from tasks.promote import promote, verdict
-from tasks.stored_dataset import stored_dataset
+from tasks.stored_dataset import given_dataset, stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.telling import tell
 from tasks.track import tracked
@@ -129,11 +131,13 @@ def steps(config: RunConfig) -> RunResult:
         synced = sync_checkpoint(training, folder, compute)
         evaluation, promoted, decision = _judge(config, compute, args, training, folder, guards)
         account.judged(evaluation, promoted)
+    if hosted() is not None:  # what the container has is gone with it
+        folder = Path("outputs", run_place(args.identity))
     result = RunResult(
         identity=args.identity,
         folder=folder,
         model=folder / "model",
-        report=folder / "report.html",
+        report=folder / ("report.html" if hosted() is None else "evaluation"),
         rows=evaluation["rows"],
         base=evaluation["base"]["all"],
         tuned=evaluation["tuned"]["all"],
@@ -149,6 +153,9 @@ def steps(config: RunConfig) -> RunResult:
 
 def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     """Where the jobs find the rows, and what is trained on."""
+    run = hosted()
+    if run is not None and run.prepared.rows is not None:
+        return given_dataset(*run.prepared.rows, config.train.max_seq_len)
     if config.dataset.volume:
         asked = config.dataset
         return stored_dataset(asked.volume, compute, config.train.max_seq_len, asked.dev_share, asked.part)
@@ -196,6 +203,8 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
 
 def _guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
     """The guard sets, validated, where the models will read them."""
+    if (run := hosted()) is not None:
+        return run.prepared.guards
     found = {name: validate_rows(config, compute, path, name) for name, path in sorted(config.dataset.guard.items())}
     return {name: Guard(rows=rows.place, fingerprint=rows.fingerprint) for name, rows in found.items()}
 
@@ -220,7 +229,7 @@ def _judge(
         asked = plan.promote_args(config, checking, training["model_identity"])
         decision = promote(asked, compute)
         if not decision.get("stale"):
-            if decision.get("live"):
+            if decision.get("live") and hosted() is None:
                 point_locally(folder.parent, config.name, folder / "model")
             return evaluation, decision["promoted"], verdict(decision, asked)
     raise SftError(

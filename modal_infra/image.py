@@ -33,6 +33,7 @@ LOCKS = "/environments"
 SECOND = "/second-reader"
 OF_VLLM, VLLM_PLACE = FOLDER / "vllm", "/vllm"
 BUILD = os.environ.get("SFT_WHEEL_BUILD", "stable")  # chosen when sft deploy runs; see sft/training/wheels.py
+ROOMS = ("cli", "flows", "tasks", "runs", "compute", "modal_infra", "sft")
 IGNORED = ["**/__pycache__/**", "**/*.pyc"]  # everything else comes along: weights and templates are no .py files
 
 
@@ -65,6 +66,11 @@ def environment_image(name: str, *, second_reader: bool = False) -> modal.Image:
     if second_reader:
         image = _with_second_reader(image)
     return image.add_local_python_source("sft", "modal_infra", ignore=IGNORED)
+
+
+def night_image() -> modal.Image:
+    """For the container that hosts the flow: all of this project's code, without a GPU and without Paddle."""
+    return _before_code("night").add_local_python_source(*ROOMS, ignore=IGNORED)
 
 
 def _before_code(name: str) -> modal.Image:

@@ -11,9 +11,14 @@ VLLM = (
     "paddleocr-vl-sft-vllm"  # what reads with vLLM, deployed by itself and only if asked for: nobody has seen it build
 )
 
+NIGHT = "paddleocr-vl-sft-night"  # what hosts the flow itself (night.py), deployed by itself and only if asked for
+HOST = "host"  # its function, and the job of that name
+
 LEASES = "paddleocr-vl-leases"  # the Dict in which containers agree on who trains what (sft/store/agreement.py)
 
 SECRET = "huggingface"  # optional, with HF_TOKEN: for gated or private base models
+# Optional, with PREFECT_API_URL and PREFECT_API_KEY: the Prefect that hosted runs report to
+PREFECT_SECRET = "prefect"
 
 BUCKET_SECRET = "bucket"  # optional, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: for datasets in buckets
 
@@ -42,6 +47,8 @@ def app_name(job: str, backend: str = "") -> str:
     """The app whose function runs a job; ``backend`` is what reads."""
     if job == "predict" and backend == "vllm":
         return VLLM
+    if job == HOST:
+        return NIGHT
     return SETUP if job in SETUP_JOBS else APP
 
 

@@ -28,9 +28,14 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
         return known, False
     with held_back():
         call_id = compute.start(job, args)
-        _FOLLOWED.setdefault(compute, set()).add(call_id)
-        put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
+        noted(compute, key, call_id, job)
     return call_id, True
+
+
+def noted(compute: Compute, key: str, call_id: str, job: str) -> None:
+    """Keep that ``call_id`` has begun to work on ``key``."""
+    _FOLLOWED.setdefault(compute, set()).add(call_id)
+    put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
 
 
 def attached(compute: Compute, key: str, call_id: str) -> None:
@@ -46,16 +51,36 @@ def followed(compute: Compute) -> frozenset[str]:
     return frozenset(_FOLLOWED.get(compute, ()))
 
 
+def cancelled(compute: Compute, key: str, call_id: str) -> None:
+    """Keep that somebody ends ``call_id``: whoever follows it could take it for one that died, and start it again.
+
+    What a cancelled call ends with at Modal depends on how far its container came.
+    """
+    newest = read_json(compute, "outputs", _pointer(key)) or {}
+    put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id, "cancelled": [call_id, time.time()]})
+
+
+def was_cancelled(compute: Compute, key: str, since: float = 0.0) -> bool:
+    """Has somebody ended the newest call for ``key``, after ``since`` (Unix time in seconds)?"""
+    said = read_json(compute, "outputs", _pointer(key)) or {}
+    call_id, when = said.get("cancelled") or ("", 0.0)
+    return bool(call_id) and call_id == said.get("call_id") and when >= since
+
+
 def started(compute: Compute, key: str) -> float:
     """When the newest call for ``key`` was started (Unix time in seconds); 0 where there is none."""
     said = (read_json(compute, "outputs", _pointer(key)) or {}).get("started")
     return float(said) if isinstance(said, (int, float)) else 0.0
 
 
-def running_calls(compute: Compute) -> dict[str, str]:
-    """Key → call id of all calls that work now; also those of which nothing is heard: they may, and can be stopped."""
+def running_calls(compute: Compute, begin: str = "") -> dict[str, str]:
+    """Key → call id of all calls that work now; also those of which nothing is heard: they may, and can be stopped.
+
+    Args:
+        begin: only of keys that begin so.
+    """
     keys = [file.path.rpartition("/")[2].removesuffix(".json") for file in compute.list("outputs", FOLDER)]
-    calls = {key: _call(compute, key) for key in keys}
+    calls = {key: _call(compute, key) for key in keys if key.startswith(begin)}
     return {key: call_id for key, call_id in calls.items() if call_id and _may_run(compute, call_id)}
 
 

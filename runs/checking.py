@@ -17,7 +17,7 @@ from runs.rows import OWN
 from sft.config import RunConfig
 from sft.dataset.files import DatasetFiles
 from sft.dataset.reading import detect_file
-from sft.dataset.settings import DatasetConfig
+from sft.dataset.settings import NAME, DatasetConfig
 from sft.dataset.tasks import BUILT_IN, find, known
 from sft.download import check_scheme
 from sft.errors import InputError, check_all, raise_all
@@ -181,6 +181,13 @@ def check_dataset(train: Path, held_out: Path, dev: Path | None = None) -> None:
     check_all(*(partial(detect_file, file) for file in files), lambda: DatasetFiles.of(train, held_out, dev))
 
 
+def check_name(name: str) -> None:
+    """Raises InputError if no dataset can be called so; an empty name is none."""
+    if name and not re.fullmatch(NAME, name):
+        remedy = "a-z, 0-9 and -, at most 30, such as --as receipts"
+        raise InputError("no dataset can be called so", where="--as", value=name, remedy=remedy)
+
+
 def check_folder(folder: Path) -> None:
     """Raises InputError if a folder cannot be made, or written to: before hours are spent on what is to go there."""
     above = folder.absolute()
@@ -254,6 +261,39 @@ def check_first(config: RunConfig) -> None:
         lambda: _check_checkpoint(compute, resumed) if resumed else None,
         lambda: check_base_model(config, compute),
     )
+
+
+def check_hosted(config: RunConfig, *, detach: bool = False) -> None:
+    """Raises InputError if the run cannot be hosted at Modal, or is asked for what it is then anyway: both at once."""
+
+    def there() -> None:
+        if config.compute == "local":
+            remedy = "add --set compute=modal"
+            raise InputError(
+                "only a run that computes at Modal is hosted there", where="compute", value="local", remedy=remedy
+            )
+
+    def alone() -> None:
+        if detach:
+            remedy = "leave --detach out"
+            raise InputError(
+                "a hosted run is left to itself, and evaluated and promoted", where="--detach", remedy=remedy
+            )
+
+    check_all(there, alone)
+
+
+def check_night(config: RunConfig) -> None:
+    """Raises InputError if nobody could host the nights of a profile: they find no files of this machine."""
+
+    def rows() -> None:
+        if not config.dataset.volume:
+            remedy = "sft upload TRAIN HELD_OUT --as pages puts them there: --set dataset.volume=named/pages"
+            raise InputError(
+                "a night at Modal finds its rows on the data volume alone", where="dataset.volume", remedy=remedy
+            )
+
+    check_all(lambda: check_hosted(config), rows)
 
 
 def _check_more(dataset: DatasetConfig) -> None:

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from compute.base import Compute
 from compute.records import put_json
 from compute.select import state_folder
+from runs.hosting import hosted
 from runs.kept import read_kept
 from sft.config import RunConfig
 from sft.errors import Detached, JobCancelled, SftError, Unchanged, without_secrets
@@ -78,6 +79,8 @@ class Entry(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     git: str = ""
     prefect_run: str = ""
+    hosted: str = ""  # the call at Modal that hosts the flow; empty where a machine of somebody's does
+    containers: int = 0  # that have hosted it, one after the other
 
 
 @contextmanager
@@ -87,19 +90,8 @@ def recorded(config: RunConfig, compute: Compute, say: Callable[[str], None]) ->
     """
     from prefect.runtime import flow_run  # here, as who only reads the ledger need not wait for Prefect
 
-    entry = Entry(
-        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}",
-        name=config.name,
-        profile=config.profile,
-        started=time.time(),
-        engine=config.engine,
-        compute=config.compute,
-        currency=config.budget.currency,
-        versions={name: version(name) for name in ("prefect", "modal", "paddleocr-vl-sft")}
-        | {"python": platform.python_version()},
-        git=_commit(),
-        prefect_run=str(flow_run.id or ""),
-    )
+    entry = begun(config)
+    entry.prefect_run = str(flow_run.id or "")
     _close_crashed(compute, say)
     keep(entry)
     try:
@@ -120,7 +112,7 @@ def recorded(config: RunConfig, compute: Compute, say: Callable[[str], None]) ->
         raise
     finally:
         entry.finished = time.time()
-        _write(entry, compute, say)
+        write(entry, compute, say)
         _note(entry.id).unlink(missing_ok=True)
 
 
@@ -145,11 +137,43 @@ def _close_crashed(compute: Compute, say: Callable[[str], None]) -> None:
             continue
         entry.outcome, entry.finished = "crashed", time.time()
         entry.error = "the run's process was killed; its training, if it still worked, was left to the next run"
-        _write(entry, compute, say)
+        write(entry, compute, say)
         note.unlink(missing_ok=True)
 
 
-def _write(entry: Entry, compute: Compute, say: Callable[[str], None]) -> None:
+def begun(config: RunConfig) -> Entry:
+    """The entry of a run that begins now; of a hosted one that goes on in another container, the one that it has."""
+    entry = Entry(
+        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}",
+        name=config.name,
+        profile=config.profile,
+        started=time.time(),
+        engine=config.engine,
+        compute=config.compute,
+        currency=config.budget.currency,
+        versions={name: _version(name) for name in ("prefect", "modal", "paddleocr-vl-sft")}
+        | {"python": platform.python_version()},
+        git=_commit(),
+    )
+    if (run := hosted()) is not None:
+        if run.entry is None:
+            run.named(entry.id, entry.started)
+        else:
+            entry.id, entry.started = run.entry
+        entry.hosted, entry.containers = run.call_id, run.containers
+    return entry
+
+
+def _version(package: str) -> str:
+    """Empty where the code lies there without having been installed, as in a container."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def write(entry: Entry, compute: Compute, say: Callable[[str], None]) -> None:
+    """Put the entry into the ledger; ``say`` hears where that is not possible."""
     try:
         put_json(compute, "outputs", f"{FOLDER}/{entry.id}.json", entry.model_dump())
     except SftError as error:

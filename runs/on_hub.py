@@ -90,11 +90,11 @@ def _token_there(compute: Compute) -> tuple[str, bool]:
     """(the token to ask with, is it what the download will have?). At Modal that is in a secret that none can read."""
     if compute.name != "modal":
         return os.environ.get("HF_TOKEN", ""), True
-    from compute.modal import hub_secret  # the client takes a while to import
+    from compute.modal import SECRET, known_secret  # the client takes a while to import
     from compute.reach import translated
 
     with translated("secret huggingface"):
-        return "", hub_secret() is None
+        return "", known_secret(SECRET) is None
 
 
 def check_may_publish(token: str) -> None:

@@ -25,6 +25,9 @@ from sft.store.dev import FOLDER
 from sft.store.stored import Stored
 from sft.store.volumes import run_place
 
+# In the record of a name: the folder of the dataset that it stands for now (runs/uploading.py).
+POINTS = "stands_for"
+
 
 class RunResult(BaseModel):
     """What a run came to. Scores are those of :class:`sft.metrics.Scores`; paths are local."""
@@ -119,12 +122,17 @@ def read_stored(
     """(place, what is trained on) of a dataset on the data volume.
 
     Args:
+        volume: its folder, or a name that ``sft upload --as`` has given to one.
         dev_share: of the training set's documents that choose instead, where the dataset has no dev set of its own.
         part: of the others that is trained on.
     Raises:
         DatasetError: there is no such dataset, or it was never finished.
     """
-    record = cast("Stored | None", read_json(compute, "data", f"{volume}/record.json"))
+    found = read_json(compute, "data", f"{volume}/record.json")
+    if found is not None and POINTS in found:
+        volume = str(found[POINTS])
+        found = read_json(compute, "data", f"{volume}/record.json")
+    record = cast("Stored | None", found)
     if record is None:
         raise DatasetError(
             "no finished dataset on the data volume",

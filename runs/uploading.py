@@ -9,6 +9,7 @@ from typing import Any
 
 from compute.base import Compute
 from compute.records import put_json
+from runs.results import POINTS
 from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
 from sft.dataset.reading import image_folder, read_samples
@@ -16,6 +17,7 @@ from sft.dataset.rows import Format
 
 Say = Callable[[str], None]
 Room = Callable[[list[str]], None]
+NAMED = "named"  # folder of the data volume with the names of datasets
 BATCH = 1000  # files in one request, between two lines that say how far it is
 
 
@@ -35,6 +37,13 @@ def upload(
     record = {**report.as_record(), "files": names}
     every = [(file, stats.format) for file, stats in zip(files.every.values(), report.splits, strict=True)]
     return _upload(files.root, every, compute.dataset_root(files.root, report.fingerprint), record, compute, say, room)
+
+
+def name_dataset(compute: Compute, name: str, root: str) -> str:
+    """Let a name stand for the dataset at ``root`` from now on; returns what ``dataset.volume`` is to say."""
+    place = f"{NAMED}/{name}"
+    put_json(compute, "data", f"{place}/record.json", {POINTS: root})
+    return place
 
 
 def upload_file(path: Path, report: Report, compute: Compute, say: Say, room: Room) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from compute.base import Compute
 from compute.records import read_json
+from runs.hosting import hosted
 from sft.jobs.evaluate import EvaluateArgs
 from sft.report import remarks
 from sft.store.contents import Evaluation, Guarded, Training
@@ -37,7 +38,8 @@ def evaluate(args: EvaluateArgs, training: Training, folder: Path, compute: Comp
         tell(f"evaluation {key} was done before")
     bring_report(compute, place, folder, record.get("pictures", 0))
     create_markdown_artifact(markdown(record), key="evaluation", description="Base and tuned on the held-out rows")
-    create_link_artifact((folder / "report.html").resolve().as_uri(), key="report", link_text="evaluation report")
+    if hosted() is None:  # a link into a container leads nowhere
+        create_link_artifact((folder / "report.html").resolve().as_uri(), key="report", link_text="evaluation report")
     ours = " ".join(f"{model} {record[model]['all']['cer']:.3f}" for model in record["models"])
     change = record["differences"]["base"]["all"]["cer"]
     for remark in remarks(record):

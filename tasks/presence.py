@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from compute.select import state_folder
+from runs.hosting import hosted
 from sft.store import records
 from sft.store.notes import here, left_behind
 
@@ -27,6 +28,8 @@ def present() -> Iterator[None]:
     """Leave a note of this run's process while the block runs."""
     note = _folder() / f"{flow_run.id}.json"
     records.write_json(note, here())
+    if (run := hosted()) is not None:
+        run.note(flow_run=str(flow_run.id))
     try:
         yield
     finally:
@@ -34,8 +37,12 @@ def present() -> Iterator[None]:
 
 
 def sweep() -> int:
-    """Mark the runs Crashed whose process is gone but whose note is still there; returns their number."""
-    swept = 0
+    """Mark the runs Crashed whose process is gone but whose note is still there; returns their number.
+
+    Of a hosted run it is the one in the container before this one.
+    """
+    run = hosted()
+    swept = _mark(run.earlier) if run is not None else 0
     for note, _ in left_behind(_folder()):
         swept += _mark(note.stem)
         note.unlink(missing_ok=True)

@@ -25,6 +25,19 @@ def stored_dataset(
     place, amount = read_stored(volume, compute, dev_share, part)
     number = f"{amount.rows} training rows"
     tell(f"dataset {place.fingerprint[:12]} on the data volume: {number}, validated when it came there")
+    _tell_of_long(amount, max_seq_len)
+    return place, amount
+
+
+@step("validate-dataset", "Take the dataset as it was validated and uploaded where the hosted run was started")
+def given_dataset(place: DatasetPlace, amount: Amount, max_seq_len: int) -> tuple[DatasetPlace, Amount]:
+    """What the run was started with."""
+    number = f"{amount.rows} training rows"
+    tell(f"dataset {place.fingerprint[:12]}: {number}, validated and uploaded where the run was started")
+    _tell_of_long(amount, max_seq_len)
+    return place, amount
+
+
+def _tell_of_long(amount: Amount, max_seq_len: int) -> None:
     if long := sum(count for tokens, count in amount.tokens.items() if tokens > max_seq_len):
         tell(f"about {long} of them are longer than train.max_seq_len: the trainer leaves them out")
-    return place, amount

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compute.base import Compute
 from compute.records import put_json, read_json
+from runs.hosting import hosted
 from runs.mirroring import mirror
 from sft.store.checkpoints import MANIFEST
 from sft.store.contents import Training
@@ -28,7 +29,7 @@ class Synced:
 
 @step("sync-checkpoint", "Copy model and best checkpoint to this machine, verified by hash")
 def sync_checkpoint(training: Training, folder: Path, compute: Compute) -> Synced:
-    """Copy what is missing.
+    """Copy what is missing. A hosted run leaves all on the volume: its container's disk is gone with it.
 
     Args:
         training: the training's record.
@@ -37,6 +38,9 @@ def sync_checkpoint(training: Training, folder: Path, compute: Compute) -> Synce
         TransientError: a copy does not have the hash that the manifest names; the next try copies it again.
     """
     run = run_place(training["identity"])
+    if hosted() is not None:
+        tell(f"the model stays on the outputs volume ({run}/model); the same run without --hosted brings it")
+        return Synced(folder, 0, 0)
     copied = [mirror(compute, f"{run}/model", training["model"], folder / "model")]
     best = training["best_checkpoint"]
     if best:

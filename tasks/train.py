@@ -13,7 +13,8 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from compute.base import Compute
 from runs.budget import Budget
-from runs.calls import started, training_key
+from runs.calls import started, training_key, was_cancelled
+from runs.hosting import hosted
 from runs.results import finished_training
 from sft.dataset.dropped import describe
 from sft.dataset.pictures import told
@@ -22,7 +23,7 @@ from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from sft.store.contents import LeftOut, Training
 from sft.store.volumes import run_place
-from tasks.following import run_job
+from tasks.following import RESUME, run_job
 from tasks.picturing import show_picture
 from tasks.step import step
 from tasks.telling import pass_on, tell
@@ -91,6 +92,9 @@ def train(
         show_curve(compute, args.identity)
         return Trained(known, reused=True)
     key = training_key(args.identity)
+    since = run.replaced_since if (run := hosted()) is not None else None
+    if since is not None and was_cancelled(compute, key, since):
+        raise JobCancelled("the training was cancelled while the run changed its container", remedy=RESUME)
     progress = _Progress(args, beside() if beside is not None else None)
     if budget and budget.bounded:
         progress.check = lambda: budget.check(progress.before + time.time() - started(compute, key))
@@ -137,6 +141,8 @@ def _until_it_ends(args: TrainArgs, compute: Compute, key: str, progress: _Progr
             progress.stop()
             return cast("Training", run_job(compute, key, "train", args.model_dump(), progress.told))
         except JobDied as error:
+            if was_cancelled(compute, key):
+                raise JobCancelled("the training was cancelled", where=error.where, remedy=RESUME) from error
             if not left or progress.checkpoint <= newest:
                 raise
             newest = progress.checkpoint

@@ -58,7 +58,7 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
 
 def _stored(volume: str, compute: Compute, rows: str) -> Rows:
     place, _ = read_stored(volume, compute)
-    record, kind = read_json(compute, "data", f"{volume}/record.json") or {}, OWN[rows]
+    record, kind = read_json(compute, "data", f"{place.root}/record.json") or {}, OWN[rows]
     if kind not in record["files"]:
         raise no_dev_set(f"{volume} on the data volume")
     tell(f"the {rows} rows of {volume} on the data volume, validated when they came there")

@@ -23,6 +23,13 @@ IMPORTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "tensorboard.main",
         ),
     },
+    "night": {
+        "deps": (
+            *("pydantic", "yaml", "PIL.Image", "msgspec", "rapidfuzz", "jinja2", "httpx", "tenacity", "zstandard"),
+            *("xxhash", "numpy", "scipy.stats", "fontTools.unicodedata", "safetensors.numpy", "huggingface_hub"),
+            *("modal", "prefect.server.api.server", "prefect_email", "typer", "rich"),
+        ),
+    },
     "erniekit": {
         "paddle": ("paddle",),
         "deps": (

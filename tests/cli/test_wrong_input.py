@@ -33,6 +33,10 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("run full --set dataset.train=n1 --set modal.gpu=A99", ("Modal has no GPU A99", "does not exist (found 'n1')")),
     ("run smoke --set dataset.digits=null --set dataset.volume=nosuch", ("no finished dataset", "found nosuch")),
     ("run smoke --set train.resume=checkpoint-999", ("no training has such a checkpoint (found checkpoint-999)",)),
+    (
+        "run smoke --hosted --detach --set dataset.guard.a=nosuch.jsonl",
+        ("only a run that computes at Modal", "a hosted run is left to itself", "nosuch.jsonl: the dataset file"),
+    ),
     ("run smoke --set evaluate.backend=vllm", ("evaluate.backend vllm reads on a GPU at Modal",)),
     ("run smoke --set base_model.repo=nosuch", ("base_model.repo: Repository on the HF Hub (owner/name)",)),
     (
@@ -73,6 +77,10 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
         "infer good.jsonl --task page --rows good.jsonl",
         ("answers to whole pages are no rows", "cannot be read as an image"),
     ),
+    (
+        "upload good.jsonl nosuch.jsonl --as Not/That",
+        ("nosuch.jsonl: the dataset file does not exist", "--as: no dataset can be called so (found Not/That)"),
+    ),
     ("curve nosuch", (PROFILE,)),
     (
         "curve smoke --parts 0.5,2",
@@ -96,6 +104,13 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sample nosuch --name nosuch", (PROFILE, "no such sample set (found nosuch)")),
     ("doctor full --check nosuch", ("no such check (found nosuch)", "use python")),
     ("deploy nosuch", (PROFILE,)),
+    (
+        "deploy smoke --night --cron foo --timezone Nowhere/At --set train.epochs=0",
+        ("--cron: no schedule", "no such time zone (found Nowhere/At)", "train.epochs"),
+    ),
+    ("deploy nightly --night", ("dataset.volume: a night at Modal finds its rows on the data volume alone",)),
+    ("deploy smoke --night", ("only a run that computes at Modal", "dataset.volume: a night at Modal")),
+    ("deploy --night --cron foo", ("--cron and --timezone are of a profile's nights",)),
     ("deploy smoke --set wheel.url=foo", ("wheel.url: Another address of the wheel (http or https",)),
     ("upload-wheel nosuch.whl", ("nosuch.whl: no such file", "not a wheel that an engine needs (found nosuch.whl)")),
     ("upload nosuch.jsonl empty.jsonl", ("nosuch.jsonl: the dataset file does not exist", "empty.jsonl: the dataset")),

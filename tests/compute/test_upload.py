@@ -48,6 +48,19 @@ def test_links_lie_on_the_volume_under_the_names_of_the_rows(server: ModalServer
     assert (there.errors, there.fingerprint[:16]) == (0, place.name), "what was validated is what lies there"
 
 
+def test_a_name_means_what_was_uploaded_under_it_last(server: ModalServer, home: Path) -> None:
+    data, places = Dataset(home / "data"), []
+    held_out = data.write("held.jsonl", [data.row(data.image("h.png", 9))])
+    for shade in (1, 2):
+        train = data.write(f"{shade}.jsonl", [data.row(data.image(f"{shade}.png", shade))])
+        sent = sft(server, home, "upload", str(train), str(held_out), "--as", "pages")
+        assert "dataset.volume=named/pages" in sent.stdout, sent.stderr
+        places.append(sent.stdout.rpartition("datasets/")[2].partition(":")[0])
+        planned = sft(server, home, "plan", "full", "--set", "dataset.volume=named/pages")
+        assert places[-1] in planned.stdout, planned.stdout + planned.stderr
+    assert places[0] != places[1]
+
+
 def test_jobs_find_the_images_beside_a_link_to_the_rows(tmp_path: Path) -> None:
     linked(tmp_path / "data", tmp_path / "data" / "cache")
     (row, _) = engine_rows(placed(tmp_path / "data" / "train.jsonl", "erniekit"), "messages")

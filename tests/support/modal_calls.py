@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 TERMINATED = api_pb2.GenericResult.GENERIC_STATUS_TERMINATED
+FAILURE = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
 INTERNAL = api_pb2.GenericResult.GENERIC_STATUS_INTERNAL_FAILURE
 Kind = tuple[str, str]  # function and environment: what a warm container must have in common with a call
 
@@ -53,6 +54,7 @@ class Call:
         self.taken = False
         self.cancelled = False
         self.preempted = False
+        self.failures = 0
         self.ended = 0.0
         self.done = asyncio.Event()
         self.outputs: list[api_pb2.FunctionGetOutputsItem] = []
@@ -105,6 +107,7 @@ class Container:
         self.process: asyncio.subprocess.Process | None = None
         self.server: Server | None = None
         self.holder: asyncio.subprocess.Process | None = None
+        self.cancelling = asyncio.Event()
         self._given = asyncio.Event()
         self._killed = False
         self._place = modal.state / "containers" / f"{call.id}-{time.monotonic_ns()}"
@@ -314,6 +317,21 @@ class Containers:
             for call in list(self._waiting):
                 self._waiting.remove(call)
                 self.dispatch(call)
+
+    def retried(self, container: Container, result: api_pb2.GenericResult) -> bool:
+        """Did an input fail that its function has another try for (``retries``, guide/retries)? Then it is begun again.
+
+        A cancelled one is none: "Cancel the FunctionCall and terminate its inputs without retrying" (the client).
+        """
+        call = container.last
+        policy = self._modal.functions[self._modal.bound.get(call.function_id, call.function_id)].retry_policy
+        if result.status != FAILURE or call.failures >= policy.retries:
+            return False
+        call.failures += 1
+        call.taken = False
+        self.dispatch(call)  # to another container: this one is about to end
+        container.call = None
+        return True
 
     def waiting_for(self, container: Container) -> Call | None:
         """A call that waits and that this container could take."""

@@ -199,6 +199,16 @@ class ModalServer:
             self.begin_task(_end_well(call, self.simulated(item)))
         return call
 
+    def fire(self, function: str) -> str:
+        """A function's schedule comes round: Modal calls it without arguments. Returns the call's id."""
+        data = serialize_data_format(((), {}), api_pb2.DATA_FORMAT_PICKLE)
+        item = api_pb2.FunctionInput(args=data, data_format=api_pb2.DATA_FORMAT_PICKLE)
+
+        async def begin() -> str:
+            return self.begin(f"fu-{function}", item).id
+
+        return asyncio.run_coroutine_threadsafe(begin(), self._loop).result(20)
+
     def begin_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something happen while the server serves."""
         task = asyncio.get_running_loop().create_task(work)
@@ -303,6 +313,7 @@ class _Handlers(DictHandlers):
         if r.object_creation_type == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS and name in secrets:
             raise GRPCError(Status.ALREADY_EXISTS, f"Secret '{name}' already exists.")
         if r.env_dict:
+            name = name or f"env-{hashlib.sha256(repr(sorted(r.env_dict.items())).encode()).hexdigest()[:12]}"
             secrets[name] = dict(r.env_dict)
         return api_pb2.SecretGetOrCreateResponse(secret_id=f"st-{name or 'env'}")
 
@@ -397,7 +408,9 @@ class _Handlers(DictHandlers):
         call = self._call(r.function_call_id)
         call.cancelled = True
         self.modal.containers.forget(call)
-        if call.container is not None:
+        if call.container is not None and call.taken and not r.terminate_containers:
+            call.container.cancelling.set()  # heard with the answer to its heartbeat; it ends the input by itself
+        elif call.container is not None:
             call.container.kill()
         else:  # a simulated one, or one that waits for a container
             call.finish(api_pb2.GenericResult(status=TERMINATED, exception="terminated"))
@@ -435,7 +448,15 @@ class _Handlers(DictHandlers):
         return Empty()
 
     async def ContainerHeartbeat(self, r: Any) -> Any:
-        return api_pb2.ContainerHeartbeatResponse()
+        """Held back until there is something to say: the client gives it its interval and 0.1 s (modal/client.py)."""
+        assert self.container is not None
+        try:
+            await asyncio.wait_for(self.container.cancelling.wait(), 10)
+        except TimeoutError:
+            return api_pb2.ContainerHeartbeatResponse()
+        self.container.cancelling.clear()
+        event = api_pb2.CancelInputEvent(input_ids=[self.container.last.input_id])
+        return api_pb2.ContainerHeartbeatResponse(cancel_input_event=event)
 
     async def FunctionGetInputs(self, r: Any) -> Any:
         assert self.container is not None
@@ -454,7 +475,8 @@ class _Handlers(DictHandlers):
     async def FunctionPutOutputs(self, r: Any) -> Any:
         assert self.container is not None
         for output in r.outputs:
-            self.container.last.finish(output.result, output.data_format)
+            if not self.modal.containers.retried(self.container, output.result):
+                self.container.last.finish(output.result, output.data_format)
         return Empty()
 
     async def TaskResult(self, r: Any) -> Any:
