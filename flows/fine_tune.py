@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from prefect.states import Cancelled, Completed
 from compute.base import Compute
 from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
+from flows.judging import judge
 from runs.account import Account, accounted
 from runs.checking import check_backend, check_folder
-from runs.results import RunResult, point_locally, starting_from, to_beat
+from runs.results import RunResult, starting_from
 from runs.summary import scores, summary
 from sft import plan
 from sft.config import RunConfig
@@ -25,15 +25,11 @@ from sft.errors import Detached, JobCancelled, SftError, Unchanged, check_all
 from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
-from sft.store.contents import Evaluation, Training
-from tasks.check_export import check_export
 from tasks.choose import Beside, choose
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
-from tasks.evaluate import evaluate
 from tasks.notify import check_blocks, heard, notify
 from tasks.presence import present, sweep
-from tasks.promote import promote, verdict
 from tasks.stored_dataset import stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.telling import tell
@@ -41,8 +37,6 @@ from tasks.train import Left, Trained, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
 from tasks.validate_rows import validate_rows
-
-COMPARED = 3  # times at most: another run may promote while this one compares
 
 
 def run_name() -> str:
@@ -92,12 +86,18 @@ def fine_tune(config: Given = NOTHING) -> RunResult | State[RunResult]:
     except Exception as error:
         _tell(config, "failed", f"{type(error).__name__}: {error}")
         raise
-    event: Event = "finished" if result.promoted is None else "promoted" if result.promoted else "refused"
+    event = _event(result)
     cer = scores(result)
     _tell(config, event, f"{result.decision or 'finished'}\n{cer}\nmodel: {result.model}\nreport: {result.report}")
     # The state's name is what the UI shows in its lists: whoever looks sees at once what became of the night.
     ended: State[RunResult] = Completed(name=event.capitalize(), message=result.decision or cer, data=result)
     return ended
+
+
+def _event(result: RunResult) -> Event:
+    if result.waiting:
+        return "waiting"
+    return "finished" if result.promoted is None else "promoted" if result.promoted else "refused"
 
 
 def _tell(config: RunConfig, event: Event, text: str) -> None:
@@ -121,8 +121,9 @@ def steps(config: RunConfig) -> RunResult:
         training = choose(config, args, trained.record, compute) if args.dataset.has_dev else trained.record
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
         synced = sync_checkpoint(training, folder, compute)
-        evaluation, promoted, decision = _judge(config, compute, args, training, folder, guards)
-        account.judged(evaluation, promoted)
+        judged = judge(config, compute, args, training, folder, guards)
+        account.judged(judged.evaluation, judged.promoted, waiting=judged.waiting, who=judged.who, reason=judged.reason)
+    evaluation = judged.evaluation
     result = RunResult(
         identity=args.identity,
         folder=folder,
@@ -133,8 +134,9 @@ def steps(config: RunConfig) -> RunResult:
         tuned=evaluation["tuned"]["all"],
         trained=not trained.reused,
         copied=synced.copied,
-        promoted=promoted,
-        decision=decision,
+        promoted=judged.promoted,
+        waiting=judged.waiting,
+        decision=judged.said,
     )
     page = summary(config, compute, result)
     create_markdown_artifact(markdown=page, key="summary", description="What came of the run")
@@ -176,31 +178,3 @@ def _guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
     """The guard sets, validated, where the models will read them."""
     found = {name: validate_rows(config, compute, path, name) for name, path in sorted(config.dataset.guard.items())}
     return {name: Guard(rows=rows.place, fingerprint=rows.fingerprint) for name, rows in found.items()}
-
-
-def _judge(
-    config: RunConfig,
-    compute: Compute,
-    args: TrainArgs,
-    training: Training,
-    folder: Path,
-    guards: Mapping[str, Guard],
-) -> tuple[Evaluation, bool | None, str]:
-    """(evaluation, promoted, decision in words). Where another run promotes meanwhile, its model is the one to beat."""
-    for _ in range(COMPARED):
-        over = to_beat(compute, config.name, args.identity)
-        judged = plan.evaluate_args(config, args, over, guards)
-        evaluation = evaluate(judged, training, folder, compute, config.evaluate.shards)
-        if config.promote.mode == "never":
-            return evaluation, None, ""
-        checking = plan.check_export_args(config, judged)
-        check_export(checking, training, folder, compute)
-        asked = plan.promote_args(config, checking, training["model_identity"])
-        decision = promote(asked, compute)
-        if not decision.get("stale"):
-            if decision.get("live"):
-                point_locally(folder.parent, config.name, folder / "model")
-            return evaluation, decision["promoted"], verdict(decision, asked)
-    raise SftError(
-        "other runs of this name promote again and again", where=config.name, remedy="run again when they have ended"
-    )

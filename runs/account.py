@@ -38,7 +38,8 @@ class Account:
         if not self._config.skip_unchanged:
             return
         newest = read_ledger(self._compute, last=LOOKED)
-        finished = [e for e in newest if (e.name, e.outcome) == (self._config.name, "completed")]
+        mine = [e for e in newest if (e.name, e.outcome) == (self._config.name, "completed")]
+        finished = [e for e in mine if e.decision != "waiting"]  # somebody is still to be asked
         if finished and (finished[-1].dataset, finished[-1].settings) == (self.entry.dataset, self.entry.settings):
             day = time.strftime("%Y-%m-%d %H:%M", time.localtime(finished[-1].started))
             reason = f"data and settings are those of the run of {day} (training {finished[-1].identity[:16]})"
@@ -71,11 +72,16 @@ class Account:
                 self.entry.training_seconds = sum(usage.seconds() for usage in calls)
                 self.entry.cost = budget.cost(self.entry.training_seconds)
 
-    def judged(self, evaluation: Evaluation, promoted: bool | None) -> None:
-        """The scores and the decision."""
+    def judged(
+        self, evaluation: Evaluation, promoted: bool | None, *, waiting: bool = False, who: str = "", reason: str = ""
+    ) -> None:
+        """The scores and the decision; ``who`` made it, if it was a person, and why."""
         self.entry.rows = evaluation["rows"]
         self.entry.metrics = {model: evaluation[model]["all"] for model in evaluation["models"]}
-        self.entry.decision = "" if promoted is None else "promoted" if promoted else "refused"
+        self.entry.decision = "promoted" if promoted else "refused" if promoted is not None else ""
+        if waiting:
+            self.entry.decision = "waiting"
+        self.entry.decided_by, self.entry.reason = who, reason
 
 
 @contextmanager

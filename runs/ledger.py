@@ -34,7 +34,8 @@ class Entry(BaseModel):
     ``training_seconds`` are those of all calls that the run followed, from their begin, also where another run had
     started them; ``cost`` is an estimate from them and budget.prices, None without a price. What a month has cost is
     not their sum: two runs may have followed the same call (see :mod:`sft.store.usage`). ``settings`` is the
-    fingerprint of what in the configuration changes a result.
+    fingerprint of what in the configuration changes a result. ``decided_by`` and ``reason`` are those of the person who
+    was asked (``promote.mode: ask``); "nobody" where there was no answer in time.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -61,7 +62,9 @@ class Entry(BaseModel):
     currency: str = ""
     rows: int = 0
     metrics: dict[str, Any] = Field(default_factory=dict)
-    decision: Literal["", "promoted", "refused"] = ""
+    decision: Literal["", "promoted", "refused", "waiting"] = ""
+    decided_by: str = ""
+    reason: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     git: str = ""
     prefect_run: str = ""

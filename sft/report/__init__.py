@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from sft.metrics import fields
 from sft.metrics.gate import Rule, reproduced
 from sft.notation import spotting
 from sft.report.curve import loss_curve
-from sft.store import records
+from sft.store import records, reported
 from sft.store.contents import Evaluation, Export, Model, Scored, Training
 from sft.store.decisions import doubt
 from sft.store.proofs import ReadBy
@@ -28,7 +27,6 @@ from sft.store.proofs import ReadBy
 if TYPE_CHECKING:
     from sft.models.held_out import HeldOutRow
 
-EXPORT = "<!-- export -->"  # twice in the page: what lies between tells of the export's check
 THUMBNAIL = 480  # px: longest side of an example's picture
 TRUE, SAID = "#198754", "#dc3545"  # colours of places
 M = TypeVar("M", bound=str)  # what models are called
@@ -108,15 +106,8 @@ def put_export(folder: Path, export: Export) -> None:
     Args:
         folder: has report.html and report.json.
     """
-    page, facts = folder / "report.html", records.read_json(folder / "report.json")
-    if facts is None or not page.is_file():
-        return
-    records.write_json(folder / "report.json", {**facts, "export": export})
-    begin, found, rest = page.read_text(encoding="utf-8").partition(EXPORT)
-    if found:
-        words = "; ".join(export["problems"]) or reproduced(export)
-        text = f"<p>The saved model: {html.escape(words)}</p>"
-        records.write_text(page, begin + EXPORT + text + rest[rest.index(EXPORT) :])
+    words = "; ".join(export["problems"]) or reproduced(export)
+    reported.put(folder, reported.EXPORT, f"The saved model: {words}", export=export)
 
 
 def remarks(result: Evaluation, confidence: float = Rule().confidence) -> list[str]:
