@@ -28,8 +28,11 @@ from sft.jobs.train import TrainArgs
 from tasks.choose import Beside, choose
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
+from tasks.events import crashed, emit
+from tasks.labels import label, title
 from tasks.notify import check_blocks, heard, notify
 from tasks.presence import present, sweep
+from tasks.slots import check_limit
 from tasks.stored_dataset import stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.telling import tell
@@ -40,12 +43,14 @@ from tasks.validate_rows import validate_rows
 
 
 def run_name() -> str:
-    """The flow run's name in the UI: the configuration's name."""
+    """The flow run's name in the UI until its training is known: profile and name of the configuration."""
     from prefect.runtime import deployment, flow_run
 
     config = flow_run.parameters["config"]
-    name = config.name if isinstance(config, RunConfig) else config.get("name")
-    return str(name or deployment.name or "sft")
+    if isinstance(config, RunConfig):
+        return title(config)
+    profile = config.get("profile") or deployment.name or "sft"
+    return " ".join(dict.fromkeys(map(str, filter(None, (profile, config.get("name"))))))
 
 
 @flow(
@@ -108,15 +113,16 @@ def _tell(config: RunConfig, event: Event, text: str) -> None:
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
     folders = partial(check_folder, Path(config.output.folder))
-    check_all(folders, lambda: check_blocks(config), lambda: check_backend(config))
+    check_all(folders, lambda: check_blocks(config), lambda: check_limit(config), lambda: check_backend(config))
     compute = compute_for(config)
-    with accounted(config, compute, tell) as account:
+    with accounted(config, compute, tell, crashed) as account:
         guards = _guards(config, compute)
         place, amount = dataset(config, compute)
         account.dataset(place)
         ensure_wheel(config, compute)
         base = ensure_base_model(config, compute)
         args = starting_from(config, compute, place, amount, base)
+        label(config, args.identity)
         trained = _train(config, args, compute, account)
         training = choose(config, args, trained.record, compute) if args.dataset.has_dev else trained.record
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
@@ -163,7 +169,7 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
     budget = account.training(args)
     with account.counting(args, budget):
         beside = partial(Beside, config, args, compute) if args.dataset.has_dev else None
-        training: Trained | Left = train(args, compute, budget, config.train.restarts, beside)
+        training: Trained | Left = train(args, compute, budget, config.train.restarts, beside, config.gpu_limit)
     if isinstance(training, Left):
         raise Detached(
             "the training runs on",
@@ -171,6 +177,9 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
             remedy="the same command without --detach attaches to it, sft cancel stops it",
         )
     account.entry.trained = not training.reused
+    if not training.reused:
+        facts = {"steps": training.record["steps"], "seconds": training.record["seconds"], "gpu": account.entry.gpu}
+        emit("sft.trained", "training", args.identity, name=config.name, profile=config.profile, **facts)
     return training
 
 

@@ -85,7 +85,9 @@ class Account:
 
 
 @contextmanager
-def accounted(config: RunConfig, compute: Compute, say: Callable[[str], None]) -> Iterator[Account]:
+def accounted(
+    config: RunConfig, compute: Compute, say: Callable[[str], None], crashed: Callable[[Entry], None]
+) -> Iterator[Account]:
     """A run's account; its entry is written at the end, with the outcome (see :func:`runs.ledger.recorded`)."""
-    with recorded(config, compute, say) as entry:
+    with recorded(config, compute, say, crashed) as entry:
         yield Account(entry, config, compute)

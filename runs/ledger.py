@@ -71,9 +71,17 @@ class Entry(BaseModel):
 
 
 @contextmanager
-def recorded(config: RunConfig, compute: Compute, say: Callable[[str], None]) -> Iterator[Entry]:
+def recorded(
+    config: RunConfig,
+    compute: Compute,
+    say: Callable[[str], None],
+    crashed: Callable[[Entry], None] = lambda entry: None,
+) -> Iterator[Entry]:
     """An entry that the run fills in; it is written at the end, with the outcome. A ledger that cannot be written
     fails no run: ``say`` hears of it.
+
+    Args:
+        crashed: hears of the runs of this machine that were killed, which are written to the ledger now.
     """
     from prefect.runtime import flow_run  # here, as who only reads the ledger need not wait for Prefect
 
@@ -90,7 +98,7 @@ def recorded(config: RunConfig, compute: Compute, say: Callable[[str], None]) ->
         git=_commit(),
         prefect_run=str(flow_run.id or ""),
     )
-    _close_crashed(compute, say)
+    _close_crashed(compute, say, crashed)
     keep(entry)
     try:
         yield entry
@@ -127,7 +135,7 @@ def _note(name: str) -> Path:
     return _notes() / f"{name}.json"
 
 
-def _close_crashed(compute: Compute, say: Callable[[str], None]) -> None:
+def _close_crashed(compute: Compute, say: Callable[[str], None], crashed: Callable[[Entry], None]) -> None:
     """Runs of this machine that were killed could not write their entries: they are written now."""
     for note, said in left_behind(_notes()):
         entry = Entry.model_validate(said["entry"])
@@ -137,6 +145,7 @@ def _close_crashed(compute: Compute, say: Callable[[str], None]) -> None:
         entry.error = "the run's process was killed; its training, if it still worked, was left to the next run"
         _write(entry, compute, say)
         note.unlink(missing_ok=True)
+        crashed(entry)
 
 
 def _write(entry: Entry, compute: Compute, say: Callable[[str], None]) -> None:

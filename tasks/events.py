@@ -9,6 +9,7 @@ from typing import Literal
 
 from prefect.events import emit_event
 
+from runs.ledger import Entry
 from sft.errors import without_secrets
 
 Name = Literal["sft.trained", "sft.asked", "sft.promoted", "sft.refused", "sft.crashed", "sft.budget", "sft.data.new"]
@@ -33,6 +34,13 @@ def emit(
     emit_event(
         event, resource, related=[related] if run else None, payload={"name": name, "profile": profile, **payload}
     )
+
+
+def crashed(entry: Entry) -> None:
+    """Tell of a run of which only now is known that its process was killed."""
+    kind, identity = ("training", entry.identity) if entry.identity else ("run", entry.id)
+    facts = {"error": entry.error, "started": entry.started}
+    emit("sft.crashed", kind, identity, name=entry.name, profile=entry.profile, run=entry.prefect_run, **facts)
 
 
 def _plain(value: object) -> str:
