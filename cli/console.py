@@ -35,6 +35,14 @@ class Terminal:
     ) -> None:
         self._progress.stop()
 
+    def rest(self) -> None:
+        """Leave the line below to whoever types there, until :meth:`go_on`."""
+        self._progress.stop()
+
+    def go_on(self) -> None:
+        """Show the live line again."""
+        self._progress.start()
+
     def line(self, text: str) -> None:
         """Print a line; the live one stays below."""
         if self.console.is_terminal and text.startswith("step "):

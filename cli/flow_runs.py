@@ -34,12 +34,17 @@ def shown(out: Console, wait: Callable[[], None], flow: Callable[[], State[Any]]
     Raises:
         JobCancelled: the run was cancelled, and its job stopped.
     """
+    from cli.asking import Keyboard, somebody_sits_here
     from cli.console import Terminal
+    from cli.temporary_server import is_temporary
+    from tasks.approve import asking
     from tasks.telling import listening
 
     wait()
     with Terminal(out) as terminal, listening(terminal):
-        state = flow()
+        asker = Keyboard(terminal) if somebody_sits_here() else None
+        with asking(asker, form=not is_temporary()):
+            state = flow()
     if state.is_cancelled():
         raise JobCancelled(state.message or "the run was cancelled")
     return state

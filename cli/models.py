@@ -50,7 +50,7 @@ def infer(
 
         looks = lambda: check_all(lambda: check_reading(sources, model, out), lambda: check_answers(rows, task))  # noqa: E731
         config = resolved(profile, settings, looks, fits=lambda config: check_task(task, config))
-        from cli.inference import read_sources
+        from runs.reading import read_sources
 
         with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("read", total=None)
@@ -70,17 +70,29 @@ def promote(
     force: Annotated[
         bool, typer.Option("--force", help="Also a model whose export was not checked or is broken")
     ] = False,
+    because: Annotated[str, typer.Option(help="Why; it stands in the champion's record")] = "",
+    refuse: Annotated[
+        bool, typer.Option("--refuse", help="Answer no where a run asks (promote.mode ask); --because says why")
+    ] = False,
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:
-    """Put a training into service by hand. The gate is not asked; the export is checked all the same."""
+    """Put a training into service by hand. The gate is not asked; the export is checked all the same.
+
+    Where a run waits for a decision on the training (promote.mode ask), this is the answer.
+    """
 
     def body(console: Console) -> None:
-        from runs.checking import check_identity
+        from runs.checking import check_answer, check_identity
 
-        config = resolved(profile, settings, lambda: check_identity(training))
-        from cli.serving import promote_by_hand
+        config = resolved(
+            profile, settings, lambda: check_identity(training), lambda: check_answer(because, refuse, force)
+        )
+        from cli.serving import promote_by_hand, refuse_by_hand
 
-        now = promote_by_hand(config, training, lambda t: say(console, t), force=force)
+        if refuse:
+            say(console, refuse_by_hand(config, training, because))
+            return
+        now = promote_by_hand(config, training, lambda t: say(console, t), force=force, because=because)
         say(console, f"{now.name}: champion {now.identity[:16]}; sft rollback {profile} goes back")
 
     guarded(body)

@@ -11,19 +11,20 @@ from typing import cast
 
 from rich.table import Table
 
+from cli.asking import user
 from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for
 from runs.mirroring import mirror
 from runs.on_hub import check_may_publish
 from runs.outbox import flush
-from runs.results import champion, finished_training, newest_evaluation, point_locally
+from runs.results import champion, finished_training, newest_evaluation, open_questions, point_locally
 from runs.waiting import run_job
 from sft.config import RunConfig
 from sft.errors import InputError, SftError
 from sft.jobs.check_export import CheckExportArgs
 from sft.jobs.maintenance import CleanupArgs
-from sft.jobs.promote import PromoteArgs
+from sft.jobs.promote import Answer, PromoteArgs, told
 from sft.plan import download_args
 from sft.processes import die_with_parent
 from sft.report.publishing import model_card, publish
@@ -35,15 +36,22 @@ from sft.training.events import TENSORBOARD
 Say = Callable[[str], None]
 
 
-def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool) -> Champion:
+def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool, because: str = "") -> Champion:
     """Put a training into service, without asking the gate. Its export is checked unless ``force``.
 
+    Where a person is asked about the training, this is the answer: the gate has passed it, and its export is good.
+
+    Args:
+        because: why, for the champion's record.
     Raises:
         InputError: there is no such training, or it was not evaluated.
         SftError: its export is broken.
     """
     compute = compute_for(config)
     training = _training(compute, identity)
+    said = Answer(accepted=True, who=user(), reason=because)
+    if not force and (decided := answer_open(config, compute, training["identity"], said)):
+        return _served(config, compute, decided, say)
     evaluation = _evaluation(compute, training["identity"])
     folder, export = "", ""
     if not force:
@@ -58,7 +66,38 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool) 
             raise SftError("the export is broken", value="; ".join(checked["problems"]), remedy=remedy)
         folder, export = args.folder(training["model_identity"]), args.check_folder(training["model_identity"])
     asked = PromoteArgs(name=config.name, identity=training["identity"], evaluation=folder, export=export, by="hand")
-    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))), say)
+    return _served(config, compute, _decide(compute, asked.model_copy(update={"answer": said})), say)
+
+
+def refuse_by_hand(config: RunConfig, identity: str, because: str) -> str:
+    """Answer no where a person is asked about a training; says what was decided.
+
+    Raises:
+        InputError: nobody is asked about it.
+    """
+    compute = compute_for(config)
+    training = _training(compute, identity)
+    decision = answer_open(config, compute, training["identity"], Answer(accepted=False, who=user(), reason=because))
+    if decision is None:
+        remedy = "sft history says what became of each run; sft rollback takes back what is in service"
+        raise InputError("nobody waits for a decision on this training", value=identity, remedy=remedy)
+    return f"{config.name}: {training['identity'][:16]} {told(decision)}"
+
+
+def answer_open(config: RunConfig, compute: Compute, identity: str, answer: Answer) -> Decision | None:
+    """The decision by this answer; None where no question about the training is open, or it was compared with another
+    champion than the present one.
+    """
+    for asked in open_questions(compute, config.name):
+        if asked.identity == identity:
+            decision = _decide(compute, asked.model_copy(update={"answer": answer}))
+            if not decision.get("stale"):
+                return decision
+    return None
+
+
+def _decide(compute: Compute, asked: PromoteArgs) -> Decision:
+    return cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json")))
 
 
 def roll_back(config: RunConfig, say: Say = lambda text: None) -> Champion:
@@ -71,8 +110,7 @@ def roll_back(config: RunConfig, say: Say = lambda text: None) -> Champion:
     if champion(compute, config.name) is None:  # said at once; with one before it or not, the job sees under its lease
         remedy = "sft promote PROFILE IDENTITY puts a training in service"
         raise InputError("there is no champion to go back to", where=config.name, remedy=remedy)
-    asked = PromoteArgs(name=config.name, by="rollback")
-    return _served(config, compute, cast("Decision", run_job(compute, "promote", asked.model_dump(mode="json"))), say)
+    return _served(config, compute, _decide(compute, PromoteArgs(name=config.name, by="rollback")), say)
 
 
 def _served(config: RunConfig, compute: Compute, decision: Decision, say: Say) -> Champion:

@@ -65,7 +65,16 @@ def prefect_api() -> Callable[[], None]:
     # At exit, not before: Prefect sends its last log lines at exit, and what is registered first runs last.
     atexit.register(_stop, process)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    _OURS.append(port)
     return lambda: _wait(process, port)
+
+
+_OURS: list[int] = []  # ports of servers that this process has started
+
+
+def is_temporary() -> bool:
+    """Do runs of this process tell a server that ends with it, and that has no UI?"""
+    return bool(_OURS)
 
 
 def api_answers(address: str) -> None:

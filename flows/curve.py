@@ -30,7 +30,9 @@ from sft.store import records
 from sft.store.contents import DevScore
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
+from tasks.events import crashed
 from tasks.picturing import show_choice
+from tasks.slots import check_limit
 from tasks.telling import tell
 from tasks.trial import Meter, trial
 
@@ -55,9 +57,10 @@ def curve(config: Given = NOTHING, parts: list[float] = PARTS) -> Growth | State
 def steps(config: RunConfig, parts: Sequence[float]) -> Growth:
     """The steps of the flow, in order."""
     folders = partial(check_folder, Path(config.output.folder))
-    check_all(lambda: check_swept(config), lambda: check_parts(config, parts), folders)
+    limits = lambda: check_limit(config)  # noqa: E731
+    check_all(lambda: check_swept(config), lambda: check_parts(config, parts), folders, limits)
     compute = compute_for(config)
-    with recorded(config, compute, tell) as entry, settled(entry, config, compute):
+    with recorded(config, compute, tell, crashed) as entry, settled(entry, config, compute):
         growth = _grown(config, sorted(set(parts)), compute, entry)
     key = records.fingerprint([point.identity for point in growth.points])[:8]
     folder = Path(config.output.folder) / "curves" / f"{config.name}-{key}"

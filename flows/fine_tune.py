@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from prefect.states import Cancelled, Completed
 from compute.base import Compute
 from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
+from flows.judging import judge
 from runs.account import Account, accounted
 from runs.checking import check_here
 from runs.hosting import hosted
 from runs.on_hub import check_base_model
 from runs.placed import as_local, is_stored, scan_args, store
-from runs.results import RunResult, point_locally, starting_from, to_beat
+from runs.results import RunResult, starting_from
 from runs.summary import scores, summary
 from sft import plan
 from sft.config import RunConfig
@@ -28,17 +28,16 @@ from sft.errors import Detached, JobCancelled, SftError, Unchanged, check_all
 from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
-from sft.store.contents import Evaluation, Training
 from sft.store.volumes import run_place
 from tasks.bring_dataset import bring_dataset
-from tasks.check_export import check_export
 from tasks.choose import Beside, choose
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
-from tasks.evaluate import evaluate
+from tasks.events import crashed, emit
+from tasks.labels import label, title
 from tasks.notify import check_blocks, heard, notify
 from tasks.presence import present, sweep
-from tasks.promote import promote, verdict
+from tasks.slots import check_limit
 from tasks.stored_dataset import given_dataset, stored_dataset
 from tasks.sync_checkpoint import sync_checkpoint
 from tasks.telling import tell
@@ -49,16 +48,16 @@ from tasks.validate_dataset import validate_dataset
 from tasks.validate_placed import validate_placed
 from tasks.validate_rows import validate_rows
 
-COMPARED = 3  # times at most: another run may promote while this one compares
-
 
 def run_name() -> str:
-    """The flow run's name in the UI: the configuration's name."""
+    """The flow run's name in the UI until its training is known: profile and name of the configuration."""
     from prefect.runtime import deployment, flow_run
 
     config = flow_run.parameters["config"]
-    name = config.name if isinstance(config, RunConfig) else config.get("name")
-    return str(name or deployment.name or "sft")
+    if isinstance(config, RunConfig):
+        return title(config)
+    profile = config.get("profile") or deployment.name or "sft"
+    return " ".join(dict.fromkeys(map(str, filter(None, (profile, config.get("name"))))))
 
 
 @flow(
@@ -99,12 +98,18 @@ def fine_tune(config: Given = NOTHING) -> RunResult | State[RunResult]:
     except Exception as error:
         _tell(config, "failed", f"{type(error).__name__}: {error}")
         raise
-    event: Event = "finished" if result.promoted is None else "promoted" if result.promoted else "refused"
+    event = _event(result)
     cer = scores(result)
     _tell(config, event, f"{result.decision or 'finished'}\n{cer}\nmodel: {result.model}\nreport: {result.report}")
     # The state's name is what the UI shows in its lists: whoever looks sees at once what became of the night.
     ended: State[RunResult] = Completed(name=event.capitalize(), message=result.decision or cer, data=result)
     return ended
+
+
+def _event(result: RunResult) -> Event:
+    if result.waiting:
+        return "waiting"
+    return "finished" if result.promoted is None else "promoted" if result.promoted else "refused"
 
 
 def _tell(config: RunConfig, event: Event, text: str) -> None:
@@ -114,10 +119,10 @@ def _tell(config: RunConfig, event: Event, text: str) -> None:
 
 def steps(config: RunConfig) -> RunResult:
     """The steps of the flow, in order."""
-    check_all(lambda: check_here(config), lambda: check_blocks(config))
+    check_all(lambda: check_here(config), lambda: check_blocks(config), lambda: check_limit(config))
     compute = compute_for(config)
     check_base_model(config, compute)
-    with tracked(config, compute) as tracking, accounted(config, compute, tell) as account:
+    with tracked(config, compute) as tracking, accounted(config, compute, tell, crashed) as account:
         tracking.entry = account.entry
         guards = _guards(config, compute)
         place, amount = dataset(config, compute)
@@ -125,12 +130,14 @@ def steps(config: RunConfig) -> RunResult:
         ensure_wheel(config, compute)
         base = ensure_base_model(config, compute)
         args = starting_from(config, compute, place, amount, base)
+        label(config, args.identity)
         trained = _train(config, args, compute, account)
         training = choose(config, args, trained.record, compute) if args.dataset.has_dev else trained.record
         folder = (Path(config.output.folder) / f"{config.name}-{args.identity[:8]}").resolve()
         synced = sync_checkpoint(training, folder, compute)
-        evaluation, promoted, decision = _judge(config, compute, args, training, folder, guards)
-        account.judged(evaluation, promoted)
+        judged = judge(config, compute, args, training, folder, guards)
+        account.judged(judged.evaluation, judged.promoted, waiting=judged.waiting, who=judged.who, reason=judged.reason)
+    evaluation = judged.evaluation
     if hosted() is not None:  # what the container has is gone with it
         folder = Path("outputs", run_place(args.identity))
     result = RunResult(
@@ -143,8 +150,9 @@ def steps(config: RunConfig) -> RunResult:
         tuned=evaluation["tuned"]["all"],
         trained=not trained.reused,
         copied=synced.copied,
-        promoted=promoted,
-        decision=decision,
+        promoted=judged.promoted,
+        waiting=judged.waiting,
+        decision=judged.said,
     )
     page = summary(config, compute, result)
     create_markdown_artifact(markdown=page, key="summary", description="What came of the run")
@@ -190,7 +198,7 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
     budget = account.training(args)
     with account.counting(args):
         beside = partial(Beside, config, args, compute) if args.dataset.has_dev else None
-        training: Trained | Left = train(args, compute, budget, config.train.restarts, beside)
+        training: Trained | Left = train(args, compute, budget, config.train.restarts, beside, config.gpu_limit)
     if isinstance(training, Left):
         raise Detached(
             "the training runs on",
@@ -198,6 +206,9 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
             remedy="the same command without --detach attaches to it, sft cancel stops it",
         )
     account.entry.trained = not training.reused
+    if not training.reused:
+        facts = {"steps": training.record["steps"], "seconds": training.record["seconds"], "gpu": account.entry.gpu}
+        emit("sft.trained", "training", args.identity, name=config.name, profile=config.profile, facts=facts)
     return training
 
 
@@ -207,31 +218,3 @@ def _guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
         return run.prepared.guards
     found = {name: validate_rows(config, compute, path, name) for name, path in sorted(config.dataset.guard.items())}
     return {name: Guard(rows=rows.place, fingerprint=rows.fingerprint) for name, rows in found.items()}
-
-
-def _judge(
-    config: RunConfig,
-    compute: Compute,
-    args: TrainArgs,
-    training: Training,
-    folder: Path,
-    guards: Mapping[str, Guard],
-) -> tuple[Evaluation, bool | None, str]:
-    """(evaluation, promoted, decision in words). Where another run promotes meanwhile, its model is the one to beat."""
-    for _ in range(COMPARED):
-        over = to_beat(compute, config.name, args.identity)
-        judged = plan.evaluate_args(config, args, over, guards)
-        evaluation = evaluate(judged, training, folder, compute, config.evaluate.shards)
-        if config.promote.mode == "never":
-            return evaluation, None, ""
-        checking = plan.check_export_args(config, judged)
-        check_export(checking, training, folder, compute)
-        asked = plan.promote_args(config, checking, training["model_identity"])
-        decision = promote(asked, compute)
-        if not decision.get("stale"):
-            if decision.get("live") and hosted() is None:
-                point_locally(folder.parent, config.name, folder / "model")
-            return evaluation, decision["promoted"], verdict(decision, asked)
-    raise SftError(
-        "other runs of this name promote again and again", where=config.name, remedy="run again when they have ended"
-    )

@@ -36,8 +36,10 @@ from sft.store import records
 from sft.store.contents import DevScore
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
+from tasks.events import crashed
 from tasks.following import stop
 from tasks.picturing import show_choice
+from tasks.slots import check_limit
 from tasks.telling import tell
 from tasks.trial import Meter, trial
 
@@ -80,9 +82,10 @@ def steps(config: RunConfig, grid: Sequence[str], halve: bool, at_once: int) -> 
     """The steps of the flow, in order."""
     folders = partial(check_folder, Path(config.output.folder))
     found: list[Trial] = []
-    check_all(lambda: check_swept(config), lambda: found.extend(trials(config, grid)), folders)
+    limits = lambda: check_limit(config)  # noqa: E731
+    check_all(lambda: check_swept(config), lambda: found.extend(trials(config, grid)), folders, limits)
     compute = compute_for(config)
-    with recorded(config, compute, tell) as entry, settled(entry, config, compute):
+    with recorded(config, compute, tell, crashed) as entry, settled(entry, config, compute):
         best, standings = _best(config, found, halve, at_once, compute, entry)
     tell(f"the best is {best.label}: it goes on to the gate")
     return Swept(standings=standings, result=fine_tune.steps(best.config))

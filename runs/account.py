@@ -40,7 +40,8 @@ class Account:
         if not self._config.skip_unchanged:
             return
         newest = read_ledger(self._compute, last=LOOKED)
-        finished = [e for e in newest if (e.name, e.outcome) == (self._config.name, "completed")]
+        mine = [e for e in newest if (e.name, e.outcome) == (self._config.name, "completed")]
+        finished = [e for e in mine if e.decision != "waiting"]  # somebody is still to be asked
         if finished and (finished[-1].dataset, finished[-1].settings) == (self.entry.dataset, self.entry.settings):
             day = time.strftime("%Y-%m-%d %H:%M", time.localtime(finished[-1].started))
             reason = f"data and settings are those of the run of {day} (training {finished[-1].identity[:16]})"
@@ -72,17 +73,24 @@ class Account:
             else:
                 self.entry.training_seconds = sum(usage.seconds() for usage in calls)
 
-    def judged(self, evaluation: Evaluation, promoted: bool | None) -> None:
-        """The scores and the decision."""
+    def judged(
+        self, evaluation: Evaluation, promoted: bool | None, *, waiting: bool = False, who: str = "", reason: str = ""
+    ) -> None:
+        """The scores and the decision; ``who`` made it, if it was a person, and why."""
         self.entry.rows = evaluation["rows"]
         self.entry.metrics = {model: evaluation[model]["all"] for model in evaluation["models"]}
-        self.entry.decision = "" if promoted is None else "promoted" if promoted else "refused"
+        self.entry.decision = "promoted" if promoted else "refused" if promoted is not None else ""
+        if waiting:
+            self.entry.decision = "waiting"
+        self.entry.decided_by, self.entry.reason = who, reason
 
 
 @contextmanager
-def accounted(config: RunConfig, compute: Compute, say: Callable[[str], None]) -> Iterator[Account]:
+def accounted(
+    config: RunConfig, compute: Compute, say: Callable[[str], None], crashed: Callable[[Entry], None]
+) -> Iterator[Account]:
     """A run's account; its entry is written at the end, with the outcome (see :func:`runs.ledger.recorded`)."""
-    with recorded(config, compute, say) as entry, settled(entry, config, compute):
+    with recorded(config, compute, say, crashed) as entry, settled(entry, config, compute):
         yield Account(entry, config, compute)
 
 

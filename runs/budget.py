@@ -38,6 +38,10 @@ class Budget:
         """What so many seconds of training cost; None where no price is known."""
         return None if self.hourly is None else self.hourly * seconds / HOUR
 
+    def month(self, seconds: float) -> float:
+        """What the month has cost, with ``seconds`` of this training."""
+        return self.spent + (self.cost(seconds) or 0.0)
+
     def check(self, seconds: float) -> None:
         """Look at a run whose training has worked for ``seconds``.
 
@@ -51,8 +55,8 @@ class Budget:
         if self.max_cost is not None and cost > self.max_cost:
             value = f"{cost:.2f} of {self.max_cost:g} {self.currency}"
             raise BudgetExceeded("the run reached its bound", where="budget.max_cost", value=value, remedy=RAISE)
-        if self.max_cost_per_month is not None and self.spent + cost > self.max_cost_per_month:
-            value = f"{self.spent + cost:.2f} of {self.max_cost_per_month:g} {self.currency}"
+        if self.max_cost_per_month is not None and self.month(seconds) > self.max_cost_per_month:
+            value = f"{self.month(seconds):.2f} of {self.max_cost_per_month:g} {self.currency}"
             raise BudgetExceeded(
                 "the month reached its bound", where="budget.max_cost_per_month", value=value, remedy=RAISE
             )

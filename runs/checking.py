@@ -30,6 +30,7 @@ from sft.training.wheels import CUDNN95, WHEELS
 WHOLE = "page"  # the task that reads a page with its layout
 KNOWN_WHEELS = {source.name: source for source in (*WHEELS.values(), CUDNN95)}
 SHOWN = 5  # paths that an error names
+REASON = 500  # characters of a reason
 
 
 def check_sources(sources: Sequence[str]) -> None:
@@ -147,6 +148,17 @@ def check_identity(identity: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{16,64}", identity):
         remedy = "sft status lists them: at least the first 16 digits"
         raise InputError("no finished training of that identity", value=identity, remedy=remedy)
+
+
+def check_answer(because: str, refuse: bool, force: bool) -> None:
+    """Raises InputError if that is no answer to whether a training goes into service."""
+    if refuse and force:
+        remedy = "leave one of them out"
+        raise InputError("a model is put into service or refused, not both", value="--refuse --force", remedy=remedy)
+    if refuse and not because.strip():
+        raise InputError("whoever trains next wants to know why", value="--refuse", remedy="say it: --because WHY")
+    if len(because) > REASON:
+        raise InputError(f"a reason has at most {REASON} characters", value=str(len(because)), remedy="say less")
 
 
 def check_repository(repo: str) -> None:

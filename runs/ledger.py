@@ -46,7 +46,8 @@ class Entry(BaseModel):
     run had started them; ``spent`` is the same for each job (train, evaluate, predict, read_dev, check_export, …).
     ``cost`` is an estimate of all of it by the prices that ``priced_by`` names, None without a price. What a month has
     cost is not their sum: two runs may have followed the same call (see :mod:`sft.store.usage`). ``settings`` is the
-    fingerprint of what in the configuration changes a result.
+    fingerprint of what in the configuration changes a result. ``decided_by`` and ``reason`` are those of the person who
+    was asked (``promote.mode: ask``); "nobody" where there was no answer in time.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -75,7 +76,9 @@ class Entry(BaseModel):
     spent: dict[str, Spent] = Field(default_factory=dict)
     rows: int = 0
     metrics: dict[str, Any] = Field(default_factory=dict)
-    decision: Literal["", "promoted", "refused"] = ""
+    decision: Literal["", "promoted", "refused", "waiting"] = ""
+    decided_by: str = ""
+    reason: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     git: str = ""
     prefect_run: str = ""
@@ -84,15 +87,23 @@ class Entry(BaseModel):
 
 
 @contextmanager
-def recorded(config: RunConfig, compute: Compute, say: Callable[[str], None]) -> Iterator[Entry]:
+def recorded(
+    config: RunConfig,
+    compute: Compute,
+    say: Callable[[str], None],
+    crashed: Callable[[Entry], None] = lambda entry: None,
+) -> Iterator[Entry]:
     """An entry that the run fills in; it is written at the end, with the outcome. A ledger that cannot be written
     fails no run: ``say`` hears of it.
+
+    Args:
+        crashed: hears of the runs of this machine that were killed, which are written to the ledger now.
     """
     from prefect.runtime import flow_run  # here, as who only reads the ledger need not wait for Prefect
 
     entry = begun(config)
     entry.prefect_run = str(flow_run.id or "")
-    _close_crashed(compute, say)
+    _close_crashed(compute, say, crashed)
     keep(entry)
     try:
         yield entry
@@ -129,7 +140,7 @@ def _note(name: str) -> Path:
     return _notes() / f"{name}.json"
 
 
-def _close_crashed(compute: Compute, say: Callable[[str], None]) -> None:
+def _close_crashed(compute: Compute, say: Callable[[str], None], crashed: Callable[[Entry], None]) -> None:
     """Runs of this machine that were killed could not write their entries: they are written now."""
     for note, said in left_behind(_notes()):
         entry = Entry.model_validate(said["entry"])
@@ -139,6 +150,7 @@ def _close_crashed(compute: Compute, say: Callable[[str], None]) -> None:
         entry.error = "the run's process was killed; its training, if it still worked, was left to the next run"
         write(entry, compute, say)
         note.unlink(missing_ok=True)
+        crashed(entry)
 
 
 def begun(config: RunConfig) -> Entry:

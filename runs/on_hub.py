@@ -90,8 +90,9 @@ def _token_there(compute: Compute) -> tuple[str, bool]:
     """(the token to ask with, is it what the download will have?). At Modal that is in a secret that none can read."""
     if compute.name != "modal":
         return os.environ.get("HF_TOKEN", ""), True
-    from compute.modal import SECRET, known_secret  # the client takes a while to import
+    from compute.modal import known_secret  # the client takes a while to import
     from compute.reach import translated
+    from modal_infra.names import SECRET
 
     with translated("secret huggingface"):
         return "", known_secret(SECRET) is None

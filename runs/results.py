@@ -17,10 +17,11 @@ from sft.config import RunConfig
 from sft.dataset.packing import Amount
 from sft.errors import DatasetError
 from sft.jobs.placed_rows import DatasetPlace
+from sft.jobs.promote import ASKED, PromoteArgs, binding
 from sft.jobs.train import TrainArgs
 from sft.store import champions
 from sft.store.champions import Champion
-from sft.store.contents import Base, DevScore, Evaluation, Scored, Training
+from sft.store.contents import Base, Decision, DevScore, Evaluation, Scored, Training
 from sft.store.dev import FOLDER
 from sft.store.stored import Stored
 from sft.store.volumes import run_place
@@ -41,7 +42,8 @@ class RunResult(BaseModel):
     tuned: Scored
     trained: bool  # False: the same training had finished before
     copied: int  # files copied to this machine
-    promoted: bool | None = None  # None: nobody was asked (promote.mode is never)
+    promoted: bool | None = None  # None: nobody was asked (promote.mode is never), or has answered yet
+    waiting: bool = False  # for a person's decision
     decision: str = ""
 
 
@@ -86,6 +88,24 @@ def to_beat(compute: Compute, name: str, identity: str) -> str:
     if now is None:
         return ""
     return now.over if now.identity == identity else now.identity
+
+
+def open_questions(compute: Compute, name: str) -> list[PromoteArgs]:
+    """What people are asked about trainings of the line ``name``, and nobody has answered yet.
+
+    Questions are about one comparison each; one that nobody answered in time is still open to an answer by command.
+    """
+    folder, now, found = f"{champions.place(name)}/{ASKED}", champion(compute, name), []
+    for file in compute.list("outputs", folder):
+        said = read_json(compute, "outputs", file.path) if file.path.endswith(".json") else None
+        if said is None:
+            continue
+        asked = PromoteArgs.model_validate(said["args"])
+        if now is not None and now.identity == asked.identity:
+            continue
+        if binding(cast("Decision | None", read_json(compute, "outputs", asked.decision()))) is None:
+            found.append(asked)
+    return found
 
 
 def point_locally(folder: Path, name: str, model: Path) -> Path:

@@ -68,7 +68,9 @@ def settings(config: RunConfig) -> str:
     """Fingerprint of all in a configuration that changes what a run on the same data comes to."""
     parts = {"base_model", "train", "evaluate", "promote", "engine"}
     version = [ENGINES[config.engine].version, metrics.VERSION]
-    return records.fingerprint([config.model_dump(mode="json", include=parts), version])[:16]
+    values = config.model_dump(mode="json", include=parts)
+    del values["promote"]["wait"]
+    return records.fingerprint([values, version])[:16]
 
 
 def download_args(config: RunConfig) -> DownloadModelArgs:
@@ -234,4 +236,5 @@ def promote_args(config: RunConfig, check: CheckExportArgs, model_identity: str)
         export=check.check_folder(model_identity),
         over=check.champion,
         rule=config.promote.rule,
+        ask=config.promote.mode == "ask",
     )

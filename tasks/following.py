@@ -155,7 +155,7 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
         nonlocal asked
         if worked - asked > ASK:
             asked = worked
-            if _run_is_cancelling():
+            if run_is_cancelling():
                 raise JobCancelled("the run was cancelled in Prefect", where=call_id, remedy=RESUME)
 
     try:
@@ -193,7 +193,8 @@ def _is_news(line: str) -> bool:
     return bool(line.strip()) and not any(word in line for word in _NOISE) and _DUMP.fullmatch(line) is None
 
 
-def _run_is_cancelling() -> bool:
+def run_is_cancelling() -> bool:
+    """Has somebody cancelled the flow run in Prefect?"""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return False

@@ -23,12 +23,15 @@ from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
 from sft.store.contents import LeftOut, Training
 from sft.store.volumes import run_place
+from tasks.events import emit
 from tasks.following import RESUME, run_job
 from tasks.picturing import show_picture
+from tasks.slots import slot
 from tasks.step import step
 from tasks.telling import pass_on, tell
 
 CHECKED = 2.0  # seconds between two looks at the budget
+NEAR = 0.8  # share of the month's bound from which it is told
 LOGGED = 10.0  # seconds between two progress lines in the flow run's log
 
 
@@ -74,10 +77,12 @@ def train(
     budget: Budget | None = None,
     restarts: int = 0,
     beside: Callable[[], Companion] | None = None,
+    limit: str = "",
 ) -> Trained | Left:
     """The training, or what runs on where the run was asked not to wait.
 
     Args:
+        limit: Prefect's global concurrency limit of which a slot is held while it trains.
         restarts: how often a training that died or ran into its time limit resumes by itself.
         beside: makes who works beside it.
     Raises:
@@ -97,9 +102,10 @@ def train(
         raise JobCancelled("the training was cancelled while the run changed its container", remedy=RESUME)
     progress = _Progress(args, beside() if beside is not None else None)
     if budget and budget.bounded:
-        progress.check = lambda: budget.check(progress.before + time.time() - started(compute, key))
+        progress.check = _Watch(budget, args.name, lambda: progress.before + time.time() - started(compute, key))
     try:
-        record = _until_it_ends(args, compute, key, progress, restarts)
+        with slot(limit, compute, key):
+            record = _until_it_ends(args, compute, key, progress, restarts)
     except Detached as left:  # no failure of this step
         return Left(left.value)
     except (JobCancelled, BudgetExceeded):
@@ -114,15 +120,40 @@ def train(
     return Trained(record, reused=False)
 
 
-def until_it_ends(args: TrainArgs, compute: Compute, restarts: int, beside: Companion | None) -> Training:
+class _Watch:
+    """Looks at the budget; a month that nears its bound is told once."""
+
+    def __init__(self, budget: Budget, name: str, seconds: Callable[[], float]) -> None:
+        self._budget, self._name, self._seconds, self._told = budget, name, seconds, False
+
+    def __call__(self) -> None:
+        seconds, bound = self._seconds(), self._budget.max_cost_per_month
+        spent = self._budget.month(seconds)
+        if bound and spent >= NEAR * bound and not self._told:
+            self._told = True
+            month = time.strftime("%Y-%m")
+            tell(f"the month has cost {spent:.2f} of {bound:g} {self._budget.currency}")
+            facts = {"spent": round(spent, 2), "bound": bound, "currency": self._budget.currency}
+            emit("sft.budget", "month", month, name=self._name, facts=facts)
+        self._budget.check(seconds)
+
+
+def until_it_ends(
+    args: TrainArgs, compute: Compute, restarts: int, beside: Companion | None, limit: str = ""
+) -> Training:
     """The training's record, once it has ended; ``beside`` works beside it and may end it.
+
+    Args:
+        limit: see :func:`train`.
 
     Raises:
         SftError: the training's own error, or what ``beside`` has ended it with.
     """
     progress = _Progress(args, beside)
+    key = training_key(args.identity)
     try:
-        record = _until_it_ends(args, compute, training_key(args.identity), progress, restarts)
+        with slot(limit, compute, key):
+            record = _until_it_ends(args, compute, key, progress, restarts)
     except (JobCancelled, BudgetExceeded):
         progress.stop()
         raise

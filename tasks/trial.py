@@ -101,7 +101,7 @@ def trial(
         tell(f"{label}: training {args.identity[:16]} up to step {until} of {args.spec.max_steps}")
         try:
             beside = Until(until if until < args.spec.max_steps else 0, meter)
-            until_it_ends(args, compute, config.train.restarts, beside)
+            until_it_ends(args, compute, config.train.restarts, beside, config.gpu_limit)
         except Paused as paused:
             tell(f"{label}: {paused.message}")
         except TrainingFailed as failed:

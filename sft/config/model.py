@@ -61,6 +61,13 @@ class RunConfig(Section):
     skip_unchanged: bool = Field(
         False, description="End as Skipped where data and settings are those of this name's last finished run"
     )
+    gpu_limit: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9][\w.-]*$|^$",
+        max_length=80,
+        description="Prefect's global concurrency limit of which a training holds a slot (prefect gcl create NAME "
+        "--limit 2); empty: none",
+    )
     notify: NotifyConfig = Field(default_factory=NotifyConfig, description="Who is told how a run ended")
     track: TrackConfig = Field(default_factory=TrackConfig, description="Who shows what came of the runs")
     output: OutputConfig = Field(default_factory=OutputConfig, description="What comes back to this machine")

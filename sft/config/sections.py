@@ -14,7 +14,7 @@ from sft.settings import Section, of_the_user
 from sft.training.memory import plain, unusable
 
 MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
-Event = Literal["failed", "cancelled", "promoted", "refused", "skipped", "finished"]
+Event = Literal["failed", "cancelled", "waiting", "promoted", "refused", "skipped", "finished"]
 
 
 class BaseModelConfig(Section):
@@ -90,16 +90,20 @@ class PromoteConfig(Rule):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    mode: Literal["gate", "never"] = Field(
+    mode: Literal["gate", "ask", "never"] = Field(
         "gate",
-        description="gate: promoted if it passes the rule; never: by hand alone (sft promote, which checks the export)",
+        description="gate: promoted if it passes the rule; ask: where it passes, a person is asked, too; never: by "
+        "hand alone (sft promote, which checks the export)",
+    )
+    wait: float = Field(
+        24, gt=0, le=24 * 30, description="How long a run with mode ask waits for an answer; then it is refused (hours)"
     )
     check_rows: int = Field(32, ge=1, le=1000, description="Held-out rows that the export must reproduce (rows)")
 
     @property
     def rule(self) -> Rule:
         """The gate's rule alone."""
-        return Rule(**self.model_dump(exclude={"mode", "check_rows"}))
+        return Rule(**self.model_dump(include=set(Rule.model_fields)))
 
 
 class WheelConfig(Section):
@@ -181,7 +185,8 @@ class NotifyConfig(Section):
         (), description="Prefect's notification blocks, type/name: slack-webhook/ocr-team, custom-webhook/pager, …"
     )
     on: tuple[Event, ...] = Field(
-        ("failed", "promoted", "refused", "skipped"), description="Which ends of a run are told"
+        ("failed", "waiting", "promoted", "refused", "skipped"),
+        description="Which ends of a run are told; waiting: a person is asked (promote.mode ask)",
     )
     to: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...] = Field(
         (), description="E-mail addresses, for a block email-server-credentials/NAME"

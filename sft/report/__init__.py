@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +14,10 @@ from sft.metrics.gate import Rule, reproduced
 from sft.models.heard import Heard
 from sft.report.curve import loss_curve
 from sft.report.instrument import write_instrument
-from sft.store import records
+from sft.store import records, reported
 from sft.store.contents import Evaluation, Export, Model, Scored, Training
 from sft.store.decisions import doubt
 from sft.store.proofs import ReadBy
-
-EXPORT = "<!-- export -->"  # twice in the page: what lies between tells of the export's check
 
 __all__ = ["loss_curve", "put_export", "read_metrics", "render", "write_report"]
 
@@ -63,15 +60,8 @@ def put_export(folder: Path, export: Export) -> None:
     Args:
         folder: has report.html and report.json.
     """
-    page, facts = folder / "report.html", records.read_json(folder / "report.json")
-    if facts is None or not page.is_file():
-        return
-    records.write_json(folder / "report.json", {**facts, "export": export})
-    begin, found, rest = page.read_text(encoding="utf-8").partition(EXPORT)
-    if found:
-        words = "; ".join(export["problems"]) or reproduced(export)
-        text = f"<p>The saved model: {html.escape(words)}</p>"
-        records.write_text(page, begin + EXPORT + text + rest[rest.index(EXPORT) :])
+    words = "; ".join(export["problems"]) or reproduced(export)
+    reported.put(folder, reported.EXPORT, f"The saved model: {words}", export=export)
 
 
 def remarks(result: Evaluation, confidence: float = Rule().confidence) -> list[str]:

@@ -3,6 +3,7 @@
 champions/NAME/champion.json          the pointer: a copy of the newest promotion
 champions/NAME/history/0001.json      every promotion and rollback, in order; never changed
 champions/NAME/decisions/KEY.json     every decision of the gate, promoted or not
+champions/NAME/asked/KEY.json         what a person is or was asked (promote.mode: ask); its decision has the same KEY
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ POINTER = "champion.json"
 
 
 class Champion(BaseModel):
-    """Who was put in service, when and by whom; ``over`` is the training that it was promoted over, or empty."""
+    """Who was put in service, when and by whom; ``over`` is the training that it was promoted over, or empty.
+
+    ``who`` and ``reason`` are those of the person who was asked (``promote.mode: ask``) or did it by hand.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -34,6 +38,8 @@ class Champion(BaseModel):
     since: float  # Unix time in seconds
     evaluation: str = ""  # folder on the outputs volume
     fence: int = 0  # of the lease that it was written under (see sft.store.lease)
+    who: str = ""
+    reason: str = ""
 
 
 def known(said: object, where: str) -> Champion | None:
@@ -89,6 +95,8 @@ def swap(
     over: str,
     evaluation: str = "",
     fence: int = 0,
+    who: str = "",
+    reason: str = "",
 ) -> Champion:
     """Put a training in service; the caller holds the folder's lease. A crash before the pointer changes nothing."""
     now = read(folder)
@@ -102,6 +110,8 @@ def swap(
         since=time.time(),
         evaluation=evaluation,
         fence=fence,
+        who=who,
+        reason=reason,
     )
     records.write_json(folder / "history" / f"{champion.number:04d}.json", champion.model_dump())
     records.write_json(folder / POINTER, champion.model_dump())

@@ -235,11 +235,24 @@ class Passed(TypedDict):
     needed: str
 
 
+class Said(TypedDict):
+    """What a person said to a candidate that the gate lets pass; ``late``: nobody did in time, which refuses it."""
+
+    accepted: bool
+    who: str
+    reason: str
+    late: bool
+
+
 class Decision(TypedDict):
-    """What the job promote came to; ``stale``: another champion is in service since the candidate was compared.
+    """What the job promote came to; ``stale``: another champion is in service since the candidate was compared;
+    ``open``: the gate lets it pass, and a person is to be asked.
 
     ``live``, added by who asks: is the candidate in service now?
     """
+
+    open: NotRequired[bool]
+    answer: NotRequired[Said]
 
     stale: NotRequired[bool]
     promoted: bool

@@ -27,7 +27,7 @@ ENDS = {
     "sft cancel": "no such training runs",
     "sft doubtful smoke": "there is no champion yet",
     "sft relabel all.train.jsonl export.json all.corrected.jsonl": "export.json",
-    "sft promote smoke 0123456789abcdef": "no finished training of that identity",
+    **dict.fromkeys(EXAMPLES["promote"], "no finished training of that identity"),
     "sft rollback smoke": "no champion to go back to",
     "sft track smoke 0123456789abcdef --set track.wandb=me/receipts": "no training of that identity",
 }

@@ -121,3 +121,27 @@ def looking(root: str, folder: Path) -> Iterator[Looker]:
             yield Looker(page, root, folder)
         finally:
             browser.close()
+
+
+class Approval:
+    """The form of a run that waits for a decision, opened as a person does: by the button Resume of the run's page."""
+
+    def __init__(self, page: Page, root: str) -> None:
+        self.page, self.root = page, root
+
+    def open(self, run: str) -> Locator:
+        """The form of the run with that id."""
+        self.page.goto(f"{self.root}/runs/flow-run/{run}")
+        self.page.get_by_role("button", name="Resume").first.click()
+        form = self.page.locator("#p-modal-teleport-target")
+        form.locator("textarea").nth(1).wait_for()
+        return form
+
+    def answer(self, form: Locator, decision: str, reason: str, who: str) -> None:
+        """Choose, say why and who, and submit."""
+        form.locator(".p-select-button__control").first.focus()
+        self.page.keyboard.press("ArrowDown")
+        self.page.locator(".p-select-option", has_text=decision).click()
+        for number, text in enumerate((reason, who)):
+            form.locator("textarea").nth(number).fill(text)
+        form.get_by_role("button", name="Submit").click()

@@ -250,3 +250,31 @@ def test_a_crash_between_history_and_pointer_is_no_promotion(context: Context, m
     assert live(context) == "b"
     PROMOTE.run({"name": "n", "by": "rollback"}, context)
     assert live(context) == "a"
+
+
+def test_a_person_is_asked_once_and_only_where_the_gate_passes(context: Context) -> None:
+    folder = context.volumes.outputs / "champions" / "n"
+    bad = candidate(context, "c", evaluation(0.8, 0.9))
+    refused = promote(context, bad, ask=True)
+    assert (refused["promoted"], "open" in refused) == (False, False), "what the gate refuses is never asked"
+
+    a = candidate(context, "a", evaluation(0.8, 0.2))
+    asked = promote(context, a, ask=True)
+    assert (asked["open"], asked["promoted"], live(context)) == (True, False, "")
+    late = {"accepted": False, "who": "nobody", "reason": "nobody answered within 1 h", "late": True}
+    assert promote(context, a, ask=True, answer=late)["answer"] == late
+    assert promote(context, a, ask=True)["open"], "nobody has said no"
+    no = {"accepted": False, "who": "Ada", "reason": "the stamps", "late": False}
+    assert not promote(context, a, ask=True, answer=no)["promoted"]
+    again = promote(context, a, ask=True, answer={**no, "accepted": True})
+    assert (again["promoted"], again["answer"]) == (False, no), "the first answer counts"
+    assert not promote(context, a)["promoted"], "also where nobody is asked any more"
+
+    b = candidate(context, "b", evaluation(0.8, 0.2))
+    yes = {"accepted": True, "who": "Ada", "reason": "read twenty pages", "late": False}
+    assert promote(context, b, ask=True, answer=yes)["promoted"]
+    now = champions.read(folder)
+    assert now is not None
+    assert (now.identity, now.by, now.who, now.reason) == (b, "gate", "Ada", "read twenty pages")
+    promote(context, a, by="hand", answer={**yes, "reason": "the stamps are right"})
+    assert [(c.by, c.reason) for c in champions.history(folder)][1:] == [("hand", "the stamps are right")]

@@ -1,4 +1,4 @@
-"""``sft infer``: a model reads pages where the profile computes; Markdown and JSON for each."""
+"""A model reads pages where the profile computes; Markdown and JSON for each. Needs no Prefect."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits
 SHOWN = 20  # files that a message names
 Said = Callable[[int, int], None]
+Run = Callable[[Compute, str, dict[str, Any], Heard], dict[str, Any]]  # how a job is run to its end
 
 
 def read_sources(
@@ -41,6 +42,7 @@ def read_sources(
     out: Path,
     said: Said = lambda done, total: None,
     rows: Path | None = None,
+    run: Run = run_job,
 ) -> Iterator[tuple[Page, str]]:
     """(page, Markdown) in order, each written to ``out`` as NAME.md and NAME.json; the page has the name it got there.
 
@@ -51,6 +53,7 @@ def read_sources(
         task: of single elements by its name or its prompt; page for whole pages through PaddleOCR's parser.
         said: hears how many of how many pages are read.
         rows: a dataset file for the answers, too, as rows to train on.
+        run: runs a job (compute, its name, its arguments, who hears its events).
     Raises:
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
@@ -62,9 +65,9 @@ def read_sources(
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
         found = found_in(sources, Path(folder))
         if model == "base":
-            _ensure_base(config, compute)
+            _ensure_base(config, compute, run)
         facts = {"task": task, "model": model, "place": place}
-        results = _read(config, compute, place, found, asked, said)
+        results = _read(config, compute, place, found, asked, said, run)
         if rows is not None:
             answers = (Answered(p.image, asked.prompt, f["text"], f["cut"]) for p, (_, f) in zip(found, results))
             write_answers(rows, answers, f"{model} ({place})")
@@ -78,11 +81,11 @@ def read_sources(
         raise JobError(f"{read}, but {count} could not be:{text}", remedy="see each line's advice")
 
 
-def _ensure_base(config: RunConfig, compute: Compute) -> None:
+def _ensure_base(config: RunConfig, compute: Compute, run: Run) -> None:
     """Fetch the base model, if it is not on the volume yet."""
     args = download_args(config)
     if known_base_model(compute, args.folder) is None:
-        run_job(compute, "download_model", args.model_dump())
+        run(compute, "download_model", args.model_dump(), lambda event: None)
 
 
 def found_in(sources: Sequence[str], work: Path) -> Found:
@@ -110,7 +113,7 @@ def found_in(sources: Sequence[str], work: Path) -> Found:
 
 
 def _read(
-    config: RunConfig, compute: Compute, place: str, found: Found, task: Task, said: Said
+    config: RunConfig, compute: Compute, place: str, found: Found, task: Task, said: Said, run: Run
 ) -> list[tuple[str, dict[str, Any]]]:
     """(Markdown, further facts) of each page."""
     images = tuple(_on_volume(compute, page.image) for page in found)
@@ -118,7 +121,7 @@ def _read(
     if task.name == WHOLE:
         names = {"pipeline": config.family.pipeline, "parser": config.family.parser}
         whole = ParsePagesArgs(model=place, images=images, layout=_layout(config, compute), **names, **where)
-        read = run_job(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
+        read = run(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
         return [(page["markdown"], {"layout": page["layout"]}) for page in read]
     args = InferArgs(
         model=place,
@@ -128,7 +131,7 @@ def _read(
         max_new_tokens=config.evaluate.max_new_tokens,
         **where,
     )
-    given = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))
+    given = run(compute, "infer", args.model_dump(mode="json"), _hears(said))
     return [
         (
             rendering.markdown(task.measure, text),
