@@ -87,8 +87,8 @@ def _hub(args: BringArgs, context: Context) -> Mapping[str, object]:
 
 def _import(hub: HubConfig, source: Path, folder: Path, context: Context) -> None:
     def taken(name: str, target: Path) -> None:
-        columns = {"image_column": hub.image_column, "text_column": hub.text_column}
-        options = Options(task=hub.task, split=name, force=True, **columns)
+        image, text = hub.image_column, hub.text_column
+        options = Options(task=hub.task, image_column=image, text_column=text, split=name, force=True)
         import_dataset(source, target, options, lambda text: context.event("note", text=text))
 
     train, held_out = folder / "train.jsonl", folder / "held_out.jsonl"

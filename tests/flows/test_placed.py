@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 from prefect import flow
 
 from compute.local import LocalCompute
@@ -56,6 +58,32 @@ def test_the_place_is_that_of_a_dataset_that_was_validated_here(home: Path) -> N
     data.write("train.jsonl", [data.row("gone.png")])
     with pytest.raises(DatasetError, match="image-missing"):
         dataset_alone(config)
+
+
+def test_a_bucket_is_brought_and_validated_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "example-secret-key")):
+        monkeypatch.setenv(name, value)
+    compute, server = LocalCompute(home / "state"), ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+        client.create_bucket(Bucket="scans")
+        folder = placed(LocalCompute(home / "elsewhere")).folder
+        for path in folder.rglob("*.*"):
+            client.upload_file(str(path), "scans", path.relative_to(folder).as_posix())
+        files = [f"dataset.{key}=s3://scans/{key}.jsonl" for key in ("train", "held_out", "dev")]
+        given = [*files, f"dataset.endpoint=http://{host}:{port}", "dataset.containers=2"]
+        config = load("smoke", ["dataset.digits=null", *given]).config
+        first = dataset_alone(config)
+        assert dataset_alone(config) == first
+    finally:
+        server.stop()
+    calls = [json.loads(path.read_text())["job"] for path in compute.calls.glob("*/request.json")]
+    assert sorted(calls) == ["bring_dataset", "bring_dataset", "download_model", "merge_scans", *["scan_rows"] * 2]
+    assert (compute.volumes.data / first[0].root / first[0].dev).is_file()
+    kept = [path for path in home.rglob("*") if path.is_file() and b"example-secret-key" in path.read_bytes()]
+    assert not kept, "a secret was written down"
 
 
 @pytest.mark.parametrize(
