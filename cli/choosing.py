@@ -22,7 +22,7 @@ PARTS = "0.125,0.25,0.5,1"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for body in (evaluate, sweep, curve, doubtful):
+    for body in (evaluate, sweep, curve, doubtful, relabel):
         app.command(body.__name__, rich_help_panel=PANEL)(body)
 
 
@@ -189,6 +189,25 @@ def doubtful(
         for one in found:
             for line in (one.told, f"report:  {one.report}", f"tasks:   {one.tasks}"):
                 say(out, line)
+
+    guarded(body)
+
+
+def relabel(
+    source: Annotated[Path, typer.Argument(help="The dataset file that was searched")],
+    corrected: Annotated[
+        Path, typer.Argument(help="Label Studio's JSON export of the tasks of sft doubtful, or the tasks themselves")
+    ],
+    target: Annotated[Path, typer.Argument(help="The new file, in the folder of the old one")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file")] = False,
+) -> None:
+    """Put corrected labels into a dataset file; all else in it stays as it is."""
+
+    def body(out: Console) -> None:
+        from sft.dataset.corrections import relabel as put
+
+        changed, unanswered = put(source, corrected, target, force=force)
+        say(out, f"{target}: {changed} labels are others now; {unanswered} tasks were not answered")
 
     guarded(body)
 

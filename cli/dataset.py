@@ -49,7 +49,6 @@ def register(app: typer.Typer) -> None:
         ("import", import_),
         ("split", split),
         ("fetch-images", fetch_images),
-        ("relabel", relabel),
     ):
         app.command(name, rich_help_panel=PANEL)(body)
 
@@ -263,25 +262,6 @@ def split(
         from cli.announce import announce
 
         announce(train, lambda text: say(out, text))
-
-    guarded(body)
-
-
-def relabel(
-    source: Source,
-    corrected: Annotated[
-        Path, typer.Argument(help="Label Studio's JSON export of the tasks of sft doubtful, or the tasks themselves")
-    ],
-    target: Annotated[Path, typer.Argument(help="The new file, in the folder of the old one")],
-    force: Force = False,
-) -> None:
-    """Put corrected labels into a dataset file; all else in it stays as it is."""
-
-    def body(out: Console) -> None:
-        from sft.dataset.corrections import relabel as put
-
-        changed, unanswered = put(source, corrected, target, force=force)
-        say(out, f"{target}: {changed} labels are others now; {unanswered} tasks were not answered")
 
     guarded(body)
 
