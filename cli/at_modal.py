@@ -100,5 +100,8 @@ def upload(
         from cli.deploying import put_dataset
 
         say(out, put_dataset(train, held_out, dev, lambda text: say(out, text)))
+        from cli.announce import announce
+
+        announce(train, lambda text: say(out, text))
 
     guarded(body)

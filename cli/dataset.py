@@ -248,6 +248,9 @@ def split(
             say(out, f"{path}: {counts.total()} rows ({tasks})")
         for note in result.notes:
             say(out, f"note: {note}")
+        from cli.announce import announce
+
+        announce(train, lambda text: say(out, text))
 
     guarded(body)
 

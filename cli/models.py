@@ -46,7 +46,7 @@ def infer(
 
         looks = lambda: check_reading(sources, model, out)  # noqa: E731
         config = resolved(profile, settings, looks, fits=lambda config: check_task(task, config))
-        from cli.inference import read_sources
+        from runs.reading import read_sources
 
         with Progress(console=Console(stderr=True), transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("read", total=None)

@@ -171,9 +171,14 @@ def doctor(
 
     def body(out: Console) -> None:
         config = resolved(profile, settings)
-        from cli.doctor import examine
+        from cli.temporary_server import may_be_configured
+        from runs.examining import examine
 
-        findings = examine(config, check, quick=quick)
+        if may_be_configured():
+            from flows.doctor import findings_of_deployments as deployed
+        else:
+            deployed = lambda config: []  # noqa: E731
+        findings = examine(config, check, quick=quick, deployed=deployed)
         for finding in findings:
             mark, remedy = ("ok", "") if finding["ok"] else ("FAILED", f"   Next: {finding['remedy']}")
             text = f"{mark:6}  {finding['name']:16} {finding['found']}{remedy}"

@@ -25,7 +25,7 @@ from sft.store.records import fingerprint
 from tasks.telling import tell
 
 REMEDY = "prefect deploy --all"
-FLOWS = ("sft", "evaluate", "sweep", "curve")
+FLOWS = ("sft", "evaluate", "sweep", "curve", "read", "cleanup", "doctor")
 
 
 class _Form:

@@ -8,15 +8,20 @@ import pytest
 import yaml
 from cronsim import CronSim
 from prefect import Flow
+from prefect.events.schemas.automations import Posture
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import from_qualified_name
 from prefect.utilities.templating import apply_values
 
+from flows.cleanup import cleanup
 from flows.curve import curve
 from flows.deployments import REMEDY, carried, profile, resolve
+from flows.doctor import doctor
 from flows.evaluate_models import evaluate_models
 from flows.fine_tune import fine_tune
+from flows.read_pages import read_pages
 from flows.sweep import sweep
 from sft.config import load
 from sft.errors import ConfigError
@@ -25,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = FILE["deployments"]
 FLOWS = {"fine_tune": "sft", "evaluate_models": "evaluate", "sweep": "sweep", "curve": "curve"}
+FLOWS |= {"read_pages": "read", "cleanup": "cleanup", "doctor": "doctor"}
+AUTOMATIONS = {"flows.automations.automations": {"id": "automations", "name": "nightly", "late": 4}}
 KEYS = {
     "name",
     "description",
@@ -35,12 +42,19 @@ KEYS = {
     "work_pool",
     "concurrency_limit",
     "schedules",
+    "tags",
+    "triggers",
 }
 
 
 def _name(deployment: dict[str, Any]) -> str:
     flow = FLOWS[deployment["entrypoint"].partition(":")[2]]
     return f"{flow}/{deployment['name']}"
+
+
+def _profile(deployment: dict[str, Any]) -> str:
+    named: str = deployment["build"][0]["flows.deployments.profile"]["name"]
+    return named
 
 
 def test_the_deployments_are_the_four_profiles_and_those_that_choose() -> None:
@@ -50,13 +64,20 @@ def test_the_deployments_are_the_four_profiles_and_those_that_choose() -> None:
         of_flow.setdefault(deployment["entrypoint"].partition(":")[2], []).append(deployment["name"])
     trains = ["smoke", "full", "lora", "nightly"]
     chooses = {"evaluate_models": ["smoke", "full"], "sweep": ["full"], "curve": ["full"]}
-    assert of_flow == {"fine_tune": trains, **chooses}
+    tends = {"read_pages": ["full"], "cleanup": ["weekly"], "doctor": ["full"]}
+    assert of_flow == {"fine_tune": trains, **chooses, **tends}
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=_name)
 def test_every_key_is_one_that_prefect_reads(deployment: dict[str, Any]) -> None:
     assert set(deployment) <= KEYS
-    assert {"name", "description", "entrypoint", "build", "version", "parameters", "work_pool"} <= set(deployment)
+    always = {"name", "description", "entrypoint", "build", "version", "parameters", "work_pool", "tags"}
+    assert always <= set(deployment)
+    assert deployment["tags"] == ["sft", _profile(deployment)]
+    for trigger in deployment.get("triggers", []):
+        made = DeploymentEventTrigger.model_validate(trigger)
+        assert set(trigger) <= set(DeploymentEventTrigger.model_fields)
+        assert (made.posture, made.within.total_seconds()) == (Posture.Proactive, 600)
     assert deployment["work_pool"] == {"name": "sft"}
     for schedule in deployment.get("schedules", []):
         assert set(schedule) == {"cron", "timezone", "slug", "active"}
@@ -72,17 +93,20 @@ def test_the_entrypoint_imports_and_takes_the_parameters(
     monkeypatch.chdir(ROOT)
     flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"])
     assert flow.name == FLOWS[deployment["entrypoint"].partition(":")[2]]
-    (step,) = deployment["build"]
+    step, *more = deployment["build"]
+    assert more == ([AUTOMATIONS] if deployment["name"] == "nightly" else [])
     ((place, inputs),) = step.items()
     made = {inputs["id"]: from_qualified_name(place)(inputs["name"])}
     filled = apply_values({"version": deployment["version"], "parameters": deployment["parameters"]}, made)
     bound = flow.validate_parameters(filled["parameters"])
     resolved, refused = resolve(bound["config"], filled["version"])
     assert refused is None
-    assert resolved.config == load(deployment["name"]).config
+    assert resolved.config == load(_profile(deployment)).config
 
 
-@pytest.mark.parametrize("flow", [fine_tune, evaluate_models, sweep, curve], ids=lambda flow: flow.name)
+@pytest.mark.parametrize(
+    "flow", [fine_tune, evaluate_models, sweep, curve, read_pages, cleanup, doctor], ids=lambda flow: flow.name
+)
 def test_the_form_fills_in_nothing_by_itself(flow: Flow[..., Any]) -> None:
     """A form sends its schema's defaults, and a switch's state, as if somebody had asked for them."""
     schema = parameter_schema(flow).model_dump_for_openapi()

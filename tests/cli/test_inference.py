@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli.inference import found_in
 from runs.checking import check_folder, check_reading
+from runs.reading import found_in
 from sft.errors import InputError, SftError, TransientError
 from sft.models.pages import Page, write
 from tests.support.web_server import serving

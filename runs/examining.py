@@ -1,16 +1,15 @@
-"""``sft doctor``: the checks on this side, then those inside the environment that would train."""
+"""Is all there that a run needs? The checks on this side, then those inside the environment that would train."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cli.temporary_server import may_be_configured
 from compute.base import Compute
 from compute.select import compute_for
 from runs.waiting import follow
 from sft.config import RunConfig
-from sft.errors import ComputeError, JobDied, JobError, SftError, TransientError
+from sft.errors import JobDied, JobError, SftError, TransientError
 from sft.jobs.inspect_environment import InspectArgs, check_names, code_hash, fitting
 
 PATIENCE = 20 * 60  # seconds: a first container may have to load its image
@@ -21,10 +20,17 @@ OPTIONAL = (
 )
 
 
-def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False) -> list[Finding]:
+def examine(
+    config: RunConfig,
+    names: Sequence[str] = (),
+    *,
+    quick: bool = False,
+    deployed: Callable[[RunConfig], list[Finding]] = lambda config: [],
+) -> list[Finding]:
     """All findings in order. Where the deployment cannot be reached, the checks inside are left out.
 
     Args:
+        deployed: looks at Prefect's deployments.
         names: only these checks of the environment; empty for all that fit.
         quick: only the first few.
     """
@@ -32,7 +38,7 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
     check_names(config.engine, device, names)
     chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
     args = InspectArgs(engine=config.engine, device=device, checks=chosen)
-    deployments = [] if names else [_base(config), *_deployments(config)]
+    deployments = [] if names else [_base(config), *deployed(config)]
     findings = _client_side(config) if config.compute == "modal" else []
     if not all(finding["ok"] for finding in findings):
         return deployments + findings
@@ -51,22 +57,6 @@ def examine(config: RunConfig, names: Sequence[str] = (), *, quick: bool = False
 def _base(config: RunConfig) -> Finding:
     repo = config.base_model.repo if config.base_model.source == "hub" else "the tiny model"
     return {"name": "base model", "ok": True, "found": f"{repo} is PaddleOCR-VL-{config.family.name}", "remedy": ""}
-
-
-def _deployments(config: RunConfig) -> list[Finding]:
-    """Do Prefect's deployments of the profile carry what it says now? Nothing where no server is configured."""
-    if not may_be_configured():
-        return []
-    from flows.deployments import REMEDY, deployed  # here, as it imports Prefect
-
-    try:
-        found = deployed(config.profile)
-    except ComputeError as error:
-        return [{"name": "prefect", "ok": False, "found": f"{error.message}: {error.value}", "remedy": error.remedy}]
-    return [
-        {"name": name, "ok": not reason, "found": reason or "carries the profile as it is", "remedy": REMEDY}
-        for name, reason in found
-    ]
 
 
 def _inside(compute: Compute, args: InspectArgs) -> dict[str, Any]:

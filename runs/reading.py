@@ -1,4 +1,4 @@
-"""``sft infer``: a model reads pages where the profile computes; Markdown and JSON for each."""
+"""A model reads pages where the profile computes; Markdown and JSON for each. Needs no Prefect."""
 
 from __future__ import annotations
 
@@ -30,10 +30,17 @@ MAX_DOWNLOAD = 500_000_000  # bytes
 TRIES = 3  # of one address: somebody waits
 SHOWN = 20  # files that a message names
 Said = Callable[[int, int], None]
+Run = Callable[[Compute, str, dict[str, Any], Heard], dict[str, Any]]  # how a job is run to its end
 
 
 def read_sources(
-    config: RunConfig, sources: Sequence[str], model: str, task: str, out: Path, said: Said = lambda done, total: None
+    config: RunConfig,
+    sources: Sequence[str],
+    model: str,
+    task: str,
+    out: Path,
+    said: Said = lambda done, total: None,
+    run: Run = run_job,
 ) -> Iterator[tuple[Page, str]]:
     """(page, Markdown) in order, each written to ``out`` as NAME.md and NAME.json; the page has the name it got there.
 
@@ -43,6 +50,7 @@ def read_sources(
             IDENTITY/checkpoint-N.
         task: of single elements by its name or its prompt; page for whole pages through PaddleOCR's parser.
         said: hears how many of how many pages are read.
+        run: runs a job (compute, its name, its arguments, who hears its events).
     Raises:
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
@@ -54,9 +62,9 @@ def read_sources(
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
         found = found_in(sources, Path(folder))
         if model == "base":
-            _ensure_base(config, compute)
+            _ensure_base(config, compute, run)
         facts = {"task": task, "model": model, "place": place}
-        for page, (content, more) in zip(found, _read(config, compute, place, found, asked, said)):
+        for page, (content, more) in zip(found, _read(config, compute, place, found, asked, said, run)):
             md, _ = pages.write(out, page, content, {**facts, **more})
             yield replace(page, name=md.stem), content
     if found.broken:
@@ -66,11 +74,11 @@ def read_sources(
         raise JobError(f"{read}, but {count} could not be:{text}", remedy="see each line's advice")
 
 
-def _ensure_base(config: RunConfig, compute: Compute) -> None:
+def _ensure_base(config: RunConfig, compute: Compute, run: Run) -> None:
     """Fetch the base model, if it is not on the volume yet."""
     args = download_args(config)
     if known_base_model(compute, args.folder) is None:
-        run_job(compute, "download_model", args.model_dump())
+        run(compute, "download_model", args.model_dump(), lambda event: None)
 
 
 def found_in(sources: Sequence[str], work: Path) -> Found:
@@ -98,7 +106,7 @@ def found_in(sources: Sequence[str], work: Path) -> Found:
 
 
 def _read(
-    config: RunConfig, compute: Compute, place: str, found: Found, task: Task, said: Said
+    config: RunConfig, compute: Compute, place: str, found: Found, task: Task, said: Said, run: Run
 ) -> list[tuple[str, dict[str, Any]]]:
     """(Markdown, further facts) of each page."""
     images = tuple(_on_volume(compute, page.image) for page in found)
@@ -106,7 +114,7 @@ def _read(
     if task.name == WHOLE:
         names = {"pipeline": config.family.pipeline, "parser": config.family.parser}
         whole = ParsePagesArgs(model=place, images=images, layout=_layout(config, compute), **names, **where)
-        read = run_job(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
+        read = run(compute, "parse_pages", whole.model_dump(mode="json"), _hears(said))["pages"]
         return [(page["markdown"], {"layout": page["layout"]}) for page in read]
     args = InferArgs(
         model=place,
@@ -116,7 +124,7 @@ def _read(
         max_new_tokens=config.evaluate.max_new_tokens,
         **where,
     )
-    texts = run_job(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
+    texts = run(compute, "infer", args.model_dump(mode="json"), _hears(said))["texts"]
     return [
         (rendering.markdown(task.measure, text), {"text": text, **rendering.facts(task.measure, text, page.image)})
         for page, text in zip(found, texts)
