@@ -48,21 +48,22 @@ def deploy(name: str, late: timedelta) -> list[str]:
         InputError: a block is not there.
     """
     blocks = [block for block in load(name).config.notify.blocks if not block.startswith(f"{MAIL}/")]
-    owner, actions = f"sft.profile.{Path(name).stem}", []
+    called = Path(name).stem
+    owner, actions = f"sft.profile.{called}", []
     with get_client(sync_client=True) as client:
         for block in blocks:
-            kind, _, called = block.partition("/")
+            kind, _, of_kind = block.partition("/")
             try:
-                actions.append(client.read_block_document_by_name(called, kind).id)
+                actions.append(client.read_block_document_by_name(of_kind, kind).id)
             except ObjectNotFound:
                 remedy = "make it in the UI (Blocks), or take it out; prefect block ls lists those that there are"
                 said = "Prefect's server has no such notification block"
                 raise InputError(said, where=f"{name}: notify.blocks", value=block, remedy=remedy) from None
         client.delete_resource_owned_automations(owner)
-    for title, description, trigger, body in wanted(name, late):
+    for title, description, trigger, body in wanted(called, late):
         told: list[ActionTypes] = [SendNotification(block_document_id=one, subject=title, body=body) for one in actions]
         core = AutomationCore(
-            name=f"sft {Path(name).stem}: {title}",
+            name=f"sft {called}: {title}",
             description=description,
             trigger=trigger,
             actions=told or [DoNothing()],
@@ -78,9 +79,9 @@ def _create(core: AutomationCore) -> None:
 
 
 def wanted(name: str, late: timedelta) -> Iterator[tuple[str, str, EventTrigger, str]]:
-    """(title, description, trigger, text that is sent) of each."""
+    """(title, description, trigger, text that is sent) of each, for the deployment ``name``."""
     flows = {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
-    mine = {"prefect.resource.role": "deployment", "prefect.resource.name": Path(name).stem}
+    mine = {"prefect.resource.role": "deployment", "prefect.resource.name": name}
     run = {"prefect.resource.id": "prefect.flow-run.*"}
     each = {"prefect.resource.id"}
     yield (

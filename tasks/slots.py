@@ -6,15 +6,17 @@ is free again when its lease has expired. With no limit named nothing is asked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLeaseHolder
 from prefect.concurrency._asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectNotFound, TerminationSignal
+from prefect.exceptions import ObjectNotFound, PrefectException, TerminationSignal
 from prefect.runtime import flow_run
 
 from compute.base import Compute
@@ -66,24 +68,40 @@ def slot(limit: str, compute: Compute, key: str) -> Iterator[None]:
             _take(held, limit, compute, key)
         except (KeyboardInterrupt, TerminationSignal):
             raise JobCancelled("the run was stopped while it waited for a slot", where=limit) from None
-        except ConcurrencySlotAcquisitionError as error:
+        except (ConcurrencySlotAcquisitionError, PrefectException, httpx.HTTPError) as error:
             raise TransientError("no slot can be asked for", where=limit, value=str(error)) from error
         yield
 
 
 def _take(held: ExitStack, limit: str, compute: Compute, key: str) -> None:
-    holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(flow_run.id)))
-    how = {"lease_duration": LEASE, "strict": True, "raise_on_lease_renewal_failure": False}
-    waits = False
+    """Prefect's own waiting could not be told of a cancelled run; cut short again and again it would log an error each
+    time. So the slot is asked for when there is one.
+    """
+    holder, waits = ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(flow_run.id))), False
     while True:
-        try:
-            held.enter_context(concurrency(limit, timeout_seconds=AGAIN, holder=holder, **how))  # type: ignore[arg-type]
-            return tell(f"holds a slot of {limit}")
-        except TimeoutError:
-            if running_call(compute, key):
-                return tell(f"no slot of {limit} is free; none is needed for a training that runs already")
+        if _free(limit):
+            slot = concurrency(
+                limit,
+                timeout_seconds=AGAIN,
+                lease_duration=LEASE,
+                strict=True,
+                holder=holder,
+                raise_on_lease_renewal_failure=False,  # a server that is away for a minute stops no training
+            )
+            with suppress(TimeoutError):  # somebody was quicker
+                held.enter_context(slot)
+                return tell(f"holds a slot of {limit}")
+        if running_call(compute, key):
+            return tell(f"no slot of {limit} is free; none is needed for a training that runs already")
         if not waits:
             waits = True
-            tell(f"waits for a slot of {limit}: prefect gcl inspect {limit} shows who has them")
+            tell(f"waits for a slot of {limit}: prefect gcl inspect {limit} shows how many are taken")
+        time.sleep(AGAIN)
         if run_is_cancelling():
             raise JobCancelled("the run was cancelled while it waited for a slot", where=limit)
+
+
+def _free(limit: str) -> bool:
+    with get_client(sync_client=True) as client:
+        found = client.read_global_concurrency_limit_by_name(limit)
+    return not found.active or found.active_slots < found.limit
