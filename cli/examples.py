@@ -37,7 +37,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "upload": ("sft upload all.train.jsonl all.held_out.jsonl",),
     "upload-wheel": ("sft upload-wheel paddlepaddle_gpu-3.2.1-cp312-cp312-linux_x86_64.whl",),
     "infer": ("sft infer receipts/1.png --model base", "sft infer new.pdf --profile full --set name=receipts"),
-    "promote": ("sft promote smoke 0123456789abcdef",),
+    "promote": (
+        "sft promote smoke 0123456789abcdef --because 'reads the stamps'",
+        "sft promote smoke 0123456789abcdef --refuse --because 'misses the stamps'",
+    ),
     "rollback": ("sft rollback smoke",),
     "publish": ("sft publish full me/receipts-ocr --licence mit",),
     "cleanup": ("sft cleanup smoke --older-than 30", "sft cleanup full --models --yes"),

@@ -63,7 +63,7 @@ def deploy(name: str, late: timedelta) -> list[str]:
     for title, description, trigger, body in wanted(called, late):
         told: list[ActionTypes] = [SendNotification(block_document_id=one, subject=title, body=body) for one in actions]
         core = AutomationCore(
-            name=f"sft {called}: {title}",
+            name=f"sft/{called}: {title}",
             description=description,
             trigger=trigger,
             actions=told or [DoNothing()],

@@ -104,6 +104,7 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("promote nosuch nosuch", (PROFILE, IDENTITY)),
     ("promote full nosuch", (IDENTITY,)),
+    ("promote nosuch nosuch --refuse", (PROFILE, IDENTITY, "whoever trains next wants to know why (found --refuse)")),
     ("rollback nosuch", (PROFILE,)),
     ("rollback smoke", ("no champion to go back to",)),
     ("publish nosuch noslash --model nosuch", (PROFILE, "an owner and a name (found noslash)", IDENTITY)),

@@ -138,9 +138,9 @@ def automations_act(server: Server, box: Inbox, dataset: Dataset) -> None:
     made = server.ask("POST", "/automations/filter")
     assert sorted(one["name"] for one in made) == [
         "new data is there, and none has come for ten minutes",
-        "sft mine: a run crashed",
-        "sft mine: no run at its time",
-        "sft mine: the month nears its bound",
+        "sft/mine: a run crashed",
+        "sft/mine: no run at its time",
+        "sft/mine: the month nears its bound",
     ]
     deployment = server.ask("GET", "/deployments/name/sft/mine")["id"]
     late, crashes = (
