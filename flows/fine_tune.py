@@ -179,7 +179,7 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
     account.entry.trained = not training.reused
     if not training.reused:
         facts = {"steps": training.record["steps"], "seconds": training.record["seconds"], "gpu": account.entry.gpu}
-        emit("sft.trained", "training", args.identity, name=config.name, profile=config.profile, **facts)
+        emit("sft.trained", "training", args.identity, name=config.name, profile=config.profile, facts=facts)
     return training
 
 

@@ -84,9 +84,11 @@ def read_all(config: RunConfig, sources: list[str], model: str, task: str, out: 
     """What was read, with a table of the first pages."""
 
     def run(compute: Compute, job: str, args: dict[str, Any], heard: Heard) -> dict[str, Any]:
-        return run_job(
-            compute, f"{job}-{fingerprint(args)[:16]}", job, args, lambda event: (heard(event), pass_on(event))
-        )
+        def hear(event: dict[str, Any]) -> None:
+            heard(event)
+            pass_on(event)
+
+        return run_job(compute, f"{job}-{fingerprint(args)[:16]}", job, args, hear)
 
     lines, read = ["| page | begins with |", "|---|---|"], Read(folder=out, pages=[])
     try:

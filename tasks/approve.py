@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 from uuid import UUID, uuid4
 
+from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import TerminationSignal
@@ -36,6 +37,7 @@ HOUR = 3600  # seconds
 ASK = 2.0  # seconds between two looks at the form
 LOOK = 15.0  # seconds between two looks at the volume: did somebody decide elsewhere?
 GRACE = 600  # seconds after which the server itself fails a pause that nobody ends: its process is gone
+T = TypeVar("T")
 PARTY = "nobody"  # who answers where nobody does
 
 
@@ -134,7 +136,7 @@ def _first(args: PromoteArgs, compute: Compute, asker: Asker | None, form: _Form
     """What is said first, wherever; None: the volume has a decision."""
     tell(f"waits for a decision, {wait:g} h at most; by command: sft promote {args.name} {args.identity[:16]}")
     end, decided = time.monotonic() + wait * HOUR, _Every(LOOK, lambda: _decided(args, compute) or None)
-    said = _Every(ASK, form.answer if form is not None else lambda: None)
+    said: _Every[Answer] = _Every(ASK, form.answer if form is not None else lambda: None)
     while True:
         if (answer := said()) is not None:
             return answer
@@ -148,13 +150,13 @@ def _first(args: PromoteArgs, compute: Compute, asker: Asker | None, form: _Form
             return Answer(accepted=False, who=PARTY, reason=f"nobody answered within {wait:g} h", late=True)
 
 
-class _Every:
+class _Every(Generic[T]):
     """Asks now and then."""
 
-    def __init__(self, seconds: float, ask: Callable[[], Any]) -> None:
+    def __init__(self, seconds: float, ask: Callable[[], T | None]) -> None:
         self._seconds, self._ask, self._asked = seconds, ask, 0.0
 
-    def __call__(self) -> Any:
+    def __call__(self) -> T | None:
         if time.monotonic() - self._asked < self._seconds:
             return None
         self._asked = time.monotonic()
@@ -174,9 +176,9 @@ class _Form:
     def __init__(self, question: Question, wait: float) -> None:
         self._run, key = UUID(str(flow_run.id)), f"approve-{uuid4().hex[:8]}"
         self._type = Approval.with_initial_data(description=question.page)
-        state = Paused(timeout_seconds=int(wait * HOUR) + GRACE, pause_key=key, message=question.line)
+        state: State[Any] = Paused(timeout_seconds=int(wait * HOUR) + GRACE, pause_key=key, message=question.line)
         self._keys = keyset_from_paused_state(state)
-        state.state_details.run_input_keyset = self._keys
+        state.state_details.run_input_keyset = cast("dict[str, str]", self._keys)
         with get_client(sync_client=True) as client:
             taken = client.set_flow_run_state(self._run, state)
             if taken.status != SetStateStatus.ACCEPT:
@@ -198,7 +200,7 @@ class _Form:
             raise JobCancelled(
                 "the run was cancelled while it waited for a decision", value=state.name or "", remedy=remedy
             )
-        said = self._type.load(self._keys, flow_run_id=self._run)
+        said = cast("Approval", self._type.load(self._keys, flow_run_id=self._run))
         return Answer(accepted=said.decision == "accept", who=said.who, reason=said.reason)
 
     def end(self, answer: Answer | None) -> None:

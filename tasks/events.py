@@ -30,7 +30,7 @@ def emit(
     resource = {"prefect.resource.id": f"sft.{kind}.{identity}", "prefect.resource.name": f"{name} {identity[:16]}"}
     resource |= {"sft.name": name, "sft.profile": profile}
     related = {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}
-    payload = {key: value if isinstance(value, (int, float)) else _plain(value) for key, value in facts.items()}
+    payload = {key: value if isinstance(value, (int, float)) else _plain(value) for key, value in (facts or {}).items()}
     emit_event(
         event, resource, related=[related] if run else None, payload={"name": name, "profile": profile, **payload}
     )
@@ -40,7 +40,7 @@ def crashed(entry: Entry) -> None:
     """Tell of a run of which only now is known that its process was killed."""
     kind, identity = ("training", entry.identity) if entry.identity else ("run", entry.id)
     facts = {"error": entry.error, "started": entry.started}
-    emit("sft.crashed", kind, identity, name=entry.name, profile=entry.profile, run=entry.prefect_run, **facts)
+    emit("sft.crashed", kind, identity, name=entry.name, profile=entry.profile, run=entry.prefect_run, facts=facts)
 
 
 def _plain(value: object) -> str:

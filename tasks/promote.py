@@ -13,7 +13,7 @@ from runs.results import champion
 from sft.jobs.promote import PromoteArgs, answered, binding, told
 from sft.store.contents import Decision
 from sft.store.volumes import run_place
-from tasks.events import emit
+from tasks.events import Name, emit
 from tasks.following import run_job
 from tasks.step import step
 from tasks.telling import tell
@@ -43,14 +43,15 @@ def promote(args: PromoteArgs, folder: Path, compute: Compute, profile: str = ""
     said = verdict(decision, args)
     tell(said)
     if decision.get("open"):
-        emit("sft.asked", "training", args.identity, name=args.name, profile=profile, decision=said)
+        emit("sft.asked", "training", args.identity, name=args.name, profile=profile, facts={"decision": said})
         return decision
     place = f"{run_place(args.identity)}/{args.evaluation}"
     for name in REPORTS:
         compute.get("outputs", f"{place}/{name}", folder / name)
     if new and not (decision["promoted"] and not decision.get("checks")):  # one without was promoted before
-        event = "sft.promoted" if decision["promoted"] else "sft.refused"
-        emit(event, "training", args.identity, name=args.name, profile=profile, decision=said, over=decision["over"])
+        event: Name = "sft.promoted" if decision["promoted"] else "sft.refused"
+        facts = {"decision": said, "over": decision["over"]}
+        emit(event, "training", args.identity, name=args.name, profile=profile, facts=facts)
     return decision
 
 

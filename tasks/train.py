@@ -130,7 +130,7 @@ class _Watch:
             month = time.strftime("%Y-%m")
             tell(f"the month has cost {spent:.2f} of {bound:g} {self._budget.currency}")
             facts = {"spent": round(spent, 2), "bound": bound, "currency": self._budget.currency}
-            emit("sft.budget", "month", month, name=self._name, **facts)
+            emit("sft.budget", "month", month, name=self._name, facts=facts)
         self._budget.check(seconds)
 
 

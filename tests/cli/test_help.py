@@ -25,7 +25,7 @@ assert cli.run, "imported, so that every command is registered"
 # Examples that end otherwise than well where nothing has been trained: what they say.
 ENDS = {
     "sft cancel": "no such training runs",
-    **{promote: "no finished training of that identity" for promote in EXAMPLES["promote"]},
+    **dict.fromkeys(EXAMPLES["promote"], "no finished training of that identity"),
     "sft rollback smoke": "no champion to go back to",
 }
 NOT_HERE = ("sft run smoke", "sft tensorboard")  # test_end_to_end.py; serves until Ctrl-C

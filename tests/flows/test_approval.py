@@ -268,7 +268,8 @@ def test_a_click_promotes(place: Path, tmp_path: Path) -> None:
         server.wait()
         process = started(place, "clicked", {"PREFECT_API_URL": f"{server.root}/api"})
         try:
-            end, runs = time.monotonic() + PATIENCE, []
+            runs: list[dict[str, Any]] = []
+            end = time.monotonic() + PATIENCE
             while not runs:
                 assert time.monotonic() < end
                 time.sleep(0.5)
