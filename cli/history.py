@@ -47,7 +47,8 @@ def _row(entry: Entry) -> tuple[str, ...]:
     took = f"{entry.training_seconds:.0f} s" if entry.trained or entry.training_seconds else "reused"
     cost = f"{entry.cost:.2f} {entry.currency}" if entry.cost is not None else ""
     scores = [f"{entry.metrics[m]['cer']:.3f}" if m in entry.metrics else "" for m in ("base", "tuned")]
-    outcome = (entry.decision or entry.outcome) + (f": {entry.error.splitlines()[0][:60]}" if entry.error else "")
+    by = f" by {entry.decided_by}: {entry.reason[:60]}" if entry.decided_by else ""
+    outcome = (entry.decision or entry.outcome) + by + (f": {entry.error.splitlines()[0][:60]}" if entry.error else "")
     return (started, entry.name, outcome, entry.identity[:16], entry.engine, entry.gpu, took, cost, *scores)
 
 

@@ -24,6 +24,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from cli.asking import user
+from cli.history import history_table
 from cli.serving import promote_by_hand, refuse_by_hand
 from compute.local import LocalCompute
 from flows.fine_tune import fine_tune
@@ -120,6 +121,8 @@ def test_who_refuses_says_why_and_is_not_asked_again(place: Path) -> None:
     entry = last(place)
     assert (entry.decision, entry.decided_by, entry.reason) == ("refused", "Ada", "misses the stamps")
     assert champion(LocalCompute(place / "state"), "stamps") is None
+    history = history_table(configuration("stamps"), 1)
+    assert [list(column.cells) for column in history.columns][2] == ["refused by Ada: misses the stamps"]
     for more in ((), ("promote.mode=gate",)):
         again = run("stamps", *more)  # it would wait, and the test with it
         assert again.name == "Refused"
