@@ -53,7 +53,7 @@ def evaluate(
     """Let any models read the same rows, and compare them. Nothing is trained, and no row is read twice."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_compared
+        from runs.readable import check_compared
 
         looks = lambda: check_compared(models, rows)  # noqa: E731
         config = resolved(profile, settings, looks, fits=lambda config: check_all(*_reading(config)))
@@ -169,7 +169,7 @@ def doubtful(
     through, and as tasks for Label Studio. Each label costs one forward pass."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_doubted
+        from runs.readable import check_doubted
 
         asked = rows or ["train", "held-out"]
         looks = lambda: check_doubted(asked, model, odds)  # noqa: E731

@@ -46,7 +46,7 @@ def infer(
     def body(console: Console) -> None:
         from rich.progress import Progress
 
-        from runs.checking import check_answers, check_reading, check_task
+        from runs.readable import check_answers, check_reading, check_task
 
         looks = lambda: check_all(lambda: check_reading(sources, model, out), lambda: check_answers(rows, task))  # noqa: E731
         config = resolved(profile, settings, looks, fits=lambda config: check_task(task, config))

@@ -13,7 +13,8 @@ from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
 from runs import asked
-from runs.checking import check_backend, check_doubted, check_folder
+from runs.checking import check_backend, check_folder
+from runs.readable import check_doubted
 from sft.config import RunConfig
 from sft.errors import check_all
 from sft.jobs.doubt import TASKS

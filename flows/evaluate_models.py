@@ -12,8 +12,9 @@ from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
 from runs import asked
-from runs.checking import check_backend, check_compared, check_folder
+from runs.checking import check_backend, check_folder
 from runs.comparing import conclusion
+from runs.readable import check_compared
 from runs.rows import HELD_OUT
 from sft.config import RunConfig
 from sft.errors import check_all

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from compute.base import Compute
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
-from runs.checking import check_reading, check_task
+from runs.readable import check_reading, check_task
 from runs.reading import read_sources
 from runs.waiting import Heard
 from sft.config import RunConfig

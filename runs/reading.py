@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
-from runs.checking import WHOLE, check_reading, check_task
 from runs.fetched import known_base_model
 from runs.named_models import place_of
+from runs.readable import WHOLE, check_reading, check_task
 from runs.waiting import Heard, run_job
 from sft.config import RunConfig
 from sft.dataset.answered import Answered, write_answers

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from runs.checking import check_folder, check_reading
+from runs.checking import check_folder
+from runs.readable import check_reading
 from runs.reading import found_in
 from sft.errors import InputError, SftError, TransientError
 from sft.models.pages import Page, write
