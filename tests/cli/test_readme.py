@@ -41,12 +41,13 @@ ENDS = (
     (
         ".venv/bin/sft evaluate 0.9B",
         2,
-        "PaddleOCR-VL-1.6@main: no such model",
+        "the Hub has no such model, or shows it to no stranger (found PaddlePaddle/PaddleOCR-VL-1.6)",
     ),  # the stand-in for the Hub has one model
     (".venv/bin/sft doubtful", 2, "there is no champion yet"),  # nothing was trained
     (".venv/bin/sft run full --set", 1, "trainer cannot be started"),  # ERNIEKit lies in its image alone
     (".venv/bin/sft plan full", 2, "does not exist"),  # data/train.jsonl is the reader's
     (".venv/bin/sft run full --detach", 2, "does not exist"),  # the same
+    (".venv/bin/sft run full --hosted", 2, "does not exist"),  # the same
     (".venv/bin/sft cancel", 2, "no such training runs"),  # none runs
     (".venv/bin/sft infer", 2, "no champion yet"),  # nothing was trained
     (".venv/bin/sft promote full IDENTITY", 2, "no finished training"),  # the reader's

@@ -19,8 +19,12 @@ SECRETS = {
     "MODAL_TOKEN_ID": "ak-PLANTEDbbbbbbbbbbbbbb",
     "MODAL_TOKEN_SECRET": "as-PLANTEDcccccccccccccc",
     "AWS_SECRET_ACCESS_KEY": "PLANTEDddddddddddddddddddd",
+    "MLFLOW_TRACKING_TOKEN": "PLANTEDeeeeeeeeeeeeeeeeeeee",
+    "WANDB_API_KEY": "PLANTEDffffffffffffffffffffffffffffffffffff",
+    "SWANLAB_API_KEY": "PLANTEDgggggggggggggggg",
 }
 SMALL = ("dataset.digits.train_rows=32", "dataset.digits.held_out_rows=4", "train.max_steps=4", "train.save_steps=2")
+TRACKED = ("--set", "track.mlflow=http://127.0.0.1:9", "--set", "track.wait=0.2")  # nobody listens there
 
 
 def sft(home: Path, modal: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +49,7 @@ def modal(tmp_path: Path) -> Iterator[str]:
 
 def test_no_secret_is_left_anywhere(tmp_path: Path, modal: str) -> None:
     small = [part for setting in SMALL for part in ("--set", setting)]
-    good = sft(tmp_path, modal, "run", "smoke", *small)
+    good = sft(tmp_path, modal, "run", "smoke", *small, *TRACKED)
     assert good.returncode == 0, good.stdout + good.stderr
     failing = sft(
         tmp_path, modal, "run", "smoke", *small, "--set", "train.seed=9", "--set", "train.resume=checkpoint-7"
