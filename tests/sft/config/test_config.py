@@ -158,7 +158,7 @@ def test_every_value_tells_its_source() -> None:
     lines = {key: (value, source) for key, value, source in load("smoke", ["train.epochs=3"]).lines()}
     assert lines["train.epochs"] == ("3.0", "--set")
     assert lines["train.max_steps"] == ("520", "smoke.yaml")
-    assert lines["evaluate.examples"] == ("24", "default")
+    assert lines["evaluate.examples"] == ("100", "default")
 
 
 def test_a_profile_and_what_differs_make_a_configuration() -> None:
