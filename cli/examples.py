@@ -10,7 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "split": (
         "sft split all.jsonl",
         "sft split all.jsonl --held-out 0.2 --seed 7 --force",
-        "sft split volume://pages/all.jsonl",
+        "sft split volume://pages/all.jsonl --profile full",
     ),
     "validate": (
         "sft validate all.train.jsonl --held-out all.held_out.jsonl --report dataset.html",
