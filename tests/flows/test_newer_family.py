@@ -115,7 +115,8 @@ def test_every_task_of_a_newer_base_goes_through_the_flow(
 
 
 def test_the_base_of_0_9b_refuses_such_rows_before_anything_is_fetched(config: RunConfig, hub: Hub, home: Path) -> None:
-    settings = [*SETTINGS, "base_model.repo=PaddlePaddle/PaddleOCR-VL"]
+    hub.repo = "PaddlePaddle/PaddleOCR-VL"  # that it is there is asked before the rows are looked at
+    settings = [*SETTINGS, f"base_model.repo={hub.repo}"]
     code, said = sft("run", "smoke", *(part for s in settings for part in ("--set", s)))
     assert code == 2, said
     assert "error place-token (15 ×)" in said
