@@ -5,6 +5,7 @@ The resource is the training, by its identity; Prefect adds the flow run, its fl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from prefect.events import emit_event
@@ -17,7 +18,14 @@ LONGEST = 2000  # characters of a text
 
 
 def emit(
-    event: Name, kind: str, identity: str, *, name: str, profile: str = "", run: str = "", **facts: object
+    event: Name,
+    kind: str,
+    identity: str,
+    *,
+    name: str,
+    profile: str = "",
+    run: str = "",
+    facts: Mapping[str, object] | None = None,
 ) -> None:
     """Tell that something happened. Who cannot be told fails no run.
 

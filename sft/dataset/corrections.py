@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
+from typing_extensions import TypedDict
 
 from sft.dataset.layouts.base import Problem, Source, Unusable
 from sft.dataset.layouts.label_studio import annotated

@@ -247,7 +247,7 @@ def test_a_hosted_run_is_cancelled_in_prefects_ui(server: ModalServer, home: Pat
     wait_until(lambda: b"train: started call" in call.log, server)
     with get_client(sync_client=True) as client:
         run = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
-        assert run.name == "stopped"
+        assert run.name.startswith("smoke stopped ")
         client.set_flow_run_state(run.id, Cancelling())
     wait_until(call.done.is_set, server, 60)
     assert states()[-1] == "Cancelled"
