@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from runs.calls import ended_with, running_call, training_key
 from runs.results import finished_training, newest_evaluation
 from sft.config import RunConfig
 from sft.store import champions
+from sft.store.appended import entries
 from sft.store.volumes import RUNS, run_place
 
 
@@ -64,8 +64,5 @@ def _scores(compute: Compute, run: str, files: list[str]) -> list[str]:
 
 
 def _last_step(compute: Compute, run: str) -> str:
-    lines = (compute.read("outputs", f"{RUNS}/{run}/metrics.jsonl") or b"").splitlines()
-    try:
-        return str(json.loads(lines[-1])["step"]) if lines else ""
-    except (ValueError, KeyError):
-        return ""
+    lines = list(entries(compute.read("outputs", f"{RUNS}/{run}/metrics.jsonl") or b""))
+    return str(lines[-1].get("step", "")) if lines else ""

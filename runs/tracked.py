@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, cast
 
 from compute.base import Compute
@@ -13,6 +12,7 @@ from runs.results import dev_scores, finished_training, newest_evaluation
 from sft.config import RunConfig
 from sft.config.profiles import leaves
 from sft.store import champions
+from sft.store.appended import entries
 from sft.store.contents import Decision, Evaluation, Training
 from sft.store.dev import as_point
 from sft.store.volumes import run_place
@@ -97,13 +97,7 @@ def settled(compute: Compute, entry: Entry) -> Entry:
 
 
 def _lines(compute: Compute, identity: str) -> list[dict[str, Any]]:
-    found = []
-    for line in (compute.read("outputs", f"{run_place(identity)}/metrics.jsonl") or b"").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue  # torn by a kill
-    return found
+    return list(entries(compute.read("outputs", f"{run_place(identity)}/metrics.jsonl") or b""))
 
 
 def _evaluation(compute: Compute, identity: str) -> Evaluation | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from sft.dataset.pictures import told
 from sft.errors import BudgetExceeded, Detached, JobCancelled, JobDied, PatienceEnded
 from sft.jobs.train import TrainArgs
 from sft.report import loss_curve
+from sft.store.appended import entries
 from sft.store.contents import LeftOut, Training
 from sft.store.volumes import run_place
 from tasks.events import emit
@@ -244,6 +244,5 @@ class _Progress:
 def show_curve(compute: Compute, identity: str, dev: Sequence[dict[str, float]] = ()) -> None:
     """Draw the curve beside the run: the loss, and with ``dev`` what checkpoints came to on the dev rows."""
     content = compute.read("outputs", f"{run_place(identity)}/metrics.jsonl") or b""
-    points = [json.loads(line) for line in content.splitlines()]
-    if points:
+    if points := list(entries(content)):
         show_picture(loss_curve(points, dev), "loss-curve", "Training loss")

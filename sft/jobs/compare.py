@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 from sft import metrics
 from sft.context import Context
-from sft.errors import IntegrityError
 from sft.jobs.base import Job
 from sft.jobs.choose_reader import reader_for
-from sft.jobs.placed import Named, identity
-from sft.jobs.placed_rows import RowsPlace
-from sft.jobs.predict import DECODING, Reading, answers, rows_of_all
-from sft.metrics import Normalisation
+from sft.jobs.judged import Judged
+from sft.jobs.placed import Named, check_unchanged
+from sft.jobs.predict import DECODING, answers, rows_of_all
 from sft.models.heard import judge
-from sft.models.held_out import SAMPLING
 from sft.report.comparison import write_comparison
 from sft.store import contents, records
 from sft.store.contents import Compared
@@ -24,35 +20,19 @@ from sft.store.contents import Compared
 FOLDER = "evaluations"  # on the outputs volume
 
 
-class CompareArgs(Reading):
+class CompareArgs(Judged):
     """``models`` read ``rows``; the first is what the others are compared with.
 
     Attributes:
-        title: what people call the rows.
         identities: of each model, in the same order, as its record says when the job is asked for.
-        fingerprint: of the rows and their images.
-        examples: rows whose pictures are in the report itself; ``normalise`` says what is made equal in texts.
     """
 
-    title: str
     models: tuple[Named, ...]
     identities: tuple[str, ...]
-    rows: RowsPlace
-    fingerprint: str
-    examples: int
-    normalise: Normalisation = Normalisation()
 
     def key(self) -> str:
         """Names the comparison: the models, what they are called, the rows, how they are decoded and judged."""
-        how: dict[str, Any] = {
-            "rows": [self.max_rows, SAMPLING],
-            "tokens": self.max_new_tokens,
-            "normalise": self.normalise.model_dump(),
-            "prompts": self.model_dump(mode="json")["prompts"],
-            "device": self.device,
-            "examples": self.examples,
-        }
-        how |= {"backend": self.backend} if self.backend != "auto" else {}
+        how = self.how() | ({"backend": self.backend} if self.backend != "auto" else {})
         named = [[model.label, known] for model, known in zip(self.models, self.identities)]
         return records.fingerprint([named, self.title, self.fingerprint, how, metrics.VERSION, DECODING])[:16]
 
@@ -72,10 +52,7 @@ def compare(args: CompareArgs, context: Context) -> Compared:
     if (record := contents.compared(folder)) is not None:
         return record
     started = time.time()
-    for model, asked in zip(args.models, args.identities):
-        if identity(model, context) != asked:
-            said, remedy = f"{model.label} has changed since it was asked for", "run again"
-            raise IntegrityError(said, where=model.place, remedy=remedy)
+    check_unchanged(args.models, args.identities, context)
     rows, every = rows_of_all(args, args.rows, context)
     chosen = reader_for(args, args.models, rows, context)
     read_by = args.by(chosen["backend"])

@@ -24,18 +24,17 @@ from sft import metrics
 from sft.context import Context
 from sft.dataset.corrections import Task, task
 from sft.dataset.reading import image_folder
-from sft.errors import IntegrityError
 from sft.jobs.base import Job
-from sft.jobs.placed import Named, found_model, identity
-from sft.jobs.placed_rows import RowsPlace
+from sft.jobs.judged import Judged
+from sft.jobs.placed import Named, check_unchanged, found_model
 from sft.jobs.predict import DECODING, Answering, Reading, rows_of_all
-from sft.metrics import Normalisation
 from sft.models.heard import Heard, judge
-from sft.models.held_out import SAMPLING, HeldOutRow
+from sft.models.held_out import HeldOutRow
 from sft.models.questions import Weight
 from sft.models.readers import OURS, open_reader, unavailable
 from sft.report.doubtful import MOST, write_doubtful
 from sft.store import records
+from sft.store.appended import adding, kept
 from sft.store.doubts import Doubted
 
 FOLDER = "doubtful"  # on the outputs volume
@@ -44,38 +43,22 @@ TOLD = 256  # rows between two events
 TASKS = ("doubtful.jsonl", "doubtful.json")  # for a label tool: a task a line, and all of them as one list
 
 
-class DoubtArgs(Reading):
+class DoubtArgs(Judged):
     """``model`` and ``base`` judge the labels of ``rows``.
 
     Attributes:
-        title: what people call the rows.
         identities: of both models, as their records say when the job is asked for.
-        fingerprint: of the rows and their images.
         odds: how many times likelier something else has to be.
-        examples: rows whose pictures are in the report itself; ``normalise`` says what is made equal in texts.
     """
 
-    title: str
     model: Named
     base: Named
     identities: tuple[str, str]
-    rows: RowsPlace
-    fingerprint: str
     odds: float
-    examples: int
-    normalise: Normalisation = Normalisation()
 
     def key(self) -> str:
         """Names the search: the models, the rows, how they are weighed, read and judged."""
-        how: dict[str, object] = {
-            "rows": [self.max_rows, SAMPLING],
-            "tokens": self.max_new_tokens,
-            "odds": self.odds,
-            "normalise": self.normalise.model_dump(),
-            "prompts": self.model_dump(mode="json")["prompts"],
-            "device": self.device,
-            "examples": self.examples,
-        }
+        how = {**self.how(), "odds": self.odds}
         named = [[model.label, known] for model, known in zip((self.model, self.base), self.identities)]
         parts = [named, self.title, self.fingerprint, how, metrics.VERSION, DECODING, WEIGHING]
         return records.fingerprint(parts)[:16]
@@ -95,10 +78,7 @@ def doubt(args: DoubtArgs, context: Context) -> Doubted:
     if (known := records.read_record(folder)) is not None:
         return cast("Doubted", known)
     started = time.time()
-    for model, asked in zip((args.model, args.base), args.identities):
-        if identity(model, context) != asked:
-            said, remedy = f"{model.label} has changed since it was asked for", "run again"
-            raise IntegrityError(said, where=model.place, remedy=remedy)
+    check_unchanged((args.model, args.base), args.identities, context)
     rows, every = rows_of_all(args, args.rows, context)
     backend = backend_of(args)
     weights = _weighed(args, context, backend, rows)
@@ -153,7 +133,7 @@ def _weighed(args: DoubtArgs, context: Context, backend: str, rows: Sequence[Hel
     place = f"weighed/{args.identities[0][:16]}-{records.fingerprint(how)[:8]}"
     folder = context.volumes.outputs / place
     keys = [records.fingerprint([row.key(), row.truth])[:32] for row in rows]
-    done = _kept(folder)
+    done = {told["row"]: Weight(told["cost"], told["odds"]) for told in kept(folder)}
     missing = {key: row for key, row in zip(keys, rows) if key not in done}
     context.event("evaluate", model=args.model.label, rows=len(rows), done=len(rows) - len(missing))
     if missing:
@@ -165,35 +145,21 @@ def _weighed(args: DoubtArgs, context: Context, backend: str, rows: Sequence[Hel
 def _weigh(
     args: DoubtArgs, context: Context, backend: str, folder: Path, missing: Mapping[str, HeldOutRow], total: int
 ) -> dict[str, Weight]:
-    folder.mkdir(parents=True, exist_ok=True)
     keys, rows = list(missing), list(missing.values())
     found: dict[str, Weight] = {}
     with (
         found_model(args.model.place, context) as place,
         closing(open_reader(backend, place, args.device)) as reader,
-        (folder / f"{context.writer}.jsonl").open("a", encoding="utf-8", buffering=1) as file,
+        adding(folder, context.writer) as add,
     ):
-        file.write("\n")  # a line that a kill has torn ends here
         turns = [row.turns for row in rows]
         for number, weight in reader.weigh(turns, [row.truth for row in rows], batch_size=args.batch_size):
             found[keys[number]] = weight
-            file.write(json.dumps({"row": keys[number], **weight._asdict()}) + "\n")
+            add({"row": keys[number], **weight._asdict()})
             if len(found) % TOLD == 0:
                 done = total - len(rows) + len(found)
                 context.event("evaluate", model=args.model.label, rows=total, done=done)
     return found
-
-
-def _kept(folder: Path) -> dict[str, Weight]:
-    done: dict[str, Weight] = {}
-    for part in sorted(folder.glob("*.jsonl")):
-        for line in part.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                entry = json.loads(line)
-                done[entry["row"]] = Weight(entry["cost"], entry["odds"])
-            except (ValueError, KeyError, TypeError):
-                continue  # torn by a kill: the row is weighed again
-    return done
 
 
 def _read(how: Reading, args: DoubtArgs, context: Context, rows: Sequence[HeldOutRow]) -> Heard[str]:

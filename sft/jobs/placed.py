@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,18 @@ def identity(model: Named, context: Context) -> str:
         raise IntegrityError(f"the {model.label} model is not finished", where=str(folder), remedy=remedy)
     _check(model, folder, record["files" if is_base else "model"], content=not is_base)
     return str(record["identity" if is_base else "model_identity"])
+
+
+def check_unchanged(models: Iterable[Named], identities: Iterable[str], context: Context) -> None:
+    """The models are still those that were asked for.
+
+    Raises:
+        IntegrityError: one is another now, is damaged or has no record.
+    """
+    for model, asked in zip(models, identities):
+        if identity(model, context) != asked:
+            said = f"{model.label} has changed since it was asked for"
+            raise IntegrityError(said, where=model.place, remedy="run again")
 
 
 def checkpoint_identity(manifest: dict[str, Any], origin: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from sft.models.held_out import HeldOutRow, drawn
 from sft.models.questions import Answer
 from sft.models.readers import OURS, PROCESSES, Backend, Reader, open_reader
 from sft.store import records
+from sft.store.appended import adding, kept
 
 DECODING = 4  # how answers are decoded; another version reads again
 SAID = 64  # rows between two events
@@ -149,15 +150,7 @@ class Answering:
 
 def finished(folder: Path) -> dict[str, Answer]:
     """Row's key → answer, of all calls that have read with this model; torn lines are left out."""
-    done: dict[str, Answer] = {}
-    for part in sorted(folder.glob("*.jsonl")):
-        for line in part.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                entry = json.loads(line)
-                done[entry["row"]] = Answer(entry["text"], entry.get("cut", False))
-            except (ValueError, KeyError, TypeError):
-                continue  # torn by a kill: the row is read again
-    return done
+    return {said["row"]: Answer(said["text"], said.get("cut", False)) for said in kept(folder) if "text" in said}
 
 
 def read_by(folder: Path) -> dict[str, str]:
@@ -180,20 +173,17 @@ def read_rows(
     total: int,
 ) -> dict[str, Answer]:
     """Read rows, adding each batch to a file that nobody else writes, so that a killed call has lost one batch."""
-    folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Answer] = {}
     keys, rows = list(missing), list(missing.values())
     before = total - len(rows)
-    with (folder / f"{context.writer}.jsonl").open("a", encoding="utf-8", buffering=1) as file:
-        if file.tell():
-            file.write("\n")  # a line that a kill has torn ends here
-        file.write(json.dumps({"backend": reader.backend, "versions": dict(reader.versions)}) + "\n")
+    with adding(folder, context.writer) as add:
+        add({"backend": reader.backend, "versions": dict(reader.versions)})
         turns = [row.turns for row in rows]
         lengths = [len(row.truth) for row in rows]  # only to put answers of like length together
         size, longest = args.batch_size, args.max_new_tokens
         for number, answer in reader.answers(turns, batch_size=size, max_new_tokens=longest, lengths=lengths):
             found[keys[number]] = answer
-            file.write(json.dumps({"row": keys[number], **answer._asdict()}, ensure_ascii=False) + "\n")
+            add({"row": keys[number], **answer._asdict()})
             if len(found) % SAID == 0:
                 context.event("evaluate", model=label, rows=total, done=before + len(found))
     context.event("evaluate", model=label, rows=total, done=total)

@@ -29,7 +29,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # PaddleFormers' own words
     if config.get("device") == "cpu":
         stub_triton()
-    rows = [json.loads(line) for line in Path(sys.argv[2]).read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(sys.argv[2]).read_bytes().splitlines()]
     sequences, processor = _trained(config, sys.argv[2], len(rows))
     pairs = zip(rows, sequences, strict=True)
     # What the trainer leaves out is counted while it trains.

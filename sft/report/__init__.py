@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sft.models.heard import Heard
 from sft.report.curve import loss_curve
 from sft.report.instrument import write_instrument
 from sft.store import records, reported
+from sft.store.appended import entries
 from sft.store.contents import Evaluation, Export, Model, Scored, Training
 from sft.store.decisions import doubt
 from sft.store.proofs import ReadBy
@@ -24,13 +24,7 @@ __all__ = ["loss_curve", "put_export", "read_metrics", "render", "write_report"]
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """The progress lines of a training (metrics.jsonl); a torn last line is left out."""
-    points = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            points.append(json.loads(line))
-        except ValueError:
-            continue
-    return points
+    return list(entries(path.read_bytes())) if path.exists() else []
 
 
 def write_report(

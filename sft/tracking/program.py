@@ -7,6 +7,7 @@ or null). The answer has ``url``.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -67,6 +68,28 @@ def files(offline: bool) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="sft-client-", ignore_cleanup_errors=True) as folder:
         yield folder
+
+
+def send_by(
+    request: dict[str, Any], client: str, online: bool, address: str, run: Callable[[Any, dict[str, Any], str], str]
+) -> dict[str, Any]:
+    """Let ``run`` make or go on with the training's run.
+
+    Args:
+        client: the module of the client; ``address``: of the server, where it works ``online``.
+        run: takes the client, the request and a folder for the client's own files; returns where the run is shown.
+
+    Raises:
+        ImportError: the client is not installed.
+        ConnectionError: nobody answers.
+    """
+    if not request["document"]:
+        return {"url": ""}  # a champion by hand is no news of a training
+    module = importlib.import_module(client)
+    if online:
+        reach(address)
+    with files(offline=not online) as folder:
+        return {"url": run(module, request, folder)}
 
 
 def rows(document: dict[str, Any]) -> list[tuple[int, float, dict[str, float]]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sft.tracking.program import files, main, reach, rows
+from sft.tracking.program import main, rows, send_by
 
 HOST = "https://api.swanlab.cn"
 
@@ -21,21 +21,14 @@ def send(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConnectionError: nobody answers.
     """
-    document = request["document"]
-    if not document:
-        return {"url": ""}  # a champion by hand is no news of a training
-    import swanlab
-
-    offline = os.environ.get("SWANLAB_MODE", "online") not in ("online", "cloud")
-    if not offline:
-        reach(os.environ.get("SWANLAB_API_HOST", HOST))
-    with files(offline) as folder:
-        return {"url": _run(swanlab, request["target"], document, request["files"], folder)}
+    online = os.environ.get("SWANLAB_MODE", "online") in ("online", "cloud")
+    return send_by(request, "swanlab", online, os.environ.get("SWANLAB_API_HOST", HOST), _run)
 
 
-def _run(swanlab: Any, target: str, document: dict[str, Any], pages: dict[str, str], folder: str) -> str:
+def _run(swanlab: Any, request: dict[str, Any], folder: str) -> str:
     """Where the run is shown; empty where nothing but files was written."""
-    workspace, _, project = target.partition("/")
+    document = request["document"]
+    workspace, _, project = request["target"].partition("/")
     identity = document["identity"][:16]
     # This machine is not the one that trained: nothing is said of it.
     probe = dict.fromkeys(("hardware", "runtime", "requirements", "conda", "git", "monitor"), False)
@@ -56,7 +49,7 @@ def _run(swanlab: Any, target: str, document: dict[str, Any], pages: dict[str, s
         run.log({**values, "train/time": when}, step=step)
     if document["scores"]:
         run.log(document["scores"], step=document["steps"])
-    for name, path in pages.items():
+    for name, path in request["files"].items():
         with open(path, encoding="utf-8") as page:
             run.log({name.partition(".")[0]: swanlab.Html(page)}, step=document["steps"])
     url = str(run.url or "") if run.mode == "online" else ""

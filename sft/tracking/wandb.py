@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sft.tracking.program import files, main, reach, rows
+from sft.tracking.program import main, rows, send_by
 
 HOST = "https://api.wandb.ai"
 
@@ -20,21 +20,14 @@ def send(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConnectionError: nobody answers.
     """
-    document = request["document"]
-    if not document:
-        return {"url": ""}  # a champion by hand is no news of a training
-    import wandb
-
-    offline = os.environ.get("WANDB_MODE", "online") != "online"
-    if not offline:
-        reach(os.environ.get("WANDB_BASE_URL", HOST))
-    with files(offline) as folder:
-        return {"url": _run(wandb, request["target"], document, request["files"], folder)}
+    online = os.environ.get("WANDB_MODE", "online") == "online"
+    return send_by(request, "wandb", online, os.environ.get("WANDB_BASE_URL", HOST), _run)
 
 
-def _run(wandb: Any, target: str, document: dict[str, Any], pages: dict[str, str], folder: str) -> str:
+def _run(wandb: Any, request: dict[str, Any], folder: str) -> str:
     """Where the run is shown, or the file that was written."""
-    entity, _, project = target.partition("/")
+    document = request["document"]
+    entity, _, project = request["target"].partition("/")
     settings = wandb.Settings(
         silent=True,
         console="off",
@@ -60,7 +53,7 @@ def _run(wandb: Any, target: str, document: dict[str, Any], pages: dict[str, str
         settings=settings,
     )
     _values(run, document)
-    for name, path in pages.items():
+    for name, path in request["files"].items():
         artifact = wandb.Artifact(f"{name.partition('.')[0]}-{identity}", type="report")
         artifact.add_file(path, name=name)
         run.log_artifact(artifact)

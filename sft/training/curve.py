@@ -10,6 +10,7 @@ from typing import Any
 
 from sft.engines.base import Progress
 from sft.errors import TrainingFailed
+from sft.store.appended import entries
 from sft.store.reloads import through_a_reload
 from sft.training.events import EVENTS, Board
 from sft.training.failures import LEARNING_RATE
@@ -99,14 +100,7 @@ class Curve:
 
 def _keep_until(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop the lines of metrics.jsonl past ``step``, which a resumed training writes again; returns the rest."""
-    kept = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue  # torn by a kill
-            if values["step"] <= step:
-                kept.append(values)
+    found = entries(path.read_bytes()) if path.exists() else ()
+    kept = [values for values in found if values["step"] <= step]
     path.write_text("".join(json.dumps(values) + "\n" for values in kept))
     return kept

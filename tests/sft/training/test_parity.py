@@ -34,9 +34,11 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"messages": turns("OCR:", "7"), "images": images[1:2]},
         {"messages": turns("Table Recognition:", "<fcel>1<nl>"), "images": images[:1]},
         {"messages": [*turns("OCR:", "12"), *turns("Which digits?", "1 and 2", mark="")], "images": images[:1]},
-        {"messages": turns("Total as JSON", '{"total": "1"}'), "images": images[:1]},
+        {"messages": turns("Total as JSON", '{"total":\u2028"1"}'), "images": images[:1]},
     ]
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # As the job writes them: U+2028 ends no line.
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
     return folder
 
 
