@@ -163,7 +163,7 @@ class Round:
 
     def deploy(self) -> None:
         """Functions at the stand-in for Modal; the wheels are small files: nothing installs them here."""
-        from tests.compute.test_modal import DEPLOY, write_wheels
+        from tests.support.modal_runs import DEPLOY, write_wheels
 
         command = [sys.executable, "-c", DEPLOY, *write_wheels(self.home)]
         subprocess.run(command, cwd=self.home, env=self.environment(), check=True, capture_output=True)

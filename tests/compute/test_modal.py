@@ -25,8 +25,7 @@ from sft.models.second_reader import VARIABLE
 from sft.training.wheels import WHEELS
 from tests.compute.test_local import processes
 from tests.conftest import Dataset
-from tests.support import modal_runs
-from tests.support.modal_runs import SFT, environment, sft
+from tests.support.modal_runs import DEPLOY, SFT, environment, sft, write_wheels
 from tests.support.modal_server import RPCS, ModalServer
 from tests.support.mounting import CAN_MOUNT
 from tests.support.web_server import serving
@@ -45,38 +44,6 @@ SETTINGS = [
     "train.restarts=0",
     "promote.mode=never",  # but for one test, whose run asks the gate
 ]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ModalServer]:
-    """A server with nothing deployed."""
-    with modal_runs.serving(tmp_path / "server") as server:
-        yield server
-
-
-DEPLOY = """
-import sys
-from pathlib import Path
-from cli.deploying import deploy_all, put_wheel
-for wheel in sys.argv[1:]: put_wheel(Path(wheel))
-deploy_all(print)
-"""
-
-
-def write_wheels(home: Path) -> list[str]:
-    """Small files under the names of the wheels: on this machine nothing installs them."""
-    for wheel in WHEELS.values():
-        (home / wheel.name).write_bytes(b"a wheel of " + wheel.version.encode())
-    return [wheel.name for wheel in WHEELS.values()]
-
-
-@pytest.fixture
-def deployed(server: ModalServer, home: Path) -> ModalServer:
-    """A server with everything deployed; the wheels were uploaded from this machine. One process does it all."""
-    command = [sys.executable, "-c", DEPLOY, *write_wheels(home)]
-    process = subprocess.run(command, cwd=home, env=environment(server, home), capture_output=True, text=True)
-    assert process.returncode == 0, process.stdout + process.stderr
-    return server
 
 
 class Orchestrator:

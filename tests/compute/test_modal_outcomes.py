@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 from grpclib import Status
 from modal_proto import api_pb2
 
-from tests.support import modal_runs
 from tests.support.modal_runs import environment, sft
 from tests.support.modal_server import DONE, PROJECT, Call, ModalServer
 from tests.support.mounting import CAN_MOUNT
@@ -23,12 +21,6 @@ from tests.support.mounting import CAN_MOUNT
 pytestmark = pytest.mark.skipif(not CAN_MOUNT, reason="unshare --mount is not permitted here")
 CPU = ("--set", "compute=modal", "--set", "modal.gpu=none")
 
-DEPLOY = """
-from modal_infra.app import app, setup
-from modal_infra.names import APP, SETUP
-setup.deploy(name=SETUP)
-app.deploy(name=APP)
-"""
 # A package that stands in the way of ours: containers end before any code of ours runs.
 BROKEN = """
 import os
@@ -66,13 +58,6 @@ for key, (call, new) in zip(keys, calls):
 print(json.dumps({"told": told, "running": running_calls(compute)}))
 """
 KINDS = 6
-
-
-@pytest.fixture
-def deployed(tmp_path: Path, home: Path) -> Iterator[ModalServer]:
-    with modal_runs.serving(tmp_path / "server") as server:
-        run(server, home, DEPLOY)
-        yield server
 
 
 def run(server: ModalServer, home: Path, script: str, *args: str) -> str:

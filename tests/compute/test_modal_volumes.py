@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,12 @@ import pytest
 
 from sft.store import champions, lease, records
 from sft.store.volumes import REMOVING, SYNCED
-from tests.compute.test_modal import DEPLOY, write_wheels
-from tests.support import modal_runs
 from tests.support.modal_runs import environment, sft
 from tests.support.modal_server import PROJECT, ModalServer
 from tests.support.mounting import CAN_MOUNT
 from tests.support.web_server import MEGABYTE, serving
 
 pytestmark = pytest.mark.skipif(not CAN_MOUNT, reason="unshare --mount is not permitted here: nothing can be mounted")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ModalServer]:
-    with modal_runs.serving(tmp_path / "server") as server:
-        yield server
-
-
-@pytest.fixture
-def deployed(server: ModalServer, home: Path) -> ModalServer:
-    run(server, home, DEPLOY, *write_wheels(home))
-    return server
 
 
 def run(server: ModalServer, home: Path, script: str, *args: str) -> str:

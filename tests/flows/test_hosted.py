@@ -21,9 +21,9 @@ from prefect.states import Cancelling
 
 from modal_infra.names import HOST
 from sft.smoke import digits
-from tests.compute.test_modal import trainings, write_wheels
+from tests.compute.test_modal import trainings
 from tests.support import modal_runs
-from tests.support.modal_runs import SFT, environment, sft
+from tests.support.modal_runs import SFT, environment, sft, write_wheels
 from tests.support.modal_server import Container, ModalServer
 from tests.support.mounting import CAN_MOUNT
 

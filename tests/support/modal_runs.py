@@ -9,8 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from sft.training.wheels import WHEELS
 from tests.support.modal_server import ModalServer
 
+DEPLOY = """
+import sys
+from pathlib import Path
+from cli.deploying import deploy_all, put_wheel
+for wheel in sys.argv[1:]: put_wheel(Path(wheel))
+deploy_all(print)
+"""
 SFT = str(Path(sys.executable).with_name("sft"))
 
 
@@ -24,6 +32,13 @@ def serving(folder: Path) -> Iterator[ModalServer]:
         yield server
     finally:
         server.stop()
+
+
+def write_wheels(home: Path) -> list[str]:
+    """Small files under the names of the wheels: on this machine nothing installs them."""
+    for wheel in WHEELS.values():
+        (home / wheel.name).write_bytes(b"a wheel of " + wheel.version.encode())
+    return [wheel.name for wheel in WHEELS.values()]
 
 
 def environment(server: ModalServer, home: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import copy
 import hashlib
 import inspect
 import shutil
@@ -98,6 +99,13 @@ class ModalServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    def take_over(self, other: ModalServer) -> None:
+        """Have what was deployed, put and called at another server, as if it had been here."""
+        for name in ("functions", "bound", "options", "cards", "images", "files", "volume_ids", "deployed", "secrets"):
+            setattr(self, name, copy.deepcopy(getattr(other, name)))
+        self.dicts.named, self.calls = copy.deepcopy(other.dicts.named), dict(other.calls)
+        shutil.copytree(other.volumes_folder, self.volumes_folder, symlinks=True, dirs_exist_ok=True)
 
     async def _shut(self) -> None:
         for container in list(self.containers.all):
