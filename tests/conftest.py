@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sft.models.second_reader import VARIABLE
+
 # No test talks to the world; Prefect's server reads this when it starts.
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DO_NOT_TRACK"] = "1"
@@ -28,6 +30,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SFT_HOME", str(tmp_path / "state"))
     return tmp_path
+
+
+@pytest.fixture
+def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch is not looked for, for tests that say nothing of it: whoever reads, compares or looks at a model's export
+    beside Paddle takes ten seconds of two processors. test_end_to_end, test_deployments, test_evaluate_models,
+    test_doubtful and the first test of test_modal have it.
+    """
+    monkeypatch.setenv(VARIABLE, "")
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ SETTINGS = [
     "compute=modal",
     "modal.gpu=none",
     "dataset.digits.train_rows=64",
+    "train.batch_size=4",
     "dataset.digits.held_out_rows=8",
     "train.save_steps=5",
     "train.logging_steps=1",
@@ -153,13 +154,14 @@ def evaluate_from_here(
     assert len(deployed.calls) == calls, "a call was paid for although nothing changed"
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_killed_orchestrator_attaches_and_a_cancelled_one_ends_the_container(
     deployed: ModalServer, start: Callable[..., Orchestrator]
 ) -> None:
-    first = start(deployed, steps=100_000)
+    first = start(deployed, 100_000, "train.batch_size=16")
     first.wait_for("checkpoint-5 is complete")
     first.process.kill()
-    second = start(deployed, steps=100_000)
+    second = start(deployed, 100_000, "train.batch_size=16")
     second.wait_for("attached to call")
     assert len(trainings(deployed)) == 1
     second.wait_for("checkpoint-")
@@ -171,6 +173,7 @@ def test_a_killed_orchestrator_attaches_and_a_cancelled_one_ends_the_container(
     assert second.process.wait(20) == 130
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_two_triggers_at_the_same_moment_train_once(
     deployed: ModalServer, home: Path, start: Callable[..., Orchestrator]
 ) -> None:
@@ -188,10 +191,12 @@ def test_two_triggers_at_the_same_moment_train_once(
     train_twice_unseen(deployed, home)
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
     deployed: ModalServer, start: Callable[..., Orchestrator]
 ) -> None:
-    first = start(deployed, steps=40)
+    slow = "train.batch_size=16"  # so that it works when its container is killed
+    first = start(deployed, 40, slow)
     first.wait_for("checkpoint-10 is complete")
     (call,) = trainings(deployed)
     container = deployed.calls[call].container
@@ -200,15 +205,16 @@ def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
     text = first.end(60)
     assert first.process.returncode == 1, text
     assert "the container ended without a result" in text
-    second = start(deployed, steps=40)
+    second = start(deployed, 40, slow)
     second.wait_for("resuming from checkpoint-")
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_container_that_is_taken_away_commits_its_checkpoints_and_the_next_one_resumes(
     deployed: ModalServer, start: Callable[..., Orchestrator]
 ) -> None:
     """Modal takes a machine away (SIGINT) or ends a container (SIGTERM), and starts the same input on another one."""
-    orchestrator = start(deployed, steps=24)
+    orchestrator = start(deployed, 24, "train.batch_size=16")  # it works when its container is taken
     for number, checkpoint in ((signal.SIGINT, "checkpoint-5"), (signal.SIGTERM, "checkpoint-15")):
         orchestrator.wait_for(f"{checkpoint} is complete")
         (call_id,) = trainings(deployed)
@@ -231,6 +237,7 @@ def test_a_container_that_is_taken_away_commits_its_checkpoints_and_the_next_one
     assert steps == list(range(1, 25))
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_passing_faults_of_every_request_change_nothing(
     deployed: ModalServer, start: Callable[..., Orchestrator]
 ) -> None:

@@ -142,7 +142,7 @@ RUN = (
 )
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("prefect_server", "one_reader")
 def test_a_whole_run_where_everything_is_slow_busy_or_lost(deployed: ModalServer, home: Path) -> None:
     """Commits take half a second and reload afterwards, answers to them are lost, volumes appear empty meanwhile."""
     deployed.rules.commit_seconds, deployed.rules.reload_seconds = 0.5, 0.2

@@ -32,6 +32,7 @@ from runs.ledger import Entry, read_ledger
 from runs.results import champion
 from sft.config import RunConfig, load
 from sft.errors import InputError
+from sft.models.second_reader import VARIABLE
 from tasks import approve
 from tests.support.browser import CHROMIUM, MISSING, Approval, looking
 from tests.support.modal_runs import SFT
@@ -50,6 +51,7 @@ SETTINGS = [
     "promote.mode=ask",
 ]
 PATIENCE = 90  # seconds
+pytestmark = pytest.mark.usefixtures("one_reader")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("SFT_HOME", str(folder / "state"))
+        patch.setenv(VARIABLE, "")  # as the fixture one_reader
         fine_tune(configuration("first", "promote.mode=never"))
         yield folder
 

@@ -17,7 +17,7 @@ from sft.smoke import digits
 from sft.store import records
 from tasks.telling import listening
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
 
 
 class Said:

@@ -29,7 +29,7 @@ from tests.support.mounting import CAN_MOUNT
 
 pytestmark = [
     pytest.mark.skipif(not CAN_MOUNT, reason="unshare --mount is not permitted here: volumes cannot be mounted"),
-    pytest.mark.usefixtures("prefect_server"),
+    pytest.mark.usefixtures("prefect_server", "one_reader"),
 ]
 DEPLOY = """
 import sys

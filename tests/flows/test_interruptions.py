@@ -31,6 +31,7 @@ SETTINGS = [
     "train.logging_steps=1",
     "promote.mode=never",
 ]
+pytestmark = pytest.mark.usefixtures("one_reader")
 
 
 class Orchestrator:

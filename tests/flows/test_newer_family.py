@@ -81,7 +81,7 @@ def config(home: Path, hub: Hub) -> RunConfig:
 
 
 def test_every_task_of_a_newer_base_goes_through_the_flow(
-    config: RunConfig, home: Path, hub: Hub, prefect_server: None, caplog: pytest.LogCaptureFixture
+    config: RunConfig, home: Path, hub: Hub, prefect_server: None, one_reader: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = fine_tune(config)
     assert isinstance(result, RunResult)

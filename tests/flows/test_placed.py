@@ -21,7 +21,7 @@ from sft.errors import DatasetError
 from sft.jobs.placed_rows import DatasetPlace
 from tests.conftest import Dataset
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
 
 
 def configuration(*more: str) -> RunConfig:

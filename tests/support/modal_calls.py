@@ -152,7 +152,7 @@ class Container:
 
     async def run(self) -> None:
         """From its start to its end, and the end of the call that it had then."""
-        from tests.support.modal_server import servicer
+        from tests.support.modal_rpcs import servicer
 
         self.server = Server([servicer(self.modal, self)])
         await self.server.start("127.0.0.1", 0)
