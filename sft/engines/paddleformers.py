@@ -14,7 +14,7 @@ from typing import Any
 
 from sft.dataset import dropped
 from sft.dataset.rows import Format
-from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
+from sft.engines.base import Command, Folders, Progress, TrainSpec, cpu_threads, missing_files, read_progress
 from sft.models.lora import merge
 
 # Without trainer_state the trainer silently starts again at step 0 with a decayed learning rate (tried).
@@ -92,8 +92,7 @@ def _template(spec: TrainSpec) -> dict[str, str]:
 
 def _environment(spec: TrainSpec) -> dict[str, str]:
     if spec.device == "cpu":
-        # Two threads train the tiny model a quarter faster than one; its matrices are too small for more (measured).
-        return {"OMP_NUM_THREADS": "2", "PYTHONUNBUFFERED": "1"}
+        return {**cpu_threads(), "PYTHONUNBUFFERED": "1"}
     return {"CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sft.dataset import dropped
 from sft.dataset.rows import Format
-from sft.engines.base import PARTS, Command, Folders, Progress, TrainSpec, missing_files, read_progress
+from sft.engines.base import PARTS, Command, Folders, Progress, TrainSpec, cpu_threads, missing_files, read_progress
 from sft.errors import TrainingFailed
 from sft.models.casting import cast
 from sft.models.lora import merge
@@ -101,7 +101,7 @@ def _environment(spec: TrainSpec) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "" if spec.device == "cpu" else "0",
     }
     if spec.device == "cpu":
-        environment["OMP_NUM_THREADS"] = "2"  # the tiny model's matrices are too small for more
+        environment |= cpu_threads()
     return environment
 
 

@@ -9,7 +9,7 @@ import pytest
 from sft.config import load
 from sft.dataset.packing import Amount
 from sft.engines import ENGINES
-from sft.engines.base import Folders, Progress, TrainSpec
+from sft.engines.base import THREADS, Folders, Progress, TrainSpec
 from sft.environments.cpu_launcher import stub_triton
 from sft.plan import train_spec
 from sft.training.effective import same
@@ -179,6 +179,16 @@ def test_erniekits_config_is_that_of_its_guide() -> None:
 def test_a_resume_names_its_checkpoint(name: str) -> None:
     config = ENGINES[name].command(spec("full"), FOLDERS, Path("/out/checkpoint-3")).config
     assert config["resume_from_checkpoint"] == "/out/checkpoint-3"
+
+
+@pytest.mark.parametrize("name", ["paddleformers", "transformers"])
+def test_a_cpu_has_as_many_threads_as_its_user_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = spec("smoke", f"engine={name}")
+    for said, threads in ((None, "2"), ("1", "1")):
+        monkeypatch.delenv(THREADS, raising=False)
+        if said is not None:
+            monkeypatch.setenv(THREADS, said)
+        assert ENGINES[name].command(asked, FOLDERS, None).environment[THREADS] == threads
 
 
 def test_what_does_not_change_the_result_is_not_part_of_the_identity() -> None:
