@@ -83,9 +83,9 @@ def night_of(config: RunConfig, say: Say) -> Request:
 
 def costs() -> str:
     """What the container that hosts a flow costs."""
-    from modal_infra.night import CPU, HOURLY, MEMORY_MB, PRICED
+    from modal_infra.names import HOST_CPU, HOST_MEMORY_MB, HOURLY, PRICED
 
-    size = f"{CPU:g} core, {MEMORY_MB} MiB"
+    size = f"{HOST_CPU:g} core, {HOST_MEMORY_MB} MiB"
     return f"the container that hosts it ({size}) costs about {HOURLY:.2f} USD an hour (as of {PRICED}), beside the GPU"
 
 

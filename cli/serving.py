@@ -15,6 +15,7 @@ from cli.asking import user
 from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for
+from runs.account import paid
 from runs.mirroring import mirror
 from runs.on_hub import check_may_publish
 from runs.outbox import flush
@@ -60,7 +61,8 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool, 
             raise InputError("the training was not evaluated", value=identity, remedy=remedy)
         args = CheckExportArgs(**evaluation.get("args", {}), rows=config.promote.check_rows)
         say("loading the saved model in a new process")
-        checked = cast("Export", run_job(compute, "check_export", args.model_dump(mode="json")))
+        with paid(config, compute, "promote", training["identity"][:16], say):
+            checked = cast("Export", run_job(compute, "check_export", args.model_dump(mode="json")))
         if checked["problems"]:
             remedy = "train again; --force promotes it all the same"
             raise SftError("the export is broken", value="; ".join(checked["problems"]), remedy=remedy)

@@ -60,7 +60,7 @@ def steps(config: RunConfig, parts: Sequence[float]) -> Growth:
     limits = lambda: check_limit(config)  # noqa: E731
     check_all(lambda: check_swept(config), lambda: check_parts(config, parts), folders, limits)
     compute = compute_for(config)
-    with recorded(config, compute, tell, crashed) as entry, settled(entry, config, compute):
+    with recorded(config, compute, tell, crashed, "curve") as entry, settled(entry, config, compute):
         growth = _grown(config, sorted(set(parts)), compute, entry)
     key = records.fingerprint([point.identity for point in growth.points])[:8]
     folder = Path(config.output.folder) / "curves" / f"{config.name}-{key}"

@@ -24,7 +24,7 @@ def training_key(identity: str) -> str:
 def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> tuple[str, bool]:
     """(id of the call that works on ``key``, was it started now?)."""
     if known := running_call(compute, key):
-        _FOLLOWED.setdefault(compute, set()).add(known)
+        following(compute, known)
         return known, False
     with held_back():
         call_id = compute.start(job, args)
@@ -32,15 +32,20 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
     return call_id, True
 
 
+def following(compute: Compute, call_id: str) -> None:
+    """The run of this ``compute`` pays for that call, too."""
+    _FOLLOWED.setdefault(compute, set()).add(call_id)
+
+
 def noted(compute: Compute, key: str, call_id: str, job: str) -> None:
     """Keep that ``call_id`` has begun to work on ``key``."""
-    _FOLLOWED.setdefault(compute, set()).add(call_id)
+    following(compute, call_id)
     put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
 
 
 def attached(compute: Compute, key: str, call_id: str) -> None:
     """Keep that ``call_id`` works on ``key``: of two that started at once, the one that lost may have come last."""
-    _FOLLOWED.setdefault(compute, set()).add(call_id)
+    following(compute, call_id)
     newest = read_json(compute, "outputs", _pointer(key)) or {}
     if newest.get("call_id") != call_id:
         put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id})

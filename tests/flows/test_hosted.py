@@ -138,8 +138,14 @@ def test_a_run_is_promoted_though_its_starter_is_killed_and_its_host_is_taken_aw
     assert entry["outcome"] == "completed", call.log.decode()
     assert (entry["decision"], entry["containers"], entry["hosted"]) == ("promoted", 3, call.id)
     assert len(trainings(server)) == 1, "one training, whoever followed it"
-    assert states()[before:] == ["Crashed", "Crashed", "Promoted"], "each container is a run of Prefect's"
     outputs = server.volumes_folder / "vo-paddleocr-vl-outputs"
+    notes = [json.loads(path.read_text()) for path in (outputs / "usage").glob("*/*.json")]
+    mine = [note for note in notes if (note["call_id"], note["job"], note["gpu"]) == (call.id, "host", "host")]
+    assert len({note["part"] for note in mine}) == len(mine) == 3, "each container has noted what it used"
+    assert call.id in entry["calls"]
+    assert entry["spent"]["host"]["calls"] == 3
+    assert entry["spent"]["host"]["seconds"] > 0
+    assert states()[before:] == ["Crashed", "Crashed", "Promoted"], "each container is a run of Prefect's"
     (run,) = (outputs / "runs").iterdir()
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 41)), "each step was trained once"
