@@ -11,7 +11,7 @@ from rich.table import Table
 from cli.hosting import hosted_now
 from compute.base import Compute
 from compute.select import compute_for
-from runs.calls import TRAINING, cancelled, running_calls
+from runs.calls import TRAINING, running_calls, stopping
 from runs.hosting import HOSTED
 from runs.ledger import TRAINING as TRAINS
 from runs.ledger import Entry, ledger_names, read_ledger, trains
@@ -134,6 +134,6 @@ def cancel_training(config: RunConfig, identity: str, *, now: bool) -> str:
         what = "no such training runs" if not meant else "several trainings run"
         raise InputError(what, where="TRAINING", value=identity or "nothing named", remedy=f"running now: {known}")
     ((key, call),) = meant.items()
-    cancelled(compute, f"{TRAINING}{key}", call)
+    stopping(compute, call, "sft cancel")
     compute.cancel(call, now=now)
     return f"training {key} (call {call}) is stopped; run it again to resume from its newest checkpoint"

@@ -183,7 +183,7 @@ def together(compute: Compute, identities: Sequence[str]) -> Iterator[None]:
     except BaseException as ended:
         keys = map(calls.training_key, identities)
         if running := list(filter(None, (calls.running_call(compute, key) for key in keys))):
-            stop(compute, *running)
+            stop(compute, "the sweep was stopped", *running)
         if isinstance(ended, (KeyboardInterrupt, TerminationSignal)):
             remedy = "the same again: nothing that was trained is lost"
             raise JobCancelled("the sweep was stopped", remedy=remedy) from None

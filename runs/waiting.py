@@ -67,5 +67,6 @@ def run_job(
         started(call_id)
         return follow(compute, call_id, hear)
     except KeyboardInterrupt:
+        calls.stopping(compute, call_id, "Ctrl-C")
         compute.cancel(call_id, now=True)
         raise
