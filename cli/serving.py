@@ -71,8 +71,8 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool, 
     return _served(config, compute, _decide(compute, asked.model_copy(update={"answer": said})), say)
 
 
-def refuse_by_hand(config: RunConfig, identity: str, because: str) -> str:
-    """Answer no where a person is asked about a training; says what was decided.
+def refuse_by_hand(config: RunConfig, identity: str, because: str) -> tuple[str, str]:
+    """Answer no where a person is asked about a training; (its identity, what was decided).
 
     Raises:
         InputError: nobody is asked about it.
@@ -83,7 +83,7 @@ def refuse_by_hand(config: RunConfig, identity: str, because: str) -> str:
     if decision is None:
         remedy = "sft history says what became of each run; sft rollback takes back what is in service"
         raise InputError("nobody waits for a decision on this training", value=identity, remedy=remedy)
-    return f"{config.name}: {training['identity'][:16]} {told(decision)}"
+    return training["identity"], f"{config.name}: {training['identity'][:16]} {told(decision)}"
 
 
 def answer_open(config: RunConfig, compute: Compute, identity: str, answer: Answer) -> Decision | None:
