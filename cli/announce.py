@@ -55,7 +55,7 @@ def _told(tell: Callable[[], None], say: Say, otherwise: str) -> None:
     from cli.temporary_server import may_be_configured
 
     if not may_be_configured():
-        return None
+        return
     asked = os.environ.get("PREFECT_API_URL", "")
     if asked and (silent := _silent(asked)):  # before Prefect is imported, which takes seconds
         say(f"note: {otherwise}: {silent}")
@@ -65,7 +65,7 @@ def _told(tell: Callable[[], None], say: Say, otherwise: str) -> None:
 
     address = PREFECT_API_URL.value() or ""
     if not address:
-        return None
+        return
     if address != asked and (silent := _silent(address)):
         say(f"note: {otherwise}: {silent}")
         return
