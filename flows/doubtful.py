@@ -92,7 +92,7 @@ def steps(config: RunConfig, rows: Sequence[str], model: str, odds: float, max_r
     check_all(lambda: check_doubted(rows, model, odds), folders, lambda: check_backend(config))
     compute = compute_for(config)
     with paid(config, compute, "doubtful", f"{model} on {', '.join(rows)}", tell):
-        found = [validate_rows(config, compute, one) for one in rows]
+        found = [validate_rows(config, compute, one, judges=False) for one in rows]
         named, identities = ensure_models(config, compute, [model, "base"])
         searches = []
         for one in found:

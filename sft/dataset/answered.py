@@ -19,7 +19,6 @@ from sft.dataset.rows import Sample
 from sft.dataset.writing import replacing
 from sft.store import records
 
-MARK = "answered_by"
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -67,7 +66,7 @@ def write_answers(target: Path, answers: Iterable[Answered], model: str, *, forc
             seen.add((name, answer.prompt))
             _copy(answer.image, folder / name)
             sample = Sample(((f"./{folder.name}/{name}", 0),), ((answer.prompt, answer.text),))
-            file.write(_ENCODER.encode({**rows.to_erniekit(sample), MARK: model}) + b"\n")
+            file.write(_ENCODER.encode({**rows.to_erniekit(sample), rows.ANSWERED_BY: model}) + b"\n")
     return Written(len(seen), empty, cut, again)
 
 
