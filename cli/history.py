@@ -107,10 +107,12 @@ def json_lines(config: RunConfig, last: int) -> Iterator[str]:
 
 def _end_hosted(compute: Compute, hosted: dict[str, str], identity: str) -> str:
     """Ask the hosted run that is meant to end; says so, or nothing where none or several are."""
-    from compute.modal import ModalCompute
-
     meant = [call for call in hosted.values() if identity in ("", call)]
-    if len(meant) != 1 or not isinstance(compute, ModalCompute):
+    if len(meant) != 1:
+        return ""
+    from compute.modal import ModalCompute  # late: who has typed a name wrong need not wait for Modal's client
+
+    if not isinstance(compute, ModalCompute):
         return ""
     compute.ask_to_end(meant[0])
     return f"the hosted run (call {meant[0]}) is asked to end; it stops what it has started within half a minute"
