@@ -133,8 +133,10 @@ def curve(
         from runs.checking import CURVE, check_first, check_parts, check_swept
 
         asked = _numbers(parts)
-        swept = lambda config: check_swept(config, what=CURVE)  # noqa: E731
-        fits = lambda config: check_all(lambda: swept(config), lambda: check_parts(config, asked))  # noqa: E731
+
+        def fits(config: RunConfig) -> None:
+            check_all(lambda: check_swept(config, what=CURVE), lambda: check_parts(config, asked))
+
         config = resolved(profile, settings, fits=fits)
         check_first(config)
         prefect_defaults()

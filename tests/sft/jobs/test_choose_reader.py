@@ -233,7 +233,7 @@ def test_a_backend_that_could_not_read_is_no_answer_for_ever(trained: tuple[Loca
     rows, _ = rows_of_all(args, args.rows_place, context)
     kept = place(compute, args, OTHER) / PROOF
     kept.parent.mkdir(parents=True)
-    failed = {"backend": OTHER, "passed": False, "rows": 0, "differ": 0, "other": [], "kinds": ["ocr"]}
+    failed: dict[str, Any] = {"backend": OTHER, "passed": False, "rows": 0, "differ": 0, "other": [], "kinds": ["ocr"]}
     failed |= {"failed": "its process was killed", "finished": time.time()}
 
     def decided(backend: str = "auto") -> ReadBy | None:
