@@ -104,7 +104,11 @@ def look(compute: Compute) -> tuple[bool, str, str]:
         return False, f"it was deployed {said} the secret {PREFECT_SECRET}, and {there}", known.command
     if known.code != code():
         return False, "other code is deployed than lies here", known.command
-    where = f"its runs report to the Prefect of the secret {PREFECT_SECRET}" if secret else "its runs have their own"
+    where = (
+        f"its runs report to the Prefect of the secret {PREFECT_SECRET}"
+        if secret
+        else "its runs have a Prefect of their own"
+    )
     return True, f"the code that lies here; {known.next_night(time.time())}; {where}", ""
 
 

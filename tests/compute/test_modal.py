@@ -519,7 +519,7 @@ def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, 
         "disk",
     ]
     assert lines == dict.fromkeys(names, "ok")
-    assert "night: not deployed, and not needed" in well.stdout
+    assert "not deployed, and not needed: sft deploy --night" in well.stdout
     one = sft(deployed, home, "doctor", "smoke", *cpu, "--check", "paddle")
     assert "trainer" not in one.stdout
     ill = sft(deployed, home, "doctor", "full")  # this machine has neither a GPU nor ERNIE
