@@ -185,7 +185,7 @@ def test_a_job_that_one_of_two_runs_stops_is_not_begun_again_by_the_other(
     assert "(SIGTERM)" in second.log.read_text()
     assert second.log.read_text().count("stopping the job") == 0, "somebody else did"
     third = start()
-    third.wait_for("checkpoint-10 is complete")
+    third.wait_for(" is complete")  # the next checkpoint, whichever it is
     compute = LocalCompute(home / "state")
     (call,) = (name for name in trainings(home) if compute.poll(name).state == "running")
     stopping(compute, call, "cancelled in Prefect")
