@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from operator import add
 
 from sft.dataset import rows, texts
+from sft.dataset.answered import own_answers
 from sft.dataset.columns import plain_rows
 from sft.dataset.coverage import coverage
 from sft.dataset.digests import PICTURE, document_key, key_of, line_hash, question_key, row_digest
@@ -19,13 +20,11 @@ from sft.dataset.images import Folder, ImageFacts
 from sft.dataset.lines import Block
 from sft.dataset.parts import Options, Part
 from sft.dataset.rules import MAX_LINE
-from sft.dataset.split import is_dev
 from sft.dataset.tasks import task_of, undeclared
 from sft.dataset.tokens import MARKS, TEMPLATE, TEMPLATE_MOST
 from sft.notation import spotting
 
 _FIRST_TURN = (0,)
-_MARK = f'"{rows.ANSWERED_BY}"'.encode()
 
 
 class Scanner:
@@ -43,23 +42,14 @@ class Scanner:
         """Check the lines of a block."""
         part = self.part
         part.bytes += len(block.data)
-        if self.options.judges and _MARK in block.data and not block.overlong:
-            self._own_answers(block)
+        if self.options.judges:
+            for number, said in own_answers(block, self.options.form, self.options.judges):
+                self._add("own-answer", number, said)
         if block.overlong or not self._whole(block):
             lines = [block.data] if block.overlong else block.lines()
             for number, line in enumerate(lines, block.first):
                 self._line(number, line, block.overlong)
             part.lines += len(lines)
-
-    def _own_answers(self, block: Block) -> None:
-        """Rows that judge, and are a model's own answers: by them it would be right whatever it says."""
-        share = self.options.judges
-        for number, line in enumerate(block.lines(), block.first):
-            if _MARK not in line or not (model := rows.model_of(line)):
-                continue
-            sample = rows.decode(line, self.options.form) if share < 1 else None
-            if share >= 1 or (sample is not None and is_dev(sample, share)):
-                self._add("own-answer", number, f"answered by {model[:80]}")
 
     def _whole(self, block: Block) -> bool:
         """Take the block as a whole; False where a row of it needs a closer look."""

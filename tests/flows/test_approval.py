@@ -228,7 +228,7 @@ def test_where_nobody_can_be_asked_the_command_that_decides_is_said(place: Path)
     identity = last(place).identity
     assert f"sft promote smoke {identity[:16]} --because WHY, or with --refuse" in said
     assert last(place).decision == "waiting"
-    assert "refused by" in refuse_by_hand(configuration("unasked"), identity, "too few pages")
+    assert "refused by" in refuse_by_hand(configuration("unasked"), identity, "too few pages")[1]
     assert "too few pages" in str(run("unasked").message)
 
 
