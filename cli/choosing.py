@@ -11,13 +11,13 @@ from rich.console import Console
 
 from cli.base import NAMES, Profile, Settings, guarded, resolved, say
 from cli.flow_runs import prefect_defaults, shown
+from runs.parts import TYPED
 from sft.errors import InputError, check_all
 
 if TYPE_CHECKING:
     from sft.config import RunConfig
 
 PANEL = "Choosing"
-PARTS = "0.125,0.25,0.5,1"
 
 
 def register(app: typer.Typer) -> None:
@@ -124,16 +124,19 @@ def sweep(
 
 def curve(
     profile: Profile,
-    parts: Annotated[str, typer.Option(help="Parts of the training set's documents, at least three")] = PARTS,
+    parts: Annotated[str, typer.Option(help="Parts of the training set's documents, at least three")] = TYPED,
     settings: Settings = [],  # noqa: B006 (typer copies it)
 ) -> None:
     """How many pages do I need? Train on nested parts of them, and say what twice and four times as many would give."""
 
     def body(out: Console) -> None:
-        from runs.checking import check_first, check_parts, check_swept
+        from runs.checking import CURVE, check_first, check_parts, check_swept
 
         asked = _numbers(parts)
-        fits = lambda config: check_all(lambda: check_swept(config), lambda: check_parts(config, asked))  # noqa: E731
+
+        def fits(config: RunConfig) -> None:
+            check_all(lambda: check_swept(config, what=CURVE), lambda: check_parts(config, asked))
+
         config = resolved(profile, settings, fits=fits)
         check_first(config)
         prefect_defaults()
@@ -216,5 +219,5 @@ def _numbers(parts: str) -> list[float]:
     try:
         return [float(part) for part in parts.split(",")]
     except ValueError:
-        remedy = f"use {PARTS}"
+        remedy = f"use {TYPED}"
         raise InputError("parts are numbers, by commas", where="--parts", value=parts, remedy=remedy) from None

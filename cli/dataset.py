@@ -231,8 +231,11 @@ def split(
     ] = "",
     force: Force = False,
     profile: Annotated[
-        str, typer.Option(help=f"Of volume://FOLDER/FILE.jsonl: whose data volume it is, one of {NAMES}, or a file")
-    ] = "full",
+        str,
+        typer.Option(
+            help=f"Whose prompts have names, and whose volume volume:// is (else full's): one of {NAMES}, or a file"
+        ),
+    ] = "",
 ) -> None:
     """Split FILE.jsonl into FILE.train.jsonl, FILE.held_out.jsonl and, with --dev, FILE.dev.jsonl: by document.
 
@@ -243,14 +246,20 @@ def split(
             from cli.splitting import split_there
 
             asked = {"share": held_out, "dev_share": dev, "seed": seed, "pattern": group, "force": force}
-            split_there(str(source).partition(":/")[2].lstrip("/"), asked, profile, lambda text: say(out, text))
+            split_there(
+                str(source).partition(":/")[2].lstrip("/"), asked, profile or "full", lambda text: say(out, text)
+            )
             return
+        from cli.options import as_profile
         from sft.dataset import split as splitter
+        from sft.dataset.settings import DatasetConfig
+        from sft.dataset.tasks import known
 
+        prompts = as_profile(profile, DatasetConfig(), None, None)[0].prompts
         name = source.name.partition(".jsonl")[0]
         train, aside, third = (source.with_name(f"{name}.{part}.jsonl") for part in ("train", "held_out", "dev"))
         shares = {"share": held_out, **({"dev": third, "dev_share": dev} if dev else {})}
-        settings = {**shares, "seed": seed, "pattern": group, "force": force}
+        settings = {**shares, "seed": seed, "pattern": group, "force": force, "among": known(prompts)}
         result = splitter.split(source, train, aside, **settings)  # type: ignore[arg-type]
         for path, counts in ((train, result.train), (aside, result.held_out), (third, result.dev)):
             if not counts:

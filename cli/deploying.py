@@ -35,7 +35,7 @@ from sft.training.wheels import WHEELS
 Say = Callable[[str], None]
 
 
-def _config(engine: str) -> RunConfig:
+def any_config(engine: str) -> RunConfig:
     """A configuration that is good for questions about an engine; its dataset is never read."""
     dataset = {"train": "train.jsonl", "held_out": "held_out.jsonl"}
     wheel = {"build": os.environ.get("SFT_WHEEL_BUILD", "stable")}
@@ -56,7 +56,7 @@ def deploy_all(say: Say, given: RunConfig | None = None, *, with_vllm: bool = Fa
         leases().hydrate()  # now, where a person sees it if the token may not; a container would make it, too
     deploy_app(setup, say)
     for engine in WHEELS:
-        config = given if given is not None and given.engine == engine else _config(engine)
+        config = given if given is not None and given.engine == engine else any_config(engine)
         compute, args = ModalCompute(config), wheel_args(config)
         if known_wheel(compute, args.path):
             say(f"wheel {args.path}: on the models volume already")
@@ -113,7 +113,7 @@ def put_wheel(path: Path) -> str:
     """
     check_wheel(path)
     target = KNOWN_WHEELS[path.name].path
-    compute = compute_for(_config("erniekit"))
+    compute = compute_for(any_config("erniekit"))
     record = {"path": target, "url": "uploaded", "size": path.stat().st_size, "sha256": records.hash_file(path)}
     compute.put("models", path, target)
     # last: without it the wheel does not count
@@ -129,7 +129,7 @@ def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say, name: s
     Raises:
         DatasetError: the dataset is broken; nothing was sent.
     """
-    config = _config("erniekit")
+    config = any_config("erniekit")
     compute, files = compute_for(config), DatasetFiles.of(train, held_out, dev)
     report = validate(train, held_out, config.dataset, limits_for(config, compute, say), dev=dev)
     report.check()

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from compute.base import Compute
 from compute.select import compute_for
-from runs import calls
+from runs import calls, nights
 from runs.hosting import Request, hosted_calls
 from runs.preparing import prepare
 from sft.config import RunConfig
@@ -83,9 +83,9 @@ def night_of(config: RunConfig, say: Say) -> Request:
 
 def costs() -> str:
     """What the container that hosts a flow costs."""
-    from modal_infra.night import CPU, HOURLY, MEMORY_MB, PRICED
+    from modal_infra.names import HOST_CPU, HOST_MEMORY_MB, HOURLY, PRICED
 
-    size = f"{CPU:g} core, {MEMORY_MB} MiB"
+    size = f"{HOST_CPU:g} core, {HOST_MEMORY_MB} MiB"
     return f"the container that hosts it ({size}) costs about {HOURLY:.2f} USD an hour (as of {PRICED}), beside the GPU"
 
 
@@ -129,13 +129,16 @@ def deploy_night(say: Say, night: Request | None, cron: str, timezone: str) -> N
     """
     import modal
 
-    from cli.deploying import deploy_app
+    from cli.deploying import any_config, deploy_app
     from modal_infra.names import PREFECT_SECRET
     from modal_infra.night import night_app
 
+    compute = compute_for(any_config("erniekit") if night is None else night.config)
     secrets = [modal.Secret.from_name(PREFECT_SECRET)] if reports() else []
     request = night.model_dump(mode="json") if night is not None else None
     deploy_app(night_app(secrets, request, cron, timezone), say)
+    profile = "" if night is None else night.config.profile
+    nights.keep(compute, reports=bool(secrets), profile=profile, cron=cron, timezone=timezone)
     if secrets:
         say(f"its runs report to the Prefect of the secret {PREFECT_SECRET}")
     else:

@@ -87,13 +87,19 @@ def promote(
         config = resolved(
             profile, settings, lambda: check_identity(training), lambda: check_answer(because, refuse, force)
         )
+        from cli.announce import announce_decision
         from cli.serving import promote_by_hand, refuse_by_hand
 
+        tell = lambda text: say(console, text)  # noqa: E731
         if refuse:
-            say(console, refuse_by_hand(config, training, because))
+            identity, said = refuse_by_hand(config, training, because)
+            say(console, said)
+            announce_decision(config, "sft.refused", identity, said, "hand", tell)
             return
-        now = promote_by_hand(config, training, lambda t: say(console, t), force=force, because=because)
+        now = promote_by_hand(config, training, tell, force=force, because=because)
         say(console, f"{now.name}: champion {now.identity[:16]}; sft rollback {profile} goes back")
+        said = f"{now.name}: {now.identity[:16]} put into service by {now.who}" + (f": {because}" if because else "")
+        announce_decision(config, "sft.promoted", now.identity, said, now.by, tell)
 
     guarded(body)
 
@@ -103,10 +109,14 @@ def rollback(profile: Profile, settings: Settings = []) -> None:  # noqa: B006 (
 
     def body(console: Console) -> None:
         config = resolved(profile, settings)
+        from cli.announce import announce_decision
         from cli.serving import roll_back
 
-        now = roll_back(config, lambda text: say(console, text))
-        say(console, f"{now.name}: champion {now.identity[:16]} again")
+        tell = lambda text: say(console, text)  # noqa: E731
+        now = roll_back(config, tell)
+        said = f"{now.name}: champion {now.identity[:16]} again"
+        say(console, said)
+        announce_decision(config, "sft.promoted", now.identity, said, "rollback", tell)
 
     guarded(body)
 

@@ -125,9 +125,11 @@ def status(
 
     def body(out: Console) -> None:
         config = resolved(profile, settings)
-        from cli.status import status_table
+        from cli.status import questions, status_table
 
         out.print(status_table(config))
+        for line in questions(config):
+            say(out, line)
 
     guarded(body)
 

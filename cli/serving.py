@@ -15,6 +15,7 @@ from cli.asking import user
 from compute.base import Compute
 from compute.local import LocalCompute
 from compute.select import compute_for
+from runs.account import paid
 from runs.mirroring import mirror
 from runs.on_hub import check_may_publish
 from runs.outbox import flush
@@ -60,7 +61,8 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool, 
             raise InputError("the training was not evaluated", value=identity, remedy=remedy)
         args = CheckExportArgs(**evaluation.get("args", {}), rows=config.promote.check_rows)
         say("loading the saved model in a new process")
-        checked = cast("Export", run_job(compute, "check_export", args.model_dump(mode="json")))
+        with paid(config, compute, "promote", training["identity"][:16], say):
+            checked = cast("Export", run_job(compute, "check_export", args.model_dump(mode="json")))
         if checked["problems"]:
             remedy = "train again; --force promotes it all the same"
             raise SftError("the export is broken", value="; ".join(checked["problems"]), remedy=remedy)
@@ -69,8 +71,8 @@ def promote_by_hand(config: RunConfig, identity: str, say: Say, *, force: bool, 
     return _served(config, compute, _decide(compute, asked.model_copy(update={"answer": said})), say)
 
 
-def refuse_by_hand(config: RunConfig, identity: str, because: str) -> str:
-    """Answer no where a person is asked about a training; says what was decided.
+def refuse_by_hand(config: RunConfig, identity: str, because: str) -> tuple[str, str]:
+    """Answer no where a person is asked about a training; (its identity, what was decided).
 
     Raises:
         InputError: nobody is asked about it.
@@ -81,7 +83,7 @@ def refuse_by_hand(config: RunConfig, identity: str, because: str) -> str:
     if decision is None:
         remedy = "sft history says what became of each run; sft rollback takes back what is in service"
         raise InputError("nobody waits for a decision on this training", value=identity, remedy=remedy)
-    return f"{config.name}: {training['identity'][:16]} {told(decision)}"
+    return training["identity"], f"{config.name}: {training['identity'][:16]} {told(decision)}"
 
 
 def answer_open(config: RunConfig, compute: Compute, identity: str, answer: Answer) -> Decision | None:

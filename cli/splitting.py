@@ -28,12 +28,12 @@ def split_there(file: str, asked: dict[str, Any], profile: str, say: Callable[[s
     for option, given, least in (("--held-out", asked["share"], False), ("--dev", asked["dev_share"], True)):
         if not (0 < given < 1 or (least and given == 0)):
             raise InputError("the share lies between 0 and 1", where=option, value=str(given))
+    config = resolved(profile, [])
     try:
-        args = SplitArgs(file=file, **asked)
+        args = SplitArgs(file=file, prompts=config.dataset.prompts, **asked)
     except ValidationError as error:
         remedy = "name volume://FOLDER/FILE.jsonl"
         raise InputError("a file on the data volume is a path below it", value=file, remedy=remedy) from error
-    config = resolved(profile, [])
     if config.compute == "modal":
         check_modal()
     compute = compute_for(config)

@@ -12,8 +12,9 @@ from compute.base import Compute
 from compute.records import read_json
 from compute.select import compute_for
 from runs.calls import ended_with, running_call, training_key
-from runs.results import finished_training, newest_evaluation
+from runs.results import finished_training, newest_evaluation, open_questions
 from sft.config import RunConfig
+from sft.jobs.promote import ASKED
 from sft.store import champions
 from sft.store.appended import entries
 from sft.store.volumes import RUNS, run_place
@@ -31,6 +32,18 @@ def status_table(config: RunConfig) -> Table:
     for run in sorted(files):
         table.add_row(run, *_row(compute, run, files[run], live.get(run, "")))
     return table
+
+
+def questions(config: RunConfig) -> Iterator[str]:
+    """What waits for a person (``promote.mode: ask``), in any line of runs, each with what to do."""
+    compute = compute_for(config)
+    paths = (file.path.split("/") for file in compute.list("outputs", champions.FOLDER))
+    for name in sorted({path[1] for path in paths if path[2:3] == [ASKED]}):
+        line = "" if name == config.name else f" --set name={name}"
+        for asked in open_questions(compute, name):
+            training = asked.identity[:16]
+            command = f"sft promote {config.profile or config.name} {training}{line} --because WHY, or with --refuse"
+            yield f"a person is asked about training {training} of {name}: {command}"
 
 
 def _champions(compute: Compute) -> Iterator[champions.Champion]:

@@ -16,10 +16,11 @@ from flows.deployments import NOTHING, Given
 from flows.sweep import together
 from runs.account import settled
 from runs.budget import Budget
-from runs.checking import check_folder, check_parts, check_swept
+from runs.checking import CURVE, check_folder, check_parts, check_swept
 from runs.estimate import estimate, within_budget
 from runs.growth import Growth, Point, picture, table, verdict
 from runs.ledger import Entry, recorded
+from runs.parts import PARTS
 from runs.prices import prices_for
 from runs.results import finished_training, starting_from
 from sft.config import RunConfig
@@ -36,12 +37,14 @@ from tasks.slots import check_limit
 from tasks.telling import tell
 from tasks.trial import Meter, trial
 
-PARTS = [0.125, 0.25, 0.5, 1.0]
 MORE = (2, 4)  # times as many pages
 
 
 @flow(name="curve", description="Train on nested parts of the pages; a power law says what more pages would give")
-def curve(config: Given = NOTHING, parts: list[float] = PARTS) -> Growth | State[Growth]:
+def curve(
+    config: Given = NOTHING,
+    parts: list[float] = list(PARTS),  # noqa: B006 (Prefect's form shows it, and nobody changes it)
+) -> Growth | State[Growth]:
     """Validate, prepare, train on each part, fit. A cancelled run ends as Cancelled, its job stopped.
 
     Args:
@@ -58,9 +61,9 @@ def steps(config: RunConfig, parts: Sequence[float]) -> Growth:
     """The steps of the flow, in order."""
     folders = partial(check_folder, Path(config.output.folder))
     limits = lambda: check_limit(config)  # noqa: E731
-    check_all(lambda: check_swept(config), lambda: check_parts(config, parts), folders, limits)
+    check_all(lambda: check_swept(config, what=CURVE), lambda: check_parts(config, parts), folders, limits)
     compute = compute_for(config)
-    with recorded(config, compute, tell, crashed) as entry, settled(entry, config, compute):
+    with recorded(config, compute, tell, crashed, "curve") as entry, settled(entry, config, compute):
         growth = _grown(config, sorted(set(parts)), compute, entry)
     key = records.fingerprint([point.identity for point in growth.points])[:8]
     folder = Path(config.output.folder) / "curves" / f"{config.name}-{key}"
@@ -84,7 +87,7 @@ def _grown(config: RunConfig, parts: Sequence[float], compute: Compute, entry: E
     ]
     total = sum(each.spec.max_steps for each in args)
     tell(f"{len(parts)} trainings, {total} steps in all")
-    within_budget(config, compute, total, tell)
+    within_budget(config, compute, total, tell, CURVE)
     entry.gpu, entry.steps = config.billed_as, total
     meter, metric = Meter(Budget.of(config, prices=prices_for(config, compute))), config.promote.metric
     points: list[Point] = []

@@ -13,6 +13,7 @@ from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
 from runs import asked
+from runs.account import paid
 from runs.checking import check_backend, check_folder
 from runs.readable import check_doubted
 from sft.config import RunConfig
@@ -90,12 +91,13 @@ def steps(config: RunConfig, rows: Sequence[str], model: str, odds: float, max_r
     folders = partial(check_folder, Path(config.output.folder))
     check_all(lambda: check_doubted(rows, model, odds), folders, lambda: check_backend(config))
     compute = compute_for(config)
-    found = [validate_rows(config, compute, one) for one in rows]
-    named, identities = ensure_models(config, compute, [model, "base"])
-    searches = []
-    for one in found:
-        args = asked.doubt_args(config, one.title, named, identities, one.place, one.fingerprint, odds, max_rows)
-        folder = (Path(config.output.folder) / "doubtful" / f"{one.title}-{args.key()[:8]}").resolve()
-        searches.append(Search(record=doubt(args, folder, compute), folder=folder))
-        tell(searches[-1].told)
-    return searches
+    with paid(config, compute, "doubtful", f"{model} on {', '.join(rows)}", tell):
+        found = [validate_rows(config, compute, one, judges=False) for one in rows]
+        named, identities = ensure_models(config, compute, [model, "base"])
+        searches = []
+        for one in found:
+            args = asked.doubt_args(config, one.title, named, identities, one.place, one.fingerprint, odds, max_rows)
+            folder = (Path(config.output.folder) / "doubtful" / f"{one.title}-{args.key()[:8]}").resolve()
+            searches.append(Search(record=doubt(args, folder, compute), folder=folder))
+            tell(searches[-1].told)
+        return searches

@@ -12,6 +12,7 @@ from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
 from runs import asked
+from runs.account import paid
 from runs.checking import check_backend, check_folder
 from runs.comparing import conclusion
 from runs.readable import check_compared
@@ -71,11 +72,12 @@ def steps(config: RunConfig, models: list[str], rows: str) -> Comparison:
     folders = partial(check_folder, Path(config.output.folder))
     check_all(lambda: check_compared(models, rows), folders, lambda: check_backend(config))
     compute = compute_for(config)
-    found = validate_rows(config, compute, rows)
-    named, identities = ensure_models(config, compute, models)
-    args = asked.compare_args(config, found.title, named, identities, found.place, found.fingerprint)
-    folder = (Path(config.output.folder) / "evaluations" / f"{found.title}-{args.key()[:8]}").resolve()
-    record = compare(args, folder, compute, config.evaluate.shards)
-    for remark in comparison_remarks(record):
-        tell(remark)
-    return Comparison(record=record, folder=folder)
+    with paid(config, compute, "evaluate", f"{', '.join(models)} on {rows}", tell):
+        found = validate_rows(config, compute, rows)
+        named, identities = ensure_models(config, compute, models)
+        args = asked.compare_args(config, found.title, named, identities, found.place, found.fingerprint)
+        folder = (Path(config.output.folder) / "evaluations" / f"{found.title}-{args.key()[:8]}").resolve()
+        record = compare(args, folder, compute, config.evaluate.shards)
+        for remark in comparison_remarks(record):
+            tell(remark)
+        return Comparison(record=record, folder=folder)

@@ -85,7 +85,7 @@ def steps(config: RunConfig, grid: Sequence[str], halve: bool, at_once: int) -> 
     limits = lambda: check_limit(config)  # noqa: E731
     check_all(lambda: check_swept(config), lambda: found.extend(trials(config, grid)), folders, limits)
     compute = compute_for(config)
-    with recorded(config, compute, tell, crashed) as entry, settled(entry, config, compute):
+    with recorded(config, compute, tell, crashed, "sweep") as entry, settled(entry, config, compute):
         best, standings = _best(config, found, halve, at_once, compute, entry)
     tell(f"the best is {best.label}: it goes on to the gate")
     return Swept(standings=standings, result=fine_tune.steps(best.config))
@@ -183,7 +183,7 @@ def together(compute: Compute, identities: Sequence[str]) -> Iterator[None]:
     except BaseException as ended:
         keys = map(calls.training_key, identities)
         if running := list(filter(None, (calls.running_call(compute, key) for key in keys))):
-            stop(compute, *running)
+            stop(compute, "the sweep was stopped", *running)
         if isinstance(ended, (KeyboardInterrupt, TerminationSignal)):
             remedy = "the same again: nothing that was trained is lost"
             raise JobCancelled("the sweep was stopped", remedy=remedy) from None

@@ -13,8 +13,10 @@ the locks of several containers know nothing of each other.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -28,16 +30,20 @@ from typing import Any
 
 from modal.exception import InputCancellation
 
+from modal_infra.names import HOST
 from modal_infra.volumes import volume
 from sft.errors import JobDied, SftError, to_wire
 from sft.foreign import as_ours
 from sft.processes import die_with_parent
 from sft.store import records
+from sft.store.usage import FOLDER as USAGE
+from sft.store.usage import Usage
 
 PROGRAM = "cli.hosted"  # the flow's process; this room may not import it
 PLACE = "sft/hosted"  # below the temporary folder: all that the flow keeps on the container's disk
 DATABASES = "prefect"  # on the outputs volume: NAME.db
 KEPT = 120.0  # seconds between two copies of the database
+NOTED = 60.0  # seconds between two notes of what this container uses
 STOP = signal.SIGUSR2  # tells the flow to stop its job; not SIGINT, which Modal may send to all processes
 PATIENCE = 25.0  # seconds that a flow has for that: it asks Modal to end the training, and tells Prefect
 LOOK = 0.5  # seconds between two looks at the flow's process
@@ -70,8 +76,9 @@ def host_flow(request: dict[str, Any], call_id: str, seconds: float) -> dict[str
         _fetch(own, database)
     signal.signal(signal.SIGTERM, _as_interrupt)
     process = _start(place)
+    usage = Usage.now(call_id, HOST, HOST, part=secrets.token_hex(4))
     try:
-        _watch(process, own, database, seconds)
+        _watch(process, own, database, usage, seconds)
     except InputCancellation:
         _stop(process)
         raise
@@ -79,6 +86,7 @@ def host_flow(request: dict[str, Any], call_id: str, seconds: float) -> dict[str
         if process.poll() is None:  # the machine goes, or the time is over: as if a laptop's process had been killed
             process.kill()
             process.wait()
+        _note(usage, ended=True)
         if own:
             _keep(own, database)
     outcome: dict[str, Any] | None = records.read_json(place / "outcome.json")
@@ -103,11 +111,15 @@ def _start(place: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _watch(process: subprocess.Popen[bytes], own: str, database: Path, seconds: float) -> None:
-    """Return when the process has ended; keep its database now and then."""
-    began = kept = time.monotonic()
+def _watch(process: subprocess.Popen[bytes], own: str, database: Path, usage: Usage, seconds: float) -> None:
+    """Return when the process has ended; keep its database now and then, and note that this container works."""
+    began = kept = noted = time.monotonic()
+    _note(usage)
     while process.poll() is None:
         time.sleep(LOOK)
+        if time.monotonic() - noted > NOTED:
+            noted = time.monotonic()
+            _note(usage)
         if time.monotonic() - began > seconds and not (database.parents[1] / "outcome.json").exists():
             raise NextContainer("the longest time of one container is over; the next one goes on with the same run")
         if own and time.monotonic() - kept > KEPT:
@@ -148,6 +160,18 @@ def _keep(own: str, database: Path) -> None:
                 batch.put_file(copy, own)
         except Exception as error:  # of SQLite, of Modal, of the disk: no run fails because of it
             print(f"Prefect's database could not be kept: {told(error)}", flush=True)
+
+
+def _note(usage: Usage, *, ended: bool = False) -> None:
+    """Note on the outputs volume what this container uses, as jobs do (:func:`sft.store.usage.metered`); no volume is
+    mounted here.
+    """
+    said = usage.model_copy(update={"seen": time.time(), "ended": ended}).model_dump_json().encode()
+    try:
+        with volume("outputs").batch_upload(force=True) as batch:
+            batch.put_file(io.BytesIO(said), f"{USAGE}/{usage.file}")
+    except Exception as error:  # of Modal: no run fails because of it
+        print(f"what this container uses could not be noted: {told(error)}", flush=True)
 
 
 def told(error: Exception) -> str:

@@ -12,7 +12,13 @@ VLLM = (
 )
 
 NIGHT = "paddleocr-vl-sft-night"  # what hosts the flow itself (night.py), deployed by itself and only if asked for
-HOST = "host"  # its function, and the job of that name
+HOST = "host"  # its function, and the job of that name; also what its container is billed as
+# While a training runs the flow and its Prefect wait (docs/nights.md). What is asked for is billed also where it is
+# not used, and more is had where the machine has it (guide/resources).
+HOST_CPU, HOST_MEMORY_MB = 0.25, 1024
+# Modal's price page as others quote it (finops.apis.io and beam.cloud, June and July 2026): not read on the page itself
+CORE_SECOND, GIB_SECOND, PRICED = 0.0000131, 0.00000222, "2026-07"  # USD
+HOURLY = 3600 * (HOST_CPU * CORE_SECOND + HOST_MEMORY_MB / 1024 * GIB_SECOND)  # USD
 
 LEASES = "paddleocr-vl-leases"  # the Dict in which containers agree on who trains what (sft/store/agreement.py)
 

@@ -19,18 +19,11 @@ from modal_infra.attempts import counted
 from modal_infra.entries import DictEntries
 from modal_infra.hosting import NextContainer, host_flow, request_of
 from modal_infra.image import night_image
-from modal_infra.names import HOST, NIGHT
+from modal_infra.names import HOST, HOST_CPU, HOST_MEMORY_MB, NIGHT
 from sft.errors import to_wire
 from sft.foreign import as_ours
 
 HOURS = 3600  # seconds
-# While a training runs the flow and its Prefect wait (docs/nights.md). What is asked for is billed also where it is
-# not used, and more is had where the machine has it (guide/resources).
-CPU, MEMORY_MB = 0.25, 1024
-# Modal's price page as others quote it (finops.apis.io and beam.cloud, June and July 2026): not read on the page itself
-CORE_SECOND, GIB_SECOND, PRICED = 0.0000131, 0.00000222, "2026-07"  # USD
-HOURLY = HOURS * (CPU * CORE_SECOND + MEMORY_MB / 1024 * GIB_SECOND)  # USD
-
 # An attempt may take 24 h at most, and each has its own (guide/timeouts): a run that takes longer ends its container a
 # little before, and goes on in the next.
 ATTEMPT, ATTEMPTS, BEFORE = 24 * HOURS, 10, HOURS // 4
@@ -55,8 +48,8 @@ def night_app(
         name=HOST,
         image=night_image(),
         secrets=secrets,
-        cpu=CPU,
-        memory=MEMORY_MB,
+        cpu=HOST_CPU,
+        memory=HOST_MEMORY_MB,
         timeout=ATTEMPT,
         retries=modal.Retries(max_retries=ATTEMPTS, initial_delay=1.0, backoff_coefficient=1.0),
         schedule=modal.Cron(cron, timezone=timezone) if request is not None else None,

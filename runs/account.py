@@ -7,20 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from compute.base import Compute
+from modal_infra.names import HOST
 from runs.budget import Budget
 from runs.calls import followed, running_call, training_key
-from runs.ledger import Entry, Spent, keep, read_ledger, recorded
+from runs.ledger import Entry, Kind, Spent, keep, read_ledger, recorded
 from runs.prices import Prices, prices_for
 from runs.usage import month_so_far, read_usage
 from sft import plan
 from sft.config import RunConfig
 from sft.engines import ENGINES
-from sft.errors import SftError, Unchanged
+from sft.errors import SftError, Unchanged, without_secrets
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store.contents import Evaluation
 from sft.store.usage import Usage
 
+ABOUT = 200  # characters of what was asked for
 LOOKED = 200  # newest runs among which the last one of a name is looked for
 
 
@@ -40,7 +42,7 @@ class Account:
         if not self._config.skip_unchanged:
             return
         newest = read_ledger(self._compute, last=LOOKED)
-        mine = [e for e in newest if (e.name, e.outcome) == (self._config.name, "completed")]
+        mine = [e for e in newest if (e.name, e.outcome, e.kind) == (self._config.name, "completed", "run")]
         finished = [e for e in mine if e.decision != "waiting"]  # somebody is still to be asked
         if finished and (finished[-1].dataset, finished[-1].settings) == (self.entry.dataset, self.entry.settings):
             day = time.strftime("%Y-%m-%d %H:%M", time.localtime(finished[-1].started))
@@ -95,6 +97,25 @@ def accounted(
 
 
 @contextmanager
+def paid(
+    config: RunConfig,
+    compute: Compute,
+    kind: Kind,
+    about: str,
+    say: Callable[[str], None] = lambda text: None,
+) -> Iterator[Entry]:
+    """The entry of what trains nothing and pays for calls all the same: reading, comparing, searching, checking.
+
+    Args:
+        about: what was asked for, in words.
+        say: hears of a ledger that cannot be written.
+    """
+    with recorded(config, compute, say, kind=kind) as entry, settled(entry, config, compute):
+        entry.about, entry.gpu = without_secrets(about)[:ABOUT], config.billed_as
+        yield entry
+
+
+@contextmanager
 def settled(entry: Entry, config: RunConfig, compute: Compute) -> Iterator[None]:
     """Write into ``entry`` at the end what all calls have cost that were followed in the block, whatever becomes of
     it: the training's, those that read, chose and checked. What cannot be asked for any more is left out.
@@ -108,16 +129,19 @@ def settled(entry: Entry, config: RunConfig, compute: Compute) -> Iterator[None]
 
 
 def _settle(entry: Entry, config: RunConfig, compute: Compute, began: float) -> None:
-    calls = followed(compute)
+    calls = followed(compute) | ({entry.hosted} if entry.hosted else set())
+    entry.calls = sorted(calls)
     if not calls:
         entry.cost = 0.0 if config.budget.prices else None
         return
-    used, prices = (
-        [usage for usage in read_usage(compute, began) if usage.call_id in calls],
-        prices_for(config, compute),
-    )
+    since = entry.started if entry.hosted else began  # the host's earlier containers are this run's as well
+    prices = prices_for(config, compute)
+    used = [usage for usage in read_usage(compute, since) if usage.call_id in calls]
+    if working := [at for at, usage in enumerate(used) if usage.call_id == entry.hosted and not usage.ended]:
+        used[working[-1]] = used[working[-1]].model_copy(update={"seen": time.time()})  # this container
     entry.spent = spent(used, prices)
-    costs = [job.cost for job in entry.spent.values()]
+    # A host without a price, as in another currency, counts as free: it is cents beside the GPU.
+    costs = [done.cost for job, done in entry.spent.items() if (job, done.cost) != (HOST, None)]
     if prices.hourly(config.billed_as) is not None and None not in costs:
         entry.cost, entry.priced_by = sum(cost for cost in costs if cost is not None), prices.source
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import platform
 import time
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from compute.base import Compute
 from compute.records import put_json, read_json
 from runs.signals import held_back
-from sft.errors import SftError
+from sft.errors import SftError, without_secrets
 
 FOLDER = "calls"
+STOPPED = "stopped"  # beside it: a file for each call that somebody has ended on purpose
 TRAINING = "train-"
 _FOLLOWED: WeakKeyDictionary[Compute, set[str]] = WeakKeyDictionary()
 
@@ -24,7 +29,7 @@ def training_key(identity: str) -> str:
 def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) -> tuple[str, bool]:
     """(id of the call that works on ``key``, was it started now?)."""
     if known := running_call(compute, key):
-        _FOLLOWED.setdefault(compute, set()).add(known)
+        following(compute, known)
         return known, False
     with held_back():
         call_id = compute.start(job, args)
@@ -32,15 +37,20 @@ def attach_or_start(compute: Compute, key: str, job: str, args: dict[str, Any]) 
     return call_id, True
 
 
+def following(compute: Compute, call_id: str) -> None:
+    """The run of this ``compute`` pays for that call, too."""
+    _FOLLOWED.setdefault(compute, set()).add(call_id)
+
+
 def noted(compute: Compute, key: str, call_id: str, job: str) -> None:
     """Keep that ``call_id`` has begun to work on ``key``."""
-    _FOLLOWED.setdefault(compute, set()).add(call_id)
+    following(compute, call_id)
     put_json(compute, "outputs", _pointer(key), {"call_id": call_id, "job": job, "started": time.time()})
 
 
 def attached(compute: Compute, key: str, call_id: str) -> None:
     """Keep that ``call_id`` works on ``key``: of two that started at once, the one that lost may have come last."""
-    _FOLLOWED.setdefault(compute, set()).add(call_id)
+    following(compute, call_id)
     newest = read_json(compute, "outputs", _pointer(key)) or {}
     if newest.get("call_id") != call_id:
         put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id})
@@ -51,20 +61,40 @@ def followed(compute: Compute) -> frozenset[str]:
     return frozenset(_FOLLOWED.get(compute, ()))
 
 
-def cancelled(compute: Compute, key: str, call_id: str) -> None:
-    """Keep that somebody ends ``call_id``: whoever follows it could take it for one that died, and start it again.
+def stopping(compute: Compute, call_id: str, why: str, *, goes_on: bool = False) -> None:
+    """Keep who ends ``call_id``, and why: whoever else follows it would take it for one that died, and start it again.
 
-    What a cancelled call ends with at Modal depends on how far its container came.
+    What a cancelled call ends with at Modal depends on how far its container came. A volume that cannot be written to
+    stops nobody from ending a call.
+
+    Args:
+        goes_on: who ends it needs no more of it, or ends it in another way: it is not given up.
     """
-    newest = read_json(compute, "outputs", _pointer(key)) or {}
-    put_json(compute, "outputs", _pointer(key), {**newest, "call_id": call_id, "cancelled": [call_id, time.time()]})
+    said = {"by": _me(), "why": without_secrets(why), "at": time.time(), "goes_on": goes_on}
+    with suppress(SftError):
+        put_json(compute, "outputs", _mark(call_id), said)
+
+
+def stopped_by(compute: Compute, call_id: str) -> str:
+    """Who has ended that call on purpose, and why, in words; an empty text where nobody has."""
+    said = read_json(compute, "outputs", _mark(call_id)) or {}
+    return f"{said.get('by')} ({said.get('why')})" if said else ""
 
 
 def was_cancelled(compute: Compute, key: str, since: float = 0.0) -> bool:
-    """Has somebody ended the newest call for ``key``, after ``since`` (Unix time in seconds)?"""
-    said = read_json(compute, "outputs", _pointer(key)) or {}
-    call_id, when = said.get("cancelled") or ("", 0.0)
-    return bool(call_id) and call_id == said.get("call_id") and when >= since
+    """Has somebody given up the newest call for ``key``, after ``since`` (Unix time in seconds)?"""
+    call_id = _call(compute, key)
+    said = (read_json(compute, "outputs", _mark(call_id)) or {}) if call_id else {}
+    return bool(said) and not said.get("goes_on") and float(said.get("at", 0.0)) >= since
+
+
+def _me() -> str:
+    """Who runs this process, and where."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in some containers
+        name = str(os.getuid())
+    return f"{name}@{platform.node() or 'unknown'}"
 
 
 def started(compute: Compute, key: str) -> float:
@@ -112,6 +142,10 @@ def running_call(compute: Compute, key: str) -> str:
 def _call(compute: Compute, key: str) -> str:
     said = (read_json(compute, "outputs", _pointer(key)) or {}).get("call_id")
     return said if isinstance(said, str) else ""
+
+
+def _mark(call_id: str) -> str:
+    return f"{STOPPED}/{call_id}.json"
 
 
 def _pointer(key: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from compute.base import Compute
 from compute.select import compute_for, state_folder
 from runs.on_hub import check_base_model
+from runs.parts import TYPED
 from runs.results import read_stored
 from sft.config import RunConfig
 from sft.dataset.files import DatasetFiles
@@ -24,6 +25,7 @@ from sft.training.wheels import CUDNN95, WHEELS
 KNOWN_WHEELS = {source.name: source for source in (*WHEELS.values(), CUDNN95)}
 SHOWN = 5  # checkpoints that an error names
 REASON = 500  # characters of a reason
+SWEEP, CURVE = "sweep", "curve"  # what trials are of
 
 
 def check_model(model: str) -> None:
@@ -36,22 +38,27 @@ def check_model(model: str) -> None:
 def check_parts(config: RunConfig, parts: Sequence[float]) -> None:
     """Raises InputError if a curve cannot be drawn through such parts."""
     if bad := [part for part in parts if not 0 < part <= 1]:
-        said, remedy = "a part is a fraction of the training set", "use 0.125,0.25,0.5,1"
+        said, remedy = "a part is a fraction of the training set", f"use {TYPED}"
         raise InputError(said, where="--parts", value=", ".join(f"{part:g}" for part in bad), remedy=remedy)
     if len(set(parts)) < 3:
-        said, remedy = "a curve needs three parts", "use 0.125,0.25,0.5,1"
+        said, remedy = "a curve needs three parts", f"use {TYPED}"
         raise InputError(said, where="--parts", value=", ".join(f"{part:g}" for part in parts), remedy=remedy)
     if config.dataset.part < 1:
         said, remedy = "a curve takes parts by itself", "leave it out: the parts are of all rows"
         raise InputError(said, where="dataset.part", value=f"{config.dataset.part:g}", remedy=remedy)
 
 
-def check_swept(config: RunConfig, identities: Sequence[str] = ()) -> None:
-    """Raises InputError if nothing chooses among trials, or two of them would be one training."""
+def check_swept(config: RunConfig, identities: Sequence[str] = (), what: str = SWEEP) -> None:
+    """Raises InputError if nothing chooses among trials, or two of them would be one training.
+
+    Args:
+        what: of which the trials are.
+    """
     dataset = config.dataset
     if not (dataset.dev or dataset.dev_share or dataset.volume):
         remedy = "give dataset.dev, or --set dataset.dev_share=0.05"
-        raise InputError("a sweep chooses by dev rows, and there are none", where="dataset.dev", remedy=remedy)
+        said = f"a {what} {'chooses by' if what == SWEEP else 'is drawn through'} dev rows, and there are none"
+        raise InputError(said, where="dataset.dev", remedy=remedy)
     if len(set(identities)) < len(identities):
         said, remedy = "two trials are the same training", "leave out values that come to the same"
         raise InputError(said, where="--grid", value=f"{len(identities)} trials", remedy=remedy)

@@ -48,8 +48,10 @@ def estimate(config: RunConfig, compute: Compute, steps: int) -> Estimate | None
     return Estimate(hours, None if price is None else hours * price, day, prices.source)
 
 
-def within_budget(config: RunConfig, compute: Compute, steps: int, say: Callable[[str], None]) -> None:
-    """Say how long a sweep will train.
+def within_budget(
+    config: RunConfig, compute: Compute, steps: int, say: Callable[[str], None], what: str = "sweep"
+) -> None:
+    """Say how long a sweep, or a curve, will train.
 
     Raises:
         InputError: longer, or at a higher cost, than ``budget`` allows; nothing was started.
@@ -58,10 +60,12 @@ def within_budget(config: RunConfig, compute: Compute, steps: int, say: Callable
     say(found.told(config) if found else UNKNOWN)
     if found is None:
         return
-    remedy = "leave values out of the grid, train for fewer steps, or raise the bound"
+    fewer = "leave values out of the grid" if what == "sweep" else "take smaller parts"
+    remedy = f"{fewer}, train for fewer steps, or raise the bound"
+    said = f"the {what} would go beyond its budget"
     if budget.max_hours is not None and found.hours > budget.max_hours:
         value = f"about {found.hours:.3g} h, the bound is {budget.max_hours:g} h"
-        raise InputError("the sweep would go beyond its budget", where="budget.max_hours", value=value, remedy=remedy)
+        raise InputError(said, where="budget.max_hours", value=value, remedy=remedy)
     if budget.max_cost is not None and found.cost is not None and found.cost > budget.max_cost:
         value = f"about {found.cost:.2f} {budget.currency}, the bound is {budget.max_cost:g}"
-        raise InputError("the sweep would go beyond its budget", where="budget.max_cost", value=value, remedy=remedy)
+        raise InputError(said, where="budget.max_cost", value=value, remedy=remedy)

@@ -7,6 +7,7 @@ from typing import Any
 
 from compute.base import Compute
 from compute.select import compute_for
+from runs import nights
 from runs.waiting import follow
 from sft.config import RunConfig
 from sft.errors import JobDied, JobError, SftError, TransientError
@@ -43,7 +44,8 @@ def examine(
     if not all(finding["ok"] for finding in findings):
         return deployments + findings
     try:
-        result = _inside(compute_for(config), args)
+        compute = compute_for(config)
+        result = _inside(compute, args)
     except (JobError, TransientError) as error:
         found = error.message.splitlines()[0]
         return [*deployments, *findings, {"name": "container", "ok": False, "found": found, "remedy": error.remedy}]
@@ -51,6 +53,7 @@ def examine(
         same = result["code"] == code_hash()
         found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
         findings.append({"name": "up to date", "ok": same, "found": found, "remedy": "" if same else "sft deploy"})
+        findings += [] if names else [nights.finding(compute)]
     return deployments + findings + list(result["findings"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from sft.store import records
 from sft.store.notes import here, left_behind
 
 Outcome = Literal["running", "completed", "failed", "cancelled", "detached", "skipped", "crashed"]
+Kind = Literal["run", "sweep", "curve", "evaluate", "doubtful", "read", "promote"]
+TRAINING = ("run", "sweep", "curve")  # the kinds that train: who counts runs, or looks for one like his, means these
 FOLDER = "ledger"
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +50,8 @@ class Entry(BaseModel):
     ``cost`` is an estimate of all of it by the prices that ``priced_by`` names, None without a price. What a month has
     cost is not their sum: two runs may have followed the same call (see :mod:`sft.store.usage`). ``settings`` is the
     fingerprint of what in the configuration changes a result. ``decided_by`` and ``reason`` are those of the person who
-    was asked (``promote.mode: ask``); "nobody" where there was no answer in time.
+    was asked (``promote.mode: ask``); "nobody" where there was no answer in time. ``kind`` is the command or the flow,
+    ``about`` what one that trains nothing was asked for, ``calls`` are the ids of all that were followed.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -55,6 +59,8 @@ class Entry(BaseModel):
     id: str
     name: str
     profile: str = ""
+    kind: Kind = "run"
+    about: str = ""
     started: float
     finished: float = 0
     outcome: Outcome = "running"
@@ -74,6 +80,7 @@ class Entry(BaseModel):
     currency: str = ""
     priced_by: str = ""
     spent: dict[str, Spent] = Field(default_factory=dict)
+    calls: list[str] = Field(default_factory=list)
     rows: int = 0
     metrics: dict[str, Any] = Field(default_factory=dict)
     decision: Literal["", "promoted", "refused", "waiting"] = ""
@@ -92,17 +99,17 @@ def recorded(
     compute: Compute,
     say: Callable[[str], None],
     crashed: Callable[[Entry], None] = lambda entry: None,
+    kind: Kind = "run",
 ) -> Iterator[Entry]:
     """An entry that the run fills in; it is written at the end, with the outcome. A ledger that cannot be written
     fails no run: ``say`` hears of it.
 
     Args:
-        crashed: hears of the runs of this machine that were killed, which are written to the ledger now.
+        crashed: hears of the trainings' runs of this machine that were killed, which are written to the ledger now.
+        kind: of the run.
     """
-    from prefect.runtime import flow_run  # here, as who only reads the ledger need not wait for Prefect
-
-    entry = begun(config)
-    entry.prefect_run = str(flow_run.id or "")
+    entry = begun(config, kind)
+    entry.prefect_run = _flow_run()
     _close_crashed(compute, say, crashed)
     keep(entry)
     try:
@@ -116,6 +123,9 @@ def recorded(
         raise
     except JobCancelled as error:
         entry.outcome, entry.error = "cancelled", error.message
+        raise
+    except KeyboardInterrupt:  # of a command that is no flow
+        entry.outcome, entry.error = "cancelled", "Ctrl-C"
         raise
     except BaseException as error:
         text = str(error) if isinstance(error, SftError) else f"{type(error).__name__}: {error}"
@@ -147,17 +157,29 @@ def _close_crashed(compute: Compute, say: Callable[[str], None], crashed: Callab
         if entry.compute != compute.name:
             continue
         entry.outcome, entry.finished = "crashed", time.time()
-        entry.error = "the run's process was killed; its training, if it still worked, was left to the next run"
+        entry.error = "the run's process was killed; its job, if it still worked, was left to the next run"
         write(entry, compute, say)
         note.unlink(missing_ok=True)
-        crashed(entry)
+        if entry.kind in TRAINING:
+            crashed(entry)
 
 
-def begun(config: RunConfig) -> Entry:
+def _flow_run() -> str:
+    """The id of the flow run that this is in. Who has not imported Prefect is in none, and need not wait for it."""
+    if "prefect" not in sys.modules:
+        return ""
+    from prefect.runtime import flow_run
+
+    return str(flow_run.id or "")
+
+
+def begun(config: RunConfig, kind: Kind = "run") -> Entry:
     """The entry of a run that begins now; of a hosted one that goes on in another container, the one that it has."""
     entry = Entry(
-        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}",
+        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+        + ("" if kind in TRAINING else f".{kind}"),  # who counts the runs need not open the others' files
         name=config.name,
+        kind=kind,
         profile=config.profile,
         started=time.time(),
         engine=config.engine,
@@ -206,13 +228,25 @@ def _git(*args: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
-def ledger_names(compute: Compute) -> list[str]:
-    """The entries' files, the oldest first: their names begin with the time of the start (UTC)."""
-    return sorted(f.path.rpartition("/")[2] for f in compute.list("outputs", FOLDER) if f.path.endswith(".json"))
+def ledger_names(compute: Compute, *, every: bool = False) -> list[str]:
+    """The entries' files, the oldest first: their names begin with the time of the start (UTC).
+
+    Args:
+        every: also of what trains nothing.
+    """
+    names = (file.path.rpartition("/")[2] for file in compute.list("outputs", FOLDER) if file.path.endswith(".json"))
+    return sorted(name for name in names if every or trains(name))
+
+
+def trains(name: str) -> bool:
+    """Is it the file of a run that trains?"""
+    return "." not in name.removesuffix(".json")
 
 
 def read_ledger(compute: Compute, *, last: int = 0, since: float = 0, names: list[str] | None = None) -> list[Entry]:
     """Entries, the oldest first. An entry never changes: each is fetched once and then kept on this machine.
+
+    Without ``names`` they are those of runs that train.
 
     Args:
         last: only the newest so many; 0: all.

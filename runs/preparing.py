@@ -60,7 +60,7 @@ def _rows(config: RunConfig, compute: Compute, say: Say) -> tuple[DatasetPlace, 
 def _guards(config: RunConfig, compute: Compute, say: Say) -> dict[str, Guard]:
     found = {}
     for name, given in sorted(config.dataset.guard.items()):
-        path, report, place = looked_at(config, compute, Path(given), say)
+        path, report, place = looked_at(config, compute, Path(given), say, judges=True)
         for line in report.lines():
             say(line)
         report.check()

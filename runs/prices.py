@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from compute.base import Compute
+from modal_infra.names import HOST, HOST_CPU, HOST_MEMORY_MB, HOURLY
 from sft.config import RunConfig
 from sft.errors import SftError
 from sft.training.memory import plain
@@ -35,7 +36,10 @@ class Prices:
         rates are known; of several cards the dearest one's; None where one is unknown.
         """
         if not self.rates:
-            return self.config.budget.hourly(gpu)
+            typed = self.config.budget.hourly(gpu)
+            return self._host() if typed is None and gpu == HOST else typed
+        if gpu == HOST:
+            return self._host()
         prices = [self._rate(card) for card in gpu.split(",")]
         return None if None in prices else max(price for price in prices if price is not None)
 
@@ -47,6 +51,13 @@ class Prices:
         rate = self.rates.get(f"gpu_hour_cost_{name.lower().replace('-', '_')}")
         # A card that Modal prices under a name that is not known here has a price that was typed, perhaps.
         return self.config.budget.hourly(card) if rate is None or container is None else rate + container
+
+    def _host(self) -> float | None:
+        """Of the container that hosts a flow: it is small, whatever the profile asks for."""
+        cpu, memory = self.rates.get("cpu_hour_cost"), self.rates.get("mem_gib_hour_cost")
+        if cpu is not None and memory is not None:
+            return cpu * HOST_CPU + memory * HOST_MEMORY_MB / MIB
+        return HOURLY if self.config.budget.currency == MODALS_CURRENCY else None
 
     def _container(self) -> float | None:
         cpu, memory = self.rates.get("cpu_hour_cost"), self.rates.get("mem_gib_hour_cost")

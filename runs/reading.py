@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from compute.base import Compute
 from compute.select import compute_for
+from runs.account import paid
 from runs.fetched import known_base_model
 from runs.named_models import place_of
 from runs.readable import WHOLE, check_reading, check_task
@@ -58,16 +59,18 @@ def read_sources(
         InputError: no such task, model or source, none of them can be read, or nothing can be written to ``out``.
         JobError: the rest is read, but these files cannot.
     """
-    check_all(lambda: check_reading(sources, model, out), lambda: check_task(task, config))
-    asked = check_task(task, config)
+    tasks: list[Task] = []
+    check_all(lambda: check_reading(sources, model, out), lambda: tasks.append(check_task(task, config)))
+    (asked,) = tasks
     compute = compute_for(config)
     place = place_of(config, compute, model)
     with tempfile.TemporaryDirectory(prefix="sft-pages-") as folder:
         found = found_in(sources, Path(folder))
-        if model == "base":
-            _ensure_base(config, compute, run)
         facts = {"task": task, "model": model, "place": place}
-        results = _read(config, compute, place, found, asked, said, run)
+        with paid(config, compute, "read", f"{len(found)} pages with {model}"):
+            if model == "base":
+                _ensure_base(config, compute, run)
+            results = _read(config, compute, place, found, asked, said, run)
         if rows is not None:
             answers = (Answered(p.image, asked.prompt, f["text"], f["cut"]) for p, (_, f) in zip(found, results))
             write_answers(rows, answers, f"{model} ({place})")

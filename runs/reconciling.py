@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compute.base import Billed, Compute
-from modal_infra.names import APP, SETUP, VLLM
-from runs.ledger import Entry, read_ledger
+from modal_infra.names import APP, NIGHT, SETUP, VLLM
+from runs.ledger import Entry, ledger_names, read_ledger
 from runs.prices import Prices
 from runs.usage import read_usage
 from sft.errors import InputError
 from sft.store.usage import Usage
 
 DAY = 86_400  # seconds
-OURS = (APP, SETUP, VLLM)
-NO_RUN = "(no run)"  # reading pages, comparing, a doctor: calls that no run of the ledger asked for
+OURS = (APP, SETUP, VLLM, NIGHT)
+NO_RUN = "(no run)"  # a doctor, a run that was killed: calls that no entry of the ledger knows of
 
 
 @dataclass
@@ -112,12 +112,15 @@ def this_month() -> str:
 def noted(usages: Iterable[Usage], entries: Sequence[Entry], prices: Prices, begin: float, end: float) -> list[Noted]:
     """The calls' notes between two moments, by the run's name, job and GPU, the dearest first."""
     names = {entry.identity: entry.name for entry in entries if entry.identity}
+    # Of several that followed a call it is the first one's: that one has started it.
+    by_call = {call: entry.name for entry in reversed(entries) for call in (*entry.calls, entry.hosted) if call}
     found: dict[tuple[str, str, str], Noted] = {}
     for usage in usages:
         seconds = max(0.0, min(usage.seen, end) - max(usage.began, begin))
         if not seconds:
             continue
-        key = names.get(usage.identity, NO_RUN), usage.job, usage.gpu
+        name = by_call.get(usage.call_id) or names.get(usage.identity, NO_RUN)
+        key = name, usage.job, usage.gpu
         row, cost = found.setdefault(key, Noted(*key)), prices.cost(usage.gpu, seconds)
         row.calls.add(usage.call_id)
         row.seconds += seconds
@@ -145,10 +148,11 @@ def reconciled(compute: Compute, prices: Prices, month: str) -> Reconciled:
     begin, end = span(month)
     billed = by_app(compute.billed(begin, end)) if compute.name == "modal" and end > begin else []
     until = end if compute.name == "modal" else max(end, min(time.time(), begin + 31 * DAY))
+    entries = read_ledger(compute, names=ledger_names(compute, every=True))
     return Reconciled(
         month=month,
         until=until,
-        noted=noted(read_usage(compute, begin), read_ledger(compute), prices, begin, until),
+        noted=noted(read_usage(compute, begin), entries, prices, begin, until),
         bills=[bill for bill in billed if bill.app in OURS],
         others=[bill for bill in billed if bill.app not in OURS],
     )

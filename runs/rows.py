@@ -40,15 +40,22 @@ def no_dev_set(where: str) -> InputError:
 
 
 def looked_at(
-    config: RunConfig, compute: Compute, path: Path, say: Callable[[str], None] = lambda text: None
+    config: RunConfig,
+    compute: Compute,
+    path: Path,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    judges: bool = False,
 ) -> tuple[Path, Report, RowsPlace]:
     """(the file, what was found in it, where a job finds it).
 
+    Args:
+        judges: models are judged by its rows, which are none of their own answers then.
     Raises:
         DatasetError: the file is missing or empty. Breaches inside are in the report.
     """
     path = image_folder(path.expanduser()) / path.name
-    report = validate_file(path, config.dataset, limits_for(config, compute, say))
+    report = validate_file(path, config.dataset, limits_for(config, compute, say), judges=judges)
     root = compute.dataset_root(path.parent, report.train.fingerprint)
     return path, report, RowsPlace(root=root, file=path.name, format=report.train.format)
 
@@ -61,7 +68,7 @@ def planned_guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
     """
     found = {}
     for name, path in config.dataset.guard.items():
-        _, report, place = looked_at(config, compute, Path(path))
+        _, report, place = looked_at(config, compute, Path(path), judges=True)
         report.check()
         found[name] = Guard(rows=place, fingerprint=report.train.fingerprint)
     return found

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compute.base import Compute
+from runs import calls
 from sft.context import read_event
 
 SOON, SHARE = 0.1, 0.02  # the wait between two looks at a job: seconds at least, and of the time that it has worked
@@ -61,9 +62,11 @@ def run_job(
             heard(event)
 
     call_id = compute.start(job, args)
+    calls.following(compute, call_id)
     try:
         started(call_id)
         return follow(compute, call_id, hear)
     except KeyboardInterrupt:
+        calls.stopping(compute, call_id, "Ctrl-C")
         compute.cancel(call_id, now=True)
         raise

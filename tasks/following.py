@@ -19,7 +19,7 @@ from compute.base import Compute
 from runs import calls, waiting
 from runs.signals import held_back
 from sft.context import read_event
-from sft.errors import BudgetExceeded, Detached, JobCancelled, LeaseHeld
+from sft.errors import BudgetExceeded, Detached, JobCancelled, JobDied, LeaseHeld, SftError
 from tasks.telling import pass_on, tell
 
 AT_ONCE = 16  # calls that are started or stopped side by side: each start asks Modal four times
@@ -66,7 +66,7 @@ def run_job(
     except _SIGNALS as signal:
         # Between the start and the following, or between two callers: the call is known by its key alone.
         if running := calls.running_call(compute, key):
-            stop(compute, running)
+            stop(compute, _name(signal), running)
         raise _stopped(signal, key) from None
 
 
@@ -89,7 +89,7 @@ def run_side_by_side(compute: Compute, job: str, args: Mapping[str, dict[str, An
             follow(compute, call_id, pass_on)
     except (*_SIGNALS, JobCancelled) as ended:
         if others := list(filter(None, (calls.running_call(compute, key) for key in args))):
-            stop(compute, *others)
+            stop(compute, _name(ended), *others)
         if isinstance(ended, JobCancelled):
             raise
         raise _stopped(ended, job) from None
@@ -160,11 +160,15 @@ def follow(compute: Compute, call_id: str, on_event: OnEvent) -> dict[str, Any]:
 
     try:
         return waiting.follow(compute, call_id, hear, look)
-    except (JobCancelled, BudgetExceeded):
-        stop(compute, call_id)
+    except (JobCancelled, BudgetExceeded, JobDied) as ended:
+        if isinstance(ended, JobDied) or _has_ended(compute, call_id):
+            if who := calls.stopped_by(compute, call_id):  # another run, or sft cancel
+                raise JobCancelled(f"the job was stopped by {who}", where=call_id, remedy=RESUME) from ended
+        else:
+            stop(compute, _name(ended), call_id, goes_on=_goes_on(ended))
         raise
     except _SIGNALS as signal:
-        stop(compute, call_id)
+        stop(compute, _name(signal), call_id)
         raise _stopped(signal, call_id) from None
 
 
@@ -172,16 +176,45 @@ _SIGNALS = (KeyboardInterrupt, TerminationSignal)
 
 
 def _stopped(signal: BaseException, where: str) -> JobCancelled:
-    reason = "Ctrl-C" if isinstance(signal, KeyboardInterrupt) else "SIGTERM"
-    return JobCancelled("the job was stopped", where=where, value=reason, remedy=RESUME)
+    return JobCancelled("the job was stopped", where=where, value=_name(signal), remedy=RESUME)
 
 
-def stop(compute: Compute, *call_ids: str) -> None:
-    """Cancel calls; they may save a checkpoint first, unless somebody presses Ctrl-C again."""
-    tell("stopping the job, which saves what it can; Ctrl-C again stops it at once")
+def _name(ended: BaseException) -> str:
+    """Why a job is stopped, in words."""
+    if isinstance(ended, SftError):
+        return ended.message
+    return "Ctrl-C" if isinstance(ended, KeyboardInterrupt) else "SIGTERM"
+
+
+def _goes_on(ended: BaseException) -> bool:
+    """Does whoever stops the job so go on with what it has saved? Patience is over, or a sweep's rung is reached."""
+    return isinstance(ended, BudgetExceeded) and type(ended) is not BudgetExceeded
+
+
+def _has_ended(compute: Compute, call_id: str) -> bool:
+    try:
+        return compute.poll(call_id).ended
+    except SftError:  # in doubt it works, and is to be stopped
+        return False
+
+
+def stop(compute: Compute, why: str, *call_ids: str, goes_on: bool = False) -> None:
+    """Cancel calls; they may save a checkpoint first, unless somebody presses Ctrl-C again.
+
+    Args:
+        why: in words; it is kept beside who does it, for the other runs that follow them.
+        goes_on: see :func:`runs.calls.stopping`.
+    """
+
+    def end(call_id: str) -> None:
+        calls.stopping(compute, call_id, why, goes_on=goes_on)
+        compute.cancel(call_id)
+
+    if not goes_on:
+        tell("stopping the job, which saves what it can; Ctrl-C again stops it at once")
     pool = ThreadPoolExecutor(2 * AT_ONCE)
     try:
-        list(pool.map(compute.cancel, call_ids))
+        list(pool.map(end, call_ids))
     except KeyboardInterrupt:
         list(pool.map(partial(compute.cancel, now=True), call_ids))
     finally:

@@ -28,12 +28,13 @@ class Rows:
 
 
 @step("validate-rows", "Read every row that is to be judged, and every image; bring them to where the models read")
-def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "") -> Rows:
+def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "", *, judges: bool = True) -> Rows:
     """Validate a file of rows, and put it on the data volume where the job runs elsewhere.
 
     Args:
         rows: its path, or train, held-out, dev: those of the configuration.
         guard: the guard set's name, where it is one.
+        judges: models are judged by the rows, not the rows by a model.
     Raises:
         DatasetError: with every error found; nothing was sent.
         InputError: the configuration has no dev set.
@@ -41,7 +42,7 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
     if rows in OWN and config.dataset.volume:
         return _stored(config.dataset.volume, compute, rows)
     path = own_file(dataset_files(config, tell), rows) if rows in OWN else Path(rows)
-    path, report, place = looked_at(config, compute, path, tell)
+    path, report, place = looked_at(config, compute, path, tell, judges=judges)
     for line in report.lines():
         tell(line)
     report.check()

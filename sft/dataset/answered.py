@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from sft.dataset import rows
+from sft.dataset.lines import Block
 from sft.dataset.rows import Sample
+from sft.dataset.split import is_dev
 from sft.dataset.writing import replacing
 from sft.store import records
 
-MARK = "answered_by"
+_MARK = f'"{rows.ANSWERED_BY}"'.encode()
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -67,8 +69,24 @@ def write_answers(target: Path, answers: Iterable[Answered], model: str, *, forc
             seen.add((name, answer.prompt))
             _copy(answer.image, folder / name)
             sample = Sample(((f"./{folder.name}/{name}", 0),), ((answer.prompt, answer.text),))
-            file.write(_ENCODER.encode({**rows.to_erniekit(sample), MARK: model}) + b"\n")
+            file.write(_ENCODER.encode({**rows.to_erniekit(sample), rows.ANSWERED_BY: model}) + b"\n")
     return Written(len(seen), empty, cut, again)
+
+
+def own_answers(block: Block, form: rows.Format, share: float) -> Iterator[tuple[int, str]]:
+    """(line, whose) of the rows that judge, and are a model's own answers: by them it would be right whatever it says.
+
+    Args:
+        share: of the documents whose rows judge: 1 of a held-out set, ``dataset.dev_share`` of a training set.
+    """
+    if block.overlong or _MARK not in block.data:
+        return
+    for number, line in enumerate(block.lines(), block.first):
+        if _MARK not in line or not (model := rows.model_of(line)):
+            continue
+        sample = rows.decode(line, form) if share < 1 else None
+        if share >= 1 or (sample is not None and is_dev(sample, share)):
+            yield number, f"answered by {model[:80]}"
 
 
 def _copy(source: Path, target: Path) -> None:

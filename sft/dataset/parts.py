@@ -23,6 +23,7 @@ class Options:
         shown: findings kept for each rule.
         documents: to which document does each row belong?
         tasks: those that there are, by their prompts.
+        judges: the share of the documents whose rows models are judged or chosen by: 1 of a held-out set.
     """
 
     form: rows.Format
@@ -33,6 +34,7 @@ class Options:
     shown: int = 5
     documents: bool = False
     tasks: Known = field(default_factory=lambda: BUILT_IN)
+    judges: float = 0.0
 
 
 @dataclass

@@ -20,6 +20,7 @@ from sft.dataset.rules import MAX_TURNS
 Format = Literal["erniekit", "messages"]
 Breach = tuple[str, str]  # rule id, value found
 IMAGE_MARK = "<image>"
+ANSWERED_BY = "answered_by"  # the key of a row whose answer is a model's own: which one it was
 _TEXT = re.compile(r"\S")
 
 
@@ -61,6 +62,11 @@ class _MessagesRow(msgspec.Struct):
     images: list[str]
 
 
+class _Marked(msgspec.Struct):
+    answered_by: Any = None
+
+
+_MARKED = msgspec.json.Decoder(_Marked)
 _ERNIEKIT = msgspec.json.Decoder(_ErnieRow)
 _MESSAGES = msgspec.json.Decoder(_MessagesRow)
 
@@ -82,6 +88,15 @@ def decode(line: bytes, form: Format) -> Sample | None:
         return _from_erniekit(_ERNIEKIT.decode(line)) if form == "erniekit" else _from_messages(_MESSAGES.decode(line))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def model_of(line: bytes) -> str:
+    """The model whose own answer the row is; an empty text where a person, or nobody knows who, has written it."""
+    try:
+        said = _MARKED.decode(line).answered_by
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return str(said) if said else ""
 
 
 def _from_erniekit(row: _ErnieRow) -> Sample | None:

@@ -213,6 +213,11 @@ _RULES = (
         "no document, image or row is in both the dev and the held-out set: what has chosen cannot judge",
         "move it to one side; sft split --dev shares documents out among all three",
     ),
+    Rule(
+        "own-answer",
+        "rows that judge or choose, held-out, dev and guard ones, are no model's own answers (answered_by)",
+        "train on them (dataset.mix), and judge by rows that a person has read; where one has, take answered_by out",
+    ),
     Rule("leak-row", "no row is in both the training and the held-out set", "take it out of one of them", False),
 )
 # An error that a trainer survives, and every warning, can be raised, lowered or switched off (dataset.rules).

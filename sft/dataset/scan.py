@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from operator import add
 
 from sft.dataset import rows, texts
+from sft.dataset.answered import own_answers
 from sft.dataset.columns import plain_rows
 from sft.dataset.coverage import coverage
 from sft.dataset.digests import PICTURE, document_key, key_of, line_hash, question_key, row_digest
@@ -41,6 +42,9 @@ class Scanner:
         """Check the lines of a block."""
         part = self.part
         part.bytes += len(block.data)
+        if self.options.judges:
+            for number, said in own_answers(block, self.options.form, self.options.judges):
+                self._add("own-answer", number, said)
         if block.overlong or not self._whole(block):
             lines = [block.data] if block.overlong else block.lines()
             for number, line in enumerate(lines, block.first):

@@ -14,7 +14,7 @@ from sft.dataset import rows
 from sft.dataset.documents import document_of
 from sft.dataset.lines import numbered
 from sft.dataset.reading import detect_file
-from sft.dataset.tasks import task_of
+from sft.dataset.tasks import BUILT_IN, Known, task_of
 from sft.dataset.writing import replacing
 from sft.errors import DatasetError, InputError
 
@@ -68,6 +68,7 @@ def split(
     seed: int = 0,
     pattern: str = "",
     force: bool = False,
+    among: Known = BUILT_IN,
 ) -> Split:
     """Write each row of ``source`` to ``train``, ``held_out`` or ``dev``, which belong into its folder.
 
@@ -82,6 +83,7 @@ def split(
         dev_share: of the other documents that are dev ones, 0 to 1.
         pattern: regular expression whose first group is the document in an image's path; empty:
             :func:`sft.dataset.documents.document_of` decides.
+        among: the tasks that there are, by their prompts.
     Raises:
         DatasetError: a row is broken; nothing is written.
         InputError: share or pattern cannot be used, there is only one document, or a file exists.
@@ -94,7 +96,7 @@ def split(
     except re.error as error:
         raise InputError(f"no regular expression: {error}", where="--group", value=pattern) from error
     form, found = detect_file(source), Split()
-    tasks = _tasks(source, form, compiled, seed)
+    tasks = _tasks(source, form, compiled, seed, among)
     is_held = _chosen(tasks, share)
     broken: list[str] = []
     with ExitStack() as open_files:
@@ -115,7 +117,7 @@ def split(
             if not out and chooses is not None and is_dev(sample, dev_share, seed, compiled):
                 target, counts = chooses, found.dev
             target.write(line.rstrip(b"\r\n") + b"\n")
-            counts[task_of(sample.turns[0][0]).name] += 1
+            counts[task_of(sample.turns[0][0], among).name] += 1
         if broken:
             said = f"{len(broken)} rows are broken, so that nothing is written: {', '.join(broken[:5])}"
             raise DatasetError(said, remedy=f"sft validate {source}")
@@ -171,14 +173,16 @@ class _Documents:
             self.most = at, name
 
 
-def _tasks(source: Path, form: rows.Format, pattern: re.Pattern[str] | None, seed: int) -> dict[str, _Documents]:
+def _tasks(
+    source: Path, form: rows.Format, pattern: re.Pattern[str] | None, seed: int, among: Known
+) -> dict[str, _Documents]:
     """The documents of each task."""
     tasks: dict[str, _Documents] = {}
     for _, line in numbered(source):
         sample = rows.decode(line, form)
         if sample is not None:
             group = group_of(sample, pattern)
-            tasks.setdefault(task_of(sample.turns[0][0]).name, _Documents()).add(place(group, seed), group)
+            tasks.setdefault(task_of(sample.turns[0][0], among).name, _Documents()).add(place(group, seed), group)
     return tasks
 
 

@@ -24,6 +24,8 @@ from sft.dataset.workers import scan_all
 
 TEXT_RANGE = 8 << 20  # bytes that a worker takes at once, where only texts are checked
 IMAGE_RANGE = 1 << 18  # the same where each row means to look at a file
+GUARD = "guard"  # a set by itself that judges
+JUDGES = ("held_out", "dev", GUARD)
 LEAST_RANGE = 1 << 16
 Progress = Callable[[str, int, int, int], None]  # file, bytes done, bytes in all, rows done
 # (file, the set's name, how rows are looked at) → (end of the range, what it came to), in the order of the file.
@@ -67,7 +69,7 @@ class Validator:
         Raises:
             DatasetError: the file is missing, not a file, or empty; a compressed one is damaged.
         """
-        options, scripts = options_for(path, self.config, self.limits, images=images, documents=documents)
+        options, scripts = options_for(path, split, self.config, self.limits, images=images, documents=documents)
         stats = SplitStats(path=str(path), format=options.form, scripts=scripts)
         spool, pictures = self._rows[split], self._pictures[split] = repeats.Spool(), repeats.Spool()
         questions, documents_ = self._questions[split], self._documents[split] = repeats.Spool(), repeats.Spool()
@@ -164,9 +166,10 @@ class Validator:
 
 
 def options_for(
-    path: Path, config: DatasetConfig, limits: Limits, *, images: bool, documents: bool
+    path: Path, split: str, config: DatasetConfig, limits: Limits, *, images: bool, documents: bool
 ) -> tuple[parts.Options, coverage.Costs]:
     """How the file's rows are looked at, and what its scripts cost: on every machine the same."""
+    judges = 1.0 if split in JUDGES else config.dev_share if split == "train" else 0.0
     found = detect_file(path)
     look = {"content": config.images != "headers", "decode": config.images == "decode"}
     bounds = Bounds(config.max_image_bytes, config.max_image_pixels, **look)
@@ -175,7 +178,7 @@ def options_for(
     looked = looked_at(path, form, limits)
     limits = replace(limits, text_bytes=looked.text_bytes)
     tasks = known(config.prompts, limits.tasks)
-    return parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks), looked.scripts
+    return parts.Options(form, bounds, limits, images, off, config.shown, documents, tasks, judges), looked.scripts
 
 
 def _documents_at(path: Path, lines: set[int]) -> dict[int, str]:
@@ -242,11 +245,12 @@ def validate_file(
     limits: Limits | None = None,
     *,
     images: bool = True,
+    judges: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Report:
-    """Validate one file by itself; see :func:`validate`."""
+    """Validate one file by itself, whose rows a model may be judged by; see :func:`validate`."""
     validator = Validator(config, limits, progress)
     try:
-        return validator.report(validator.read(path, "file", images=images), SplitStats())
+        return validator.report(validator.read(path, GUARD if judges else "file", images=images), SplitStats())
     finally:
         validator.close()

@@ -32,6 +32,7 @@ OTHER: Backend = "transformers"
 # is an estimate that nobody has measured: half a minute to start and load, a tenth of a second saved for each row.
 FEWEST = {"cpu": 2000, "gpu": 300}
 PROOF = "proof.json"  # beside the backend's answers
+AGAIN = 3600.0  # seconds after which a backend that could not read is tried again: the cause may have passed
 WAIT = 2.0  # seconds between two looks, while another call compares
 
 
@@ -47,12 +48,12 @@ def reader_for(args: Reading, models: Sequence[Named], rows: Sequence[HeldOutRow
     if args.backend == OURS:
         return ReadBy(backend=OURS, why="evaluate.backend says so", proofs={})
     if args.backend != "auto":
-        return _Comparing(args, models, rows, context, args.backend).counted()
+        return Comparing(args, models, rows, context, args.backend).counted()
     if why := unavailable(OTHER):
         return ReadBy(backend=OURS, why=f"{OTHER}: {why}", proofs={})
     if len(rows) < FEWEST[args.device]:
         return _few(args, len(rows))
-    comparing = _Comparing(args, models, rows, context, OTHER)
+    comparing = Comparing(args, models, rows, context, OTHER)
     if (decided := comparing.decided()) is not None:
         return decided
     if (unread := comparing.unread()) < FEWEST[args.device]:
@@ -68,7 +69,7 @@ def _few(args: Reading, rows: int) -> ReadBy:
     return ReadBy(backend=OURS, why=why, proofs={})
 
 
-class _Comparing:
+class Comparing:
     """The models of one comparison, each with what has been found out about it."""
 
     def __init__(
@@ -96,7 +97,18 @@ class _Comparing:
     def _kept(self) -> dict[str, Proof]:
         """The comparisons that have been made with rows of all kinds that are read now."""
         read = {which: records.read_json(self.place(which, self.other) / PROOF) for which in self.models}
-        return {which: found for which, found in read.items() if found and set(self.kinds) <= set(found["kinds"])}
+        return {
+            which: found
+            for which, found in read.items()
+            if found and set(self.kinds) <= set(found["kinds"]) and not self._passed_over(found)
+        }
+
+    def _passed_over(self, found: Proof) -> bool:
+        """Did the backend give no answers? That says nothing of how it reads: it counts for those that ask beside, and
+        not for one that the user has chosen.
+        """
+        lately = time.time() - found.get("finished", 0.0) < AGAIN
+        return "failed" in found and (self.args.backend != "auto" or not lately)
 
     def _verdict(self, proofs: dict[str, Proof]) -> ReadBy | None:
         failed = next((which for which, found in proofs.items() if not found["passed"]), None)

@@ -123,7 +123,7 @@ def scan_rows(args: ScanArgs, context: Context) -> Mapping[str, object]:
     limits, rows = args.room.limits(context), 0
     for split in args.files.every:
         path = args.files.path(split, context)
-        options, _ = options_for(path, args.dataset, limits, images=True, documents=True)
+        options, _ = options_for(path, split, args.dataset, limits, images=True, documents=True)
         size = path.stat().st_size
         # A container sees all cores of its machine, of which it may have few: processes are started where asked for.
         parts = shares.scan(path, options, args.share, args.shares, args.dataset.workers or 1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sft.context import Context
 from sft.dataset.split import split
+from sft.dataset.tasks import Prompt, known
 from sft.errors import DatasetError
 from sft.jobs.base import Job
 
@@ -16,7 +17,7 @@ from sft.jobs.base import Job
 class SplitArgs(BaseModel):
     """``file`` is on the data volume; the other values are those of :func:`sft.dataset.split.split`.
 
-    ``dev_share`` 0: no dev set.
+    ``dev_share`` 0: no dev set; ``prompts``: those that the user has declared.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,6 +28,7 @@ class SplitArgs(BaseModel):
     seed: int = 0
     pattern: str = ""
     force: bool = False
+    prompts: dict[str, Prompt] = Field(default_factory=dict)
 
     @field_validator("file")
     @classmethod
@@ -61,6 +63,7 @@ def split_rows(args: SplitArgs, context: Context) -> Mapping[str, object]:
         seed=args.seed,
         pattern=args.pattern,
         force=args.force,
+        among=known(args.prompts),
         **more,
     )
     context.commit()

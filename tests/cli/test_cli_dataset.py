@@ -112,6 +112,9 @@ def test_rules_and_modes_of_validate(tmp_path: Path) -> None:
     assert (wrong.returncode, "perhaps 'near-empty'" in wrong.stderr) == (2, True)
 
 
+ASKED = [{"text": "Which number?", "tag": "mask"}, {"text": "7", "tag": "no_mask"}]
+
+
 def test_a_file_on_the_data_volume_is_split_there(tmp_path: Path) -> None:
     pages = tmp_path / "state" / "volumes" / "data" / "pages"
     data = Dataset(pages)
@@ -126,6 +129,18 @@ def test_a_file_on_the_data_volume_is_split_there(tmp_path: Path) -> None:
     again = sft("split", "volume://pages/all.jsonl", "--profile", "smoke", cwd=tmp_path)
     assert again.returncode == 2
     assert "--force" in again.stderr
+    own = [{**data.row(f"./doc{n}/a.png", str(n)), "text_info": ASKED} for n in range(20)]
+    data.write("own.jsonl", own)
+    shutil.copy(pages / "own.jsonl", tmp_path / "own.jsonl")
+    prompts = {"number": {"prompt": "Which number?"}}
+    dataset = {"train": "own.train.jsonl", "held_out": "own.held_out.jsonl", "prompts": prompts}
+    mine = {"name": "mine", "compute": "local", "engine": "transformers", "train": {"max_seq_len": 512}}
+    (tmp_path / "mine.yaml").write_text(json.dumps({**mine, "dataset": dataset}))
+    for name in ("own.jsonl", "volume://pages/own.jsonl"):
+        counted = sft("split", name, "--held-out", "0.3", "--profile", "mine.yaml", cwd=tmp_path)
+        assert counted.returncode == 0, counted.stderr
+        assert "(number " in counted.stdout, "by its name, and not as other"
+        assert "other" not in counted.stdout
     missing = sft("split", "volume://pages/nosuch.jsonl", "--profile", "smoke", cwd=tmp_path)
     assert missing.returncode == 2
     assert "no such file on the data volume" in missing.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from typer.main import get_command
 
 import cli.run
 from cli.base import app
-from tests.cli.test_cli_faults import SFT, STARTED, sft
+from tests.cli.test_cli_faults import STARTED, sft
 from tests.conftest import Dataset
+from tests.support import loaded
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 assert cli.run, "imported, so that every command is registered"
+ROOT = Path(__file__).parents[2]
 PROFILE = "unknown profile (found nosuch)"
 IDENTITY = "no finished training of that identity (found nosuch)"
 
@@ -84,7 +87,7 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("curve nosuch", (PROFILE,)),
     (
         "curve smoke --parts 0.5,2",
-        ("a sweep chooses by dev rows, and there are none", "a part is a fraction of the training set (found 2)"),
+        ("a curve is drawn through dev rows, and there are none", "a part is a fraction of the training set (found 2)"),
     ),
     ("curve smoke --parts a,b", ("parts are numbers, by commas (found a,b)",)),
     ("curve smoke --parts 0.5,1 --set dataset.dev_share=0.1", ("a curve needs three parts (found 0.5, 1)",)),
@@ -161,7 +164,7 @@ def test_all_of_it_is_said_at_once_and_nothing_is_written(tmp_path: Path, line: 
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.rglob("*"))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = sft(tmp_path, f"{SFT} {line}", {})
+    process = sft(tmp_path, f"{sys.executable} -P {loaded.__file__} {line}", {"PYTHONPATH": str(ROOT)})
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.returncode == 2, process.stdout + process.stderr
     assert [text for text in said if text not in process.stderr] == [], process.stderr
@@ -172,5 +175,6 @@ def test_all_of_it_is_said_at_once_and_nothing_is_written(tmp_path: Path, line: 
     assert "Next: " in process.stderr
     assert "\n. Next" not in process.stderr
     assert sorted(tmp_path.rglob("*")) == before, "something was written: a state, Prefect's home, a result"
+    assert process.stderr.splitlines()[-1] == loaded.SAID, "a slow package was imported first"
     taken = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
     assert taken < STARTED, f"{taken:.1f} s of processor time"

@@ -485,6 +485,7 @@ def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, 
         "volumes",
         "secret",
         "up to date",
+        "night",
         "python",
         "paddle",
         "trainer",
@@ -492,6 +493,7 @@ def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, 
         "disk",
     ]
     assert lines == dict.fromkeys(names, "ok")
+    assert "not deployed, and not needed: sft deploy --night" in well.stdout
     one = sft(deployed, home, "doctor", "smoke", *cpu, "--check", "paddle")
     assert "trainer" not in one.stdout
     ill = sft(deployed, home, "doctor", "full")  # this machine has neither a GPU nor ERNIE

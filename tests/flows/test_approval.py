@@ -26,6 +26,7 @@ from prefect.states import Cancelling
 from cli.asking import user
 from cli.history import history_table
 from cli.serving import promote_by_hand, refuse_by_hand
+from cli.status import questions
 from compute.local import LocalCompute
 from flows.fine_tune import fine_tune
 from runs.ledger import Entry, read_ledger
@@ -150,11 +151,15 @@ def test_what_nobody_answers_is_refused_and_asked_once_more(place: Path, monkeyp
     assert (state.name, "nobody answered within 0.0005 h" in str(state.message)) == ("Refused", True)
     assert (last(place).decided_by, last(place).decision) == ("nobody", "refused")
     monkeypatch.setattr(approve, "LOOK", 0.5)
+    asked = "\n".join(questions(configuration("late")))
+    assert f"training {last(place).identity[:16]} of late: sft promote smoke {last(place).identity[:16]} " in asked
+    assert "--set name=late" in "\n".join(questions(configuration("another")))
     with ThreadPoolExecutor(1) as pool:
         decided = pool.submit(_by_command, "late", last(place).identity)
         state = run("late")
     decided.result()
     assert state.name == "Promoted"
+    assert "of late" not in "\n".join(questions(configuration("late"))), "it is answered"
     entry, now = last(place), champion(LocalCompute(place / "state"), "late")
     assert now is not None
     assert (now.who, now.reason, now.by) == (user(), "read twenty pages", "gate")
@@ -226,7 +231,7 @@ def test_where_nobody_can_be_asked_the_command_that_decides_is_said(place: Path)
     identity = last(place).identity
     assert f"sft promote smoke {identity[:16]} --because WHY, or with --refuse" in said
     assert last(place).decision == "waiting"
-    assert "refused by" in refuse_by_hand(configuration("unasked"), identity, "too few pages")
+    assert "refused by" in refuse_by_hand(configuration("unasked"), identity, "too few pages")[1]
     assert "too few pages" in str(run("unasked").message)
 
 

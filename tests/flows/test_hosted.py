@@ -102,6 +102,33 @@ def working(server: ModalServer, text: str) -> Container:
     return container
 
 
+def test_the_doctor_knows_the_app_that_hosts(server: ModalServer, home: Path) -> None:
+    """Whether it is deployed, from which code, with which secret; and when the next night is."""
+    cpu = options()[:4]
+    outputs = server.volumes_folder / "vo-paddleocr-vl-outputs"
+    note, secrets = outputs / "hosted" / "deployed.json", dict(server.secrets)
+
+    def found() -> str:
+        said = sft(server, home, "doctor", "smoke", *cpu)
+        (line,) = [line for line in said.stdout.splitlines() if line[8:].startswith("night ")]
+        return " ".join(line.split())
+
+    server.secrets.pop("prefect", None)
+    assert found() == "ok night the code that lies here; no nights; its runs have a Prefect of their own"
+    known = json.loads(note.read_text())
+    note.write_text(json.dumps({**known, "profile": "nightly", "cron": "30 3 1 1 *", "timezone": "Europe/Berlin"}))
+    assert "nights of nightly, the next one 20" in (line := found())
+    assert "-01-01 03:30 Europe/Berlin" in line
+    note.write_text(json.dumps({**known, "code": "x", "profile": "nightly", "cron": "0 2 * * *"}))
+    line = found()
+    assert line == "FAILED night other code is deployed than lies here Next: sft deploy nightly --night"
+    note.write_text(json.dumps({**known, "reports": True}))
+    assert "with the secret prefect, and it is gone" in found()
+    note.write_text(json.dumps(known))
+    server.secrets.clear()
+    server.secrets.update(secrets)
+
+
 def started_and_killed(server: ModalServer, home: Path, *settings: str) -> None:
     """``sft run --hosted``, killed as soon as Modal has the call."""
     command = [SFT, "run", "smoke", "--hosted", *options(*settings)]
@@ -138,8 +165,14 @@ def test_a_run_is_promoted_though_its_starter_is_killed_and_its_host_is_taken_aw
     assert entry["outcome"] == "completed", call.log.decode()
     assert (entry["decision"], entry["containers"], entry["hosted"]) == ("promoted", 3, call.id)
     assert len(trainings(server)) == 1, "one training, whoever followed it"
-    assert states()[before:] == ["Crashed", "Crashed", "Promoted"], "each container is a run of Prefect's"
     outputs = server.volumes_folder / "vo-paddleocr-vl-outputs"
+    notes = [json.loads(path.read_text()) for path in (outputs / "usage").glob("*/*.json")]
+    mine = [note for note in notes if (note["call_id"], note["job"], note["gpu"]) == (call.id, "host", "host")]
+    assert len({note["part"] for note in mine}) == len(mine) == 3, "each container has noted what it used"
+    assert call.id in entry["calls"]
+    assert entry["spent"]["host"]["calls"] == 3
+    assert entry["spent"]["host"]["seconds"] > 0
+    assert states()[before:] == ["Crashed", "Crashed", "Promoted"], "each container is a run of Prefect's"
     (run,) = (outputs / "runs").iterdir()
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 41)), "each step was trained once"

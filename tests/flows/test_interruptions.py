@@ -18,6 +18,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from compute.local import LocalCompute
+from runs.calls import stopping
 from runs.usage import read_usage
 from sft.store import checkpoints
 from sft.store.usage import Usage
@@ -168,6 +169,33 @@ def test_who_lost_the_race_for_a_training_leaves_its_call_where_cancel_looks(
     first.process.terminate()
     for orchestrator in (first, second):
         orchestrator.process.wait(60)
+
+
+def test_a_job_that_one_of_two_runs_stops_is_not_begun_again_by_the_other(
+    home: Path, start: Callable[..., Orchestrator]
+) -> None:
+    """Stopped by a signal; then stopped at Modal, where a call that is cancelled may end like one that died."""
+    first = start()
+    first.wait_for("checkpoint-5 is complete")
+    second = start()
+    second.wait_for("attached to call")
+    first.process.terminate()
+    for orchestrator in (first, second):
+        assert orchestrator.process.wait(30) == 130, orchestrator.log.read_text()
+    assert "the job was stopped by" in second.log.read_text()
+    assert "(SIGTERM)" in second.log.read_text()
+    assert second.log.read_text().count("stopping the job") == 0, "somebody else did"
+    third = start()
+    third.wait_for(" is complete")  # the next checkpoint, whichever it is
+    compute = LocalCompute(home / "state")
+    (call,) = (name for name in trainings(home) if compute.poll(name).state == "running")
+    stopping(compute, call, "cancelled in Prefect")
+    os.killpg(int((compute.calls / call / "pid").read_text()), signal.SIGKILL)
+    assert third.process.wait(30) == 130, third.log.read_text()
+    assert "(cancelled in Prefect)" in third.log.read_text()
+    assert len(trainings(home)) == 2
+    told = sft(home, "history", "--json").stdout.splitlines()
+    assert [json.loads(line)["outcome"] for line in told] == ["cancelled"] * 3
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "Prefect"])

@@ -26,11 +26,16 @@ SETTINGS = [
 COMMAND = [SFT, "sweep", "smoke", "--grid", "train.learning_rate=2e-3,5e-2"]
 
 
-def started(home: Path, *more: str) -> subprocess.Popen[str]:
+def started(home: Path, *more: str, at_once: int = 1) -> subprocess.Popen[str]:
     variables = {**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url), "SFT_HOME": str(home / "state")}
     settings = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
     return subprocess.Popen(
-        [*COMMAND, *settings], cwd=home, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*COMMAND, *settings, "--at-once", str(at_once)],
+        cwd=home,
+        env=variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -83,3 +88,23 @@ def test_killed_in_the_middle_it_goes_on_and_the_better_half_is_trained_to_its_e
     assert not [call for call in compute.calls.iterdir() if compute.poll(call.name).state == "running"]
     (entry,) = [one for one in read_ledger(compute) if one.outcome == "completed" and one.steps == 36]
     assert entry.training_seconds > 1, "what the trials took"
+
+
+def test_ctrl_c_stops_all_trials_and_says_so_once(home: Path) -> None:
+    compute = LocalCompute(home / "state")
+    sweep = started(home, "train.max_steps=100000", "train.save_steps=100000", at_once=2)
+    end = time.monotonic() + 120
+    while [steps(compute, calls[0]) for calls in of_trainings(compute).values()] != [True, True]:
+        assert sweep.poll() is None, sweep.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    sweep.send_signal(signal.SIGINT)
+    out = sweep.communicate(timeout=60)[0]
+    assert sweep.returncode == 130, out
+    assert out.count("stopping the job") == 1, out
+    assert not [call for call in compute.calls.iterdir() if compute.poll(call.name).state == "running"]
+
+
+def steps(compute: LocalCompute, request: dict[str, Any]) -> bool:
+    """Has the training of a call begun to take steps?"""
+    return (compute.volumes.run(request["args"]["identity"]) / "metrics.jsonl").exists()

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from cli.hosting import costs, schedule
 from modal_infra.image import ROOMS
-from modal_infra.names import HOST, NIGHT, app_name, function_name
-from modal_infra.night import HOURLY
+from modal_infra.names import HOST, HOURLY, NIGHT, app_name, function_name
 from modal_infra.recipes import RECIPES
 from sft.environments import pins
 from tests import test_architecture

@@ -27,6 +27,8 @@ def test_by_the_newest_training_like_it(home: Path) -> None:
     assert said[-1].startswith("about 1.9 h, 1.90 USD")
     with pytest.raises(InputError, match=r"beyond its budget \(found about 2.1 h"):
         within_budget(config, compute, 2100, said.append)
+    with pytest.raises(InputError, match=r"the curve would go beyond its budget.*take smaller parts"):
+        within_budget(config, compute, 2100, said.append, "curve")
     dear = load("smoke", ["budget.max_cost=3", "budget.prices={cpu: 2.0}"]).config
     with pytest.raises(InputError, match=r"budget.max_cost: the sweep would go beyond its budget"):
         within_budget(dear, compute, 1900, said.append)

@@ -37,7 +37,11 @@ def test_what_somebody_has_cancelled_is_known_until_it_is_begun_again(tmp_path: 
     compute = LocalCompute(tmp_path)
     calls.noted(compute, "train-x", "fc-1", "train")
     assert not calls.was_cancelled(compute, "train-x")
-    calls.cancelled(compute, "train-x", "fc-1")
+    calls.stopping(compute, "fc-1", "the rung is reached", goes_on=True)
+    assert not calls.was_cancelled(compute, "train-x"), "who stopped it goes on with it"
+    calls.stopping(compute, "fc-1", "Ctrl-C")
+    assert "Ctrl-C" in calls.stopped_by(compute, "fc-1")
+    assert calls.stopped_by(compute, "fc-2") == ""
     assert calls.was_cancelled(compute, "train-x")
     assert calls.was_cancelled(compute, "train-x", since=1000.0)
     assert not calls.was_cancelled(compute, "train-x", since=1e12), "that was before the run began"

@@ -49,8 +49,10 @@ def placed(volumes: Volumes) -> PlacedFiles:
                 data.row(names[0], ""),
             ]
         )
+    own = {**data.row(names[118], "said"), "answered_by": "base"}
+    rows[7] = own  # trained on, as dataset.mix would
     data.write("train.jsonl", rows)
-    data.write("held_out.jsonl", [data.row(name, "held") for name in names[95:115]] + [b"[1]"])
+    data.write("held_out.jsonl", [data.row(name, "held") for name in names[95:115]] + [b"[1]", own])
     data.write("dev.jsonl", [data.row(name, "dev") for name in names[112:]])
     return PlacedFiles(root="pages", train="train.jsonl", held_out="held_out.jsonl", dev="dev.jsonl")
 
@@ -76,14 +78,15 @@ def test_the_merged_report_is_the_one_of_a_single_reader(
     assert merged == alone
     assert merged.as_record() == alone.as_record()
     assert alone.errors > 10
-    wanted = {"image-missing", "duplicate", "conflict", "leak-image", "leak-dev", "leak-document"}
+    wanted = {"image-missing", "duplicate", "conflict", "leak-image", "leak-dev", "leak-document", "own-answer"}
     assert wanted <= set(alone.counts), alone.counts
+    assert alone.counts["own-answer"] == 1, "of the held-out set alone"
     assert not (volumes.data / ".scans" / every[0].key).exists()
 
 
 def test_parts_may_be_put_together_in_any_grouping(placed: PlacedFiles, volumes: Volumes) -> None:
     path = placed.path("train", Context(volumes, "call"))
-    options, _ = options_for(path, CONFIG, Limits(), images=True, documents=True)
+    options, _ = options_for(path, "train", CONFIG, Limits(), images=True, documents=True)
     size = path.stat().st_size
 
     def scanned() -> list[Part]:

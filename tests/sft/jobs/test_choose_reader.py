@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -20,7 +21,7 @@ from compute.local import LocalCompute
 from sft.config import load
 from sft.context import Context
 from sft.errors import JobDied
-from sft.jobs.choose_reader import FEWEST, OTHER, PROOF, ChooseReaderArgs, reader_for
+from sft.jobs.choose_reader import AGAIN, FEWEST, OTHER, PROOF, ChooseReaderArgs, Comparing, reader_for
 from sft.jobs.evaluate import EvaluateArgs
 from sft.jobs.placed import found_model, identity
 from sft.jobs.predict import Reading, answers, finished, read_rows, rows_of_all
@@ -217,3 +218,32 @@ def test_answers_and_evaluations_of_before_are_found_where_they_are(
     assert args.key("m") != ours.key("m"), "auto may have been read by another"
     plain = records.fingerprint({"tokens": 8, "device": "cpu", "version": 4})
     assert args.place("m" * 16).endswith(plain[:8]), "as before there was more than one backend"
+
+
+def test_a_backend_that_could_not_read_is_no_answer_for_ever(trained: tuple[LocalCompute, EvaluateArgs]) -> None:
+    """It holds for calls beside, is tried again by the next night, and is none where the user has chosen it."""
+    compute, same = trained
+    args = same.model_copy(update={"identity": "e" * 64, "backend": "auto"})
+    run = a_run(compute, args.identity, compute.volumes.models / args.base_model)
+    (run / "model" / "more.txt").write_text("another model")
+    files = records.manifest(run / "model")
+    facts = {**(records.read_record(run) or {}), "model": files, "model_identity": records.manifest_hash(files)}
+    records.write_record(run, facts)
+    context = Context(compute.volumes, "look")
+    rows, _ = rows_of_all(args, args.rows_place, context)
+    kept = place(compute, args, OTHER) / PROOF
+    kept.parent.mkdir(parents=True)
+    failed: dict[str, Any] = {"backend": OTHER, "passed": False, "rows": 0, "differ": 0, "other": [], "kinds": ["ocr"]}
+    failed |= {"failed": "its process was killed", "finished": time.time()}
+
+    def decided(backend: str = "auto") -> ReadBy | None:
+        asked = args.by(backend) if backend != "auto" else args
+        return Comparing(asked, [asked.named("tuned")], rows, context, OTHER).decided()
+
+    records.write_json(kept, failed)
+    found = decided()
+    assert found is not None
+    assert (found["backend"], "its process was killed" in found["why"]) == ("paddleformers", True)
+    assert decided(OTHER) is None, "who has chosen it wants to know why it cannot read"
+    records.write_json(kept, {**failed, "finished": time.time() - 2 * AGAIN})
+    assert decided() is None, "it is tried again"
