@@ -171,7 +171,7 @@ def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
         ensure_base_model(config, compute)  # its tokenizer counts where the rows lie
         return placed(config, compute)
     files, report = validate_dataset(config, compute)
-    upload_data(files, report, compute)
+    upload_data(files, report, compute, config.dataset.pack)
     root = compute.dataset_root(files.root, report.fingerprint)
     return plan.dataset_of(config, files, report, root)
 

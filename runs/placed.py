@@ -27,16 +27,21 @@ def scan_args(config: RunConfig, files: PlacedFiles) -> list[ScanArgs]:
     return [ScanArgs(files=files, dataset=rules, room=room, share=n, shares=number) for n in range(number)]
 
 
-def bring_args(config: RunConfig) -> BringArgs:
-    """What brings a dataset of the Hub or a bucket to the data volume."""
+def bring_args(config: RunConfig, there: int | None = None) -> BringArgs:
+    """What brings a dataset of the Hub or a bucket to the data volume.
+
+    Args:
+        there: files and folders on the volume, where they are bounded.
+    """
     asked = config.dataset
+    room = {"packing": asked.pack, "there": there}
     if asked.placed == "hub":
         repo, revision = hub_of(asked.train)
-        return BringArgs(scheme="hf", root=repo, revision=revision, hub=asked.hub)
+        return BringArgs(scheme="hf", root=repo, revision=revision, hub=asked.hub, packing=asked.pack, there=there)
     found = placed(asked.train, asked.held_out, asked.dev)
     files = {"root": found.root, "train": found.train, "held_out": found.held_out, "dev": found.dev}
     more = {"endpoint": asked.endpoint, "max_image_bytes": asked.max_image_bytes}
-    return BringArgs.model_validate({"scheme": found.scheme, **files, **more})
+    return BringArgs.model_validate({"scheme": found.scheme, **files, **more, **room})
 
 
 def as_local(files: PlacedFiles) -> DatasetFiles:

@@ -52,7 +52,7 @@ def _rows(config: RunConfig, compute: Compute, say: Say) -> tuple[DatasetPlace, 
         say(f"warning: {warning}")
     say(f"{report.train.rows} training and {report.held_out.rows} held-out rows, no errors")
     root = compute.dataset_root(files.root, report.fingerprint)
-    count = upload(files, report, compute, say, partial(_room, compute, say))
+    count = upload(files, report, compute, say, partial(_room, compute, say), config.dataset.pack)
     say(f"dataset {root}: {count} files uploaded" if count else f"dataset {root} is on the volume already")
     return plan.dataset_of(config, files, report, root)
 
@@ -64,7 +64,7 @@ def _guards(config: RunConfig, compute: Compute, say: Say) -> dict[str, Guard]:
         for line in report.lines():
             say(line)
         report.check()
-        upload_file(path, report, compute, say, partial(_room, compute, say))
+        upload_file(path, report, compute, say, partial(_room, compute, say), config.dataset.pack)
         say(f"guard {name}: {report.train.rows} rows, no errors")
         found[name] = Guard(rows=place, fingerprint=report.train.fingerprint)
     return found

@@ -24,8 +24,9 @@ def bring_dataset(config: RunConfig, compute: Compute) -> PlacedFiles:
     if config.dataset.placed == "volume":
         found = placed(config.dataset.train, config.dataset.held_out, config.dataset.dev)
         return PlacedFiles(root=found.root, train=found.train, held_out=found.held_out, dev=found.dev)
-    args = bring_args(config).model_dump()
-    answer = run_job(compute, f"bring-{records.fingerprint(args)[:16]}", "bring_dataset", args)
+    args = bring_args(config, compute.entries("data")).model_dump()
+    named = {key: value for key, value in args.items() if key != "there"}  # a run that is started again attaches
+    answer = run_job(compute, f"bring-{records.fingerprint(named)[:16]}", "bring_dataset", args)
     told = "fetched" if answer["fetched"] else "the same content is on the data volume already"
     tell(f"dataset {answer['root']}: {told}")
     return PlacedFiles.model_validate({key: answer[key] for key in PlacedFiles.model_fields})

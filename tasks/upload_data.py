@@ -11,6 +11,7 @@ from compute.base import Compute
 from runs.uploading import upload
 from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
+from sft.store.shards.choosing import Packing
 from tasks.step import step
 from tasks.telling import tell
 
@@ -24,7 +25,9 @@ class Uploaded:
 
 
 @step("upload-data", "Copy the validated dataset to the data volume, unless the same content is there")
-def upload_data(files: DatasetFiles, report: Report, compute: Compute) -> Uploaded | State[Uploaded]:
+def upload_data(
+    files: DatasetFiles, report: Report, compute: Compute, packing: Packing = "auto"
+) -> Uploaded | State[Uploaded]:
     """Upload rows and images. The record is written last: without it the set does not count.
 
     Raises:
@@ -36,6 +39,6 @@ def upload_data(files: DatasetFiles, report: Report, compute: Compute) -> Upload
         reason = "compute local reads the dataset where it lies"
         tell(f"skipped: {reason}")
         return Completed(name="Skipped", message=reason, data=Uploaded(root, 0))
-    count = upload(files, report, compute, tell, lambda paths: compute.check_room("data", paths, tell))
+    count = upload(files, report, compute, tell, lambda paths: compute.check_room("data", paths, tell), packing)
     tell(f"dataset {root}: {count} files uploaded" if count else f"dataset {root} is on the volume already")
     return Uploaded(root, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from compute.base import Compute
@@ -50,7 +51,8 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
     tell(f"{told}: {found.rows} rows, {found.images} images, no errors")
     if guard and found.rows < FEW:
         tell(f"warning: guard {guard} has {found.rows} rows: below {FEW} a score says little")
-    _, sent = upload_file(path, report, compute, tell, lambda paths: compute.check_room("data", paths, tell))
+    room = partial(compute.check_room, "data", say=tell)
+    _, sent = upload_file(path, report, compute, tell, room, config.dataset.pack)
     if compute.name != "local":
         tell(f"rows {place.root}: {sent} files uploaded" if sent else f"rows {place.root} are on the volume already")
     return Rows(path.stem, place, found.fingerprint)

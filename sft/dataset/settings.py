@@ -11,6 +11,7 @@ from sft.dataset import tasks
 from sft.dataset.elsewhere import Kind, kind_of
 from sft.dataset.rules import RULES
 from sft.settings import Section, of_the_user
+from sft.store.shards.choosing import Packing
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,29}$"  # of a guard set or one that is mixed in
 Severity = Literal["error", "warning", "off"]
@@ -98,6 +99,11 @@ class DatasetConfig(Section):
         "",
         pattern=r"^(https?://[\w.:-]+/?)?$",
         description="Address of the bucket's service, where it is not Amazon's or Google's (R2, MinIO)",
+    )
+    pack: Packing = Field(
+        "auto",
+        description="Images as tar shards on the data volume (docs/data.md): auto packs a set of more than 10,000 "
+        "files, or one with which a volume would have more than Modal advises; never keeps single files",
     )
     digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
     format: Literal["auto", "erniekit", "messages"] = Field(
