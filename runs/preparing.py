@@ -18,6 +18,7 @@ from runs.uploading import upload, upload_file
 from sft import plan
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
+from sft.dataset.elsewhere import kind_of
 from sft.dataset.packing import Amount
 from sft.dataset.room import check_room
 from sft.dataset.validate import validate
@@ -28,13 +29,15 @@ Say = Callable[[str], None]
 
 
 def prepare(config: RunConfig, compute: Compute, say: Say) -> Prepared:
-    """Validate what lies here and send it; each content once.
+    """Validate what lies here and send it; each content once. What lies elsewhere the hosted run looks at.
 
     Raises:
         DatasetError: rows break rules, or there is no such dataset on the volume; nothing was sent.
     """
     if config.dataset.volume:
         read_stored(config.dataset.volume, compute)
+        return Prepared(guards=_guards(config, compute, say))
+    if config.dataset.placed:  # it is brought and validated by the hosted run
         return Prepared(guards=_guards(config, compute, say))
     place, amount = _rows(config, compute, say)
     return Prepared(place=place, amount=(amount.rows, amount.as_pairs()), guards=_guards(config, compute, say))
@@ -60,6 +63,8 @@ def _rows(config: RunConfig, compute: Compute, say: Say) -> tuple[DatasetPlace, 
 def _guards(config: RunConfig, compute: Compute, say: Say) -> dict[str, Guard]:
     found = {}
     for name, given in sorted(config.dataset.guard.items()):
+        if kind_of(given):
+            continue
         path, report, place = looked_at(config, compute, Path(given), say)
         for line in report.lines():
             say(line)

@@ -32,18 +32,27 @@ def upload(
     say: Say,
     room: Room = lambda paths: None,
     packing: Packing = "auto",
+    root: str = "",
 ) -> int:
     """Upload unless the record is there; returns the number of files sent.
 
     Args:
         room: is asked, before anything is sent, whether the volume takes these paths.
         packing: are the images packed (see :mod:`sft.store.shards`)?
+        root: on the volume; empty: where jobs find such a dataset, which is no copy where they run on this machine.
     """
     names = {key: file.relative_to(files.root).as_posix() for key, file in files.every.items()}
     record = {**report.as_record(), "files": names}
     every = [(file, stats.format) for file, stats in zip(files.every.values(), report.splits, strict=True)]
-    root = compute.dataset_root(files.root, report.fingerprint)
+    root = root or compute.dataset_root(files.root, report.fingerprint)
     return _upload(files.root, every, root, record, compute, say, room, packing)
+
+
+def copy_of(fingerprint: str) -> str:
+    """Where a dataset of this machine lies on the data volume, also where jobs run on this machine: for sets that are
+    looked at together with others that lie there.
+    """
+    return f"datasets/{fingerprint[:16]}"
 
 
 def name_dataset(compute: Compute, name: str, root: str) -> str:
@@ -54,17 +63,18 @@ def name_dataset(compute: Compute, name: str, root: str) -> str:
 
 
 def upload_file(
-    path: Path, report: Report, compute: Compute, say: Say, room: Room, packing: Packing = "auto"
+    path: Path, report: Report, compute: Compute, say: Say, room: Room, packing: Packing = "auto", root: str = ""
 ) -> tuple[str, int]:
     """One file of rows and its images, for models that are compared on it; (where a job finds them, files sent).
 
     Args:
         report: of :func:`sft.dataset.validate.validate_file`.
+        root: as :func:`upload` has it.
     """
     found = report.train
-    root = compute.dataset_root(path.parent, found.fingerprint)
-    if compute.name == "local":
-        return root, 0
+    if compute.name == "local" and not root:
+        return compute.dataset_root(path.parent, found.fingerprint), 0
+    root = root or compute.dataset_root(path.parent, found.fingerprint)
     record = {"file": path.name, "rows": found.rows, "format": found.format, "fingerprint": found.fingerprint}
     return root, _upload(path.parent, ((path, found.format),), root, record, compute, say, room, packing)
 

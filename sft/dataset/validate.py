@@ -243,9 +243,10 @@ def validate_file(
     *,
     images: bool = True,
     progress: Progress = lambda *_: None,
+    scans: Scans | None = None,
 ) -> Report:
     """Validate one file by itself; see :func:`validate`."""
-    validator = Validator(config, limits, progress)
+    validator = Validator(config, limits, progress, scans)
     try:
         return validator.report(validator.read(path, "file", images=images), SplitStats())
     finally:

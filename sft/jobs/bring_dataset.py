@@ -39,7 +39,10 @@ SAID = 1000  # images between two events
 
 
 class BringArgs(BaseModel):
-    """``scheme`` hf: ``root`` is OWNER/NAME, ``hub`` says which rows; else it is BUCKET/FOLDER, which has the files."""
+    """``scheme`` hf: ``root`` is OWNER/NAME, ``hub`` says which rows; else it is BUCKET/FOLDER, which has the files.
+
+    ``one``: a single set, ``train``; of the Hub all rows of ``hub.train_split``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,6 +55,7 @@ class BringArgs(BaseModel):
     dev: str = ""
     endpoint: str = ""
     max_image_bytes: int = Field(50_000_000, ge=1)
+    one: bool = False
     packing: Packing = "auto"
     there: int | None = None  # files and folders on the volume, where they are bounded
 
@@ -71,10 +75,11 @@ def _hub(args: BringArgs, context: Context) -> Mapping[str, object]:
     from sft.models.hub import commit_of, fetch_snapshot
 
     commit = commit_of(args.root, args.revision, "dataset", lambda text: context.event("note", text=text))
-    how = records.fingerprint({"hub": args.hub.model_dump(), "version": VERSION})
+    how = records.fingerprint({"hub": args.hub.model_dump(), "version": VERSION} | ({"one": True} if args.one else {}))
     root = f"hub/{args.root.replace('/', '--')}@{commit[:12]}-{how[:8]}"
     folder = context.volumes.data / root
-    answer = {"root": root, "train": "train.jsonl", "held_out": "held_out.jsonl", "dev": "", "commit": commit}
+    files = {"train": "train.jsonl", "held_out": "" if args.one else "held_out.jsonl", "dev": ""}
+    answer = {"root": root, **files, "commit": commit}
     if records.read_json(folder / BROUGHT):
         return {**answer, "fetched": False}
     with context.lease(context.volumes.data / ".leases" / root.replace("/", "--")) as held:
@@ -82,8 +87,8 @@ def _hub(args: BringArgs, context: Context) -> Mapping[str, object]:
             source = context.volumes.data / "hub" / f".{args.root.replace('/', '--')}@{commit[:12]}"
             fetch_snapshot(args.root, commit, source, kind="dataset")
             imported = context.scratch(folder.with_name(f".{folder.name}"))
-            _import(args.hub, source, imported, context)
-            store(imported, folder, ["train.jsonl", "held_out.jsonl"], args, context)
+            _import(args, source, imported, context)
+            store(imported, folder, ["train.jsonl"] if args.one else ["train.jsonl", "held_out.jsonl"], args, context)
             held.check()
             shutil.rmtree(source)
             shutil.rmtree(imported)
@@ -92,13 +97,18 @@ def _hub(args: BringArgs, context: Context) -> Mapping[str, object]:
     return {**answer, "fetched": True}
 
 
-def _import(hub: HubConfig, source: Path, folder: Path, context: Context) -> None:
+def _import(args: BringArgs, source: Path, folder: Path, context: Context) -> None:
+    hub = args.hub
+
     def taken(name: str, target: Path) -> None:
         image, text = hub.image_column, hub.text_column
         options = Options(task=hub.task, image_column=image, text_column=text, split=name, force=True)
         import_dataset(source, target, options, lambda text: context.event("note", text=text))
 
     train, held_out = folder / "train.jsonl", folder / "held_out.jsonl"
+    if args.one:
+        taken(hub.train_split, train)
+        return
     if hub.held_out_split:
         taken(hub.train_split, train)
         taken(hub.held_out_split, held_out)
@@ -112,7 +122,7 @@ def _import(hub: HubConfig, source: Path, folder: Path, context: Context) -> Non
 
 def _bucket(args: BringArgs, context: Context) -> Mapping[str, object]:
     name, _, prefix = args.root.partition("/")
-    bucket, files = Bucket(args.scheme, name, args.endpoint), [args.train, args.held_out, *filter(None, [args.dev])]
+    bucket, files = Bucket(args.scheme, name, args.endpoint), [*filter(None, [args.train, args.held_out, args.dev])]
     arriving = (
         context.volumes.data / "buckets" / f".{records.fingerprint([args.scheme, args.endpoint, args.root])[:16]}"
     )
