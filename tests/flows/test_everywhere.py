@@ -97,13 +97,9 @@ def configuration(service: str, *more: str) -> RunConfig:
         *("dataset.held_out=s3://scans/digits/held_out.jsonl", "dataset.dev=volume://choosing/choose.jsonl"),
         *(f"dataset.mix.general.path={GENERAL}", "dataset.mix.general.share=0.25"),
         *("dataset.guard.keeps=s3://scans/guard/keeps.jsonl", f"dataset.endpoint={service}"),
-        *("dataset.pack=always", "dataset.containers=2"),
+        *("dataset.pack=always", "dataset.containers=1"),
     ]
     return load("smoke", [*files, *LITTLE, "promote.mode=never", *more]).config
-
-
-def jobs(compute: LocalCompute) -> list[str]:
-    return sorted(json.loads(path.read_text())["job"] for path in compute.calls.glob("*/request.json"))
 
 
 def test_a_run_whose_sets_all_lie_elsewhere(home: Path, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,27 +118,16 @@ def test_a_run_whose_sets_all_lie_elsewhere(home: Path, service: str, monkeypatc
         assert record["dataset"] == report.fingerprint, "known by the same as a dataset of this machine"
         assert record["left_out"]["rows"] == 64 + 21, "a quarter of what is trained on is mixed in"
         assert record["chosen"]["of_rows"] == 8, "dev rows have chosen"
-        packed = [path for path in compute.volumes.data.rglob("shard-*.tar")]
+        packed = list(compute.volumes.data.rglob("shard-*.tar"))
         assert len(packed) == 3, "the bucket's set, the guard set, the Hub's set"
         images = [path for path in compute.volumes.data.rglob("*.png") if "choosing" not in path.parts]
         assert not images, "nothing is unpacked on the volume"
         (evaluation,) = compute.volumes.run(first.identity).glob("evaluation/*/record.json")
         assert json.loads(evaluation.read_text())["guards"]["keeps"]["rows"] == 24
 
-        before = jobs(compute)
-        second = fine_tune.fine_tune(config)
-        assert isinstance(second, RunResult)
-        assert (second.trained, second.tuned) == (False, first.tuned)
-        new = [name for name in jobs(compute) if name not in before or name in ("scan_rows", "bring_dataset")]
-        assert new.count("bring_dataset") == 2 * before.count("bring_dataset") == 6
-        assert len(list((compute.volumes.data / REPORTS).glob("*.json"))) == 1, "the guard set's: dev may change"
-
         compared = evaluate_models(["base", first.identity], "held-out", config=config)
         assert isinstance(compared, Comparison)
         assert (compared.record["rows"], compared.record["title"]) == (12, "held-out")
-        again = evaluate_models(["base", first.identity], f"{GENERAL}&task=ocr", config=config)
-        assert isinstance(again, Comparison)
-        assert (again.record["rows"], again.record["title"]) == (40, "receipts")
         (found,) = doubtful(["held-out"], first.identity, config=config)
         assert isinstance(found, Search)
         assert found.record["rows"] == 12
@@ -150,6 +135,8 @@ def test_a_run_whose_sets_all_lie_elsewhere(home: Path, service: str, monkeypatc
         names = {sample.images[0][0].removeprefix("./") for sample in read_samples(here["held_out"], "erniekit")}
         assert {task["data"]["image"].partition("?d=")[2] for task in tasks} <= names, "under the names of the rows"
         assert not list((compute.volumes.data / ".unpacked").iterdir()), "what was unpacked is gone with its job"
+        kept = list((compute.volumes.data / REPORTS).glob("*.json"))
+        assert len(kept) == 2, "the guard set's and the held-out rows': with a dev set that may change there is none"
 
 
 @flow
@@ -166,7 +153,7 @@ def test_files_of_here_with_a_set_that_lies_elsewhere(home: Path) -> None:
     shutil.copytree(main.parent, compute.volumes.data / "main")
     there = [f"dataset.{key}=volume://main/{key}.jsonl" for key in ("train", "held_out")]
     here = [f"dataset.train={main}", f"dataset.held_out={main.with_name('held_out.jsonl')}"]
-    share = ["dataset.digits=null", "dataset.mix.general.share=0.2", "dataset.containers=2"]
+    share = ["dataset.digits=null", "dataset.mix.general.share=0.2", "dataset.containers=1"]
     places = {}
     for name, files, mixed in (("here", here, "volume://general/general.jsonl"), ("there", there, str(general))):
         config = load("smoke", [*files, *share, f"dataset.mix.general.path={mixed}"]).config
@@ -176,12 +163,11 @@ def test_files_of_here_with_a_set_that_lies_elsewhere(home: Path) -> None:
         assert amount.rows == 50
     assert places["here"][0].fingerprint == places["there"][0].fingerprint
     # A row of the held-out set among what is mixed in is found, though one lies here and the other there.
-    leak = main.with_name("held_out.jsonl").read_text().splitlines(keepends=True)[0]
+    row = json.loads(main.with_name("held_out.jsonl").read_text().splitlines()[0])
+    shutil.copy(main.parent / row["image_info"][0]["image_url"], compute.volumes.data / "general" / "leak.png")
+    row["image_info"][0]["image_url"] = "./leak.png"
     with (compute.volumes.data / "general" / "general.jsonl").open("a") as file:
-        file.write(leak.replace("./", "./../main/") if "./" in leak else leak)
-    shutil.copytree(main.parent / "images", compute.volumes.data / "general" / "images", dirs_exist_ok=True)
-    lines = (compute.volumes.data / "general" / "general.jsonl").read_text().splitlines(keepends=True)
-    (compute.volumes.data / "general" / "general.jsonl").write_text("".join([*lines[:-1], leak]))
+        file.write(json.dumps(row) + "\n")
     config = load("smoke", [*here, *share, "dataset.mix.general.path=volume://general/general.jsonl"]).config
     with pytest.raises(DatasetError, match="leak-"):
         dataset_alone(config)
@@ -202,6 +188,7 @@ def test_files_of_here_with_a_set_that_lies_elsewhere(home: Path) -> None:
     ],
 )
 def test_addresses_of_single_sets_are_checked_first(given: dict[str, Any], said: str) -> None:
+    files = {"train": "a/train.jsonl", "held_out": "a/held.jsonl", **given}
+    settings = ["dataset.digits=null", *(f"dataset.{key}={value}" for key, value in files.items())]
     with pytest.raises(ConfigError, match=said):
-        files = {"train": "a/train.jsonl", "held_out": "a/held.jsonl", **given}
-        load("smoke", ["dataset.digits=null", *(f"dataset.{key}={value}" for key, value in files.items())])
+        load("smoke", settings)
