@@ -26,6 +26,7 @@ class Packed:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._start = root.rstrip("/") + "/"
         self._folder = Path(root) / FOLDER
         self.index = Index.read(self._folder / INDEX)
         self._file = _Open()
@@ -40,9 +41,7 @@ class Packed:
 
     def find(self, path: str) -> Place | None:
         """Where the image lies that an absolute path, without links and "..", names; None where it is not packed."""
-        if not path.startswith(self.root.rstrip("/") + "/"):
-            return None
-        return self.index.find(path[len(self.root.rstrip("/")) + 1 :])
+        return self.index.find(path[len(self._start) :]) if path.startswith(self._start) else None
 
     def read(self, place: Place) -> bytes:
         """An image's bytes.

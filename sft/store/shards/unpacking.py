@@ -33,7 +33,7 @@ class Unpacked:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._packs: dict[str, Packed | None] = {}
-        self._roots: dict[str, str] = {}  # folder of unpacked files → of the names that they stand for
+        self._places: dict[str, str] = {}  # folder of the names → of the unpacked files that stand for them
         self.count = self.size = 0
         self.seconds = 0.0
         self._removed = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -66,13 +66,13 @@ class Unpacked:
 
     def name(self, path: Path) -> Path:
         """The name under which a file that :meth:`paths` gave is known to its dataset."""
-        place = next((place for place in self._roots if path.is_relative_to(place)), None)
-        return path if place is None else Path(self._roots[place]) / path.relative_to(place)
+        found = next((one for one in self._places.items() if path.is_relative_to(one[1])), None)
+        return path if found is None else Path(found[0]) / path.relative_to(found[1])
 
     def _place(self, root: str) -> str:
-        place = str(self._folder / hashlib.sha256(os.fsencode(root)).hexdigest()[:16])
-        self._roots[place] = root
-        return place
+        if root not in self._places:
+            self._places[root] = str(self._folder / hashlib.sha256(os.fsencode(root)).hexdigest()[:16])
+        return self._places[root]
 
     def _pack_of(self, folder: str) -> Packed | None:
         if folder not in self._packs:
