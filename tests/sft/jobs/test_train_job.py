@@ -20,13 +20,12 @@ from sft.engines import ENGINES
 from sft.engines.base import Command, Folders, TrainSpec
 from sft.engines.erniekit import ErnieKit
 from sft.errors import InputError, IntegrityError, LeaseHeld, TrainingFailed, TransientError
-from sft.jobs.bring_dataset import image_names
 from sft.jobs.train import TRAIN, TrainArgs, train
 from sft.smoke import tiny
 from sft.store import lease, records
-from sft.store.shards.writing import pack, planned
 from tests.compute.test_local import processes
 from tests.support.entries import Memory
+from tests.support.packed import packed
 from tests.support.runs import short_training
 
 BIN = Path(__file__).parents[2] / "support" / "bin"
@@ -68,18 +67,8 @@ def test_a_training_leaves_a_whole_model_with_the_bases_companions(home: Path, c
 
 
 def test_images_in_shards_are_files_for_the_trainer_and_gone_behind_it(home: Path, context: Context) -> None:
-    given = args(home)
-    plain, folder = Path(given.dataset.root), context.volumes.data / "packed-digits"
-    folder.mkdir(parents=True)
-    files = (given.dataset.train, given.dataset.held_out)
-    for file in files:
-        (folder / file).write_bytes((plain / file).read_bytes())
-    names = image_names(plain, files)
-    shards = planned((name, (plain / name).stat().st_size) for name in names)
-    list(pack(folder, shards, lambda wanted: {name: plain / name for name in wanted}))
-    packed = given.model_copy(update={"dataset": given.dataset.model_copy(update={"root": str(folder)})})
-    said: list[str] = []
-    record = TRAIN.run(packed.model_dump(), dataclasses.replace(context, say=said.append))
+    given, said = packed(args(home), context.volumes.data / "packed-digits"), list[str]()
+    record = TRAIN.run(given.model_dump(), dataclasses.replace(context, say=said.append))
     assert record["steps"] == 10
     (rows,) = context.volumes.run(record["identity"]).glob("work/train.*.jsonl")
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
