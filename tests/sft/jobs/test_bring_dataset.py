@@ -194,7 +194,7 @@ def test_many_images_come_as_shards_and_a_call_that_was_killed_has_lost_one(
     service: str, pages: Dataset, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sft.jobs.bring_dataset.planned", partial(planned, most=1000))
-    fetch, fetched = Bucket.fetch, []
+    fetch, fetched = Bucket.fetch, list[str]()
 
     def until(bucket: Bucket, found: Object, target: Path, most: int) -> None:
         if len(fetched) == 25:
