@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cli.base import NAMES, Profile, Settings, guarded, resolved, say
 from sft.errors import InputError, check_all
+from sft.store.shards.choosing import Packing
 
 PANEL = "Modal"
 
@@ -119,6 +120,9 @@ def upload(
     name: Annotated[
         str, typer.Option("--as", help="A name that means these files from now on: --set dataset.volume=named/NAME")
     ] = "",
+    pack: Annotated[
+        Packing, typer.Option(help="Send the images as tar shards: auto does from 10,000 files on, or on a full volume")
+    ] = "auto",
 ) -> None:
     """Validate a dataset and copy it to the data volume; content that is there is not sent again."""
 
@@ -130,7 +134,7 @@ def upload(
         check_modal()
         from cli.deploying import put_dataset
 
-        say(out, put_dataset(train, held_out, dev, lambda text: say(out, text), name))
+        say(out, put_dataset(train, held_out, dev, lambda text: say(out, text), name, pack))
         from cli.announce import announce
 
         announce(train, lambda text: say(out, text))

@@ -43,7 +43,8 @@ def evaluate(
         ),
     ],
     rows: Annotated[
-        str, typer.Argument(help="A JSONL file of rows that no model was trained on; held-out, dev: the profile's")
+        str,
+        typer.Argument(help="JSONL file or address of rows that no model was trained on; held-out, dev: the profile's"),
     ],
     profile: Annotated[
         str, typer.Option(envvar="SFT_PROFILE", help=f"Where and how is read: one of {NAMES}, or a .yaml file")
@@ -161,7 +162,7 @@ def doubtful(
     profile: Profile,
     rows: Annotated[
         list[str] | None,
-        typer.Argument(help="train, held-out, dev: the profile's, or a JSONL file; else the first two"),
+        typer.Argument(help="train, held-out, dev: the profile's, or a JSONL file or address; else the first two"),
     ] = None,
     model: Annotated[str, typer.Option(help="What judges: champion, a training's identity, any model")] = "champion",
     odds: Annotated[float, typer.Option(help="How many times likelier something else has to be")] = 100.0,

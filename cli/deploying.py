@@ -30,6 +30,7 @@ from sft.errors import ComputeError, InputError
 from sft.jobs.fetch_sample import check_sample, sample_args
 from sft.plan import wheel_args
 from sft.store import records
+from sft.store.shards.choosing import Packing
 from sft.training.wheels import WHEELS
 
 Say = Callable[[str], None]
@@ -121,11 +122,12 @@ def put_wheel(path: Path) -> str:
     return f"wheel {target}: {record['size']} bytes, sha256 {record['sha256']}"
 
 
-def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say, name: str = "") -> str:
+def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say, name: str = "", pack: Packing = "auto") -> str:
     """Validate the files and upload them; returns what was done.
 
     Args:
         name: that stands for them from now on; empty for none.
+        pack: are the images packed (see :mod:`sft.store.shards`)?
     Raises:
         DatasetError: the dataset is broken; nothing was sent.
     """
@@ -133,7 +135,7 @@ def put_dataset(train: Path, held_out: Path, dev: Path | None, say: Say, name: s
     compute, files = compute_for(config), DatasetFiles.of(train, held_out, dev)
     report = validate(train, held_out, config.dataset, limits_for(config, compute, say), dev=dev)
     report.check()
-    count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say))
+    count = send(files, report, compute, say, lambda paths: compute.check_room("data", paths, say), pack)
     place = compute.dataset_root(files.root, report.fingerprint)
     done = f"{place}: {count} files uploaded" if count else f"{place}: on the data volume already"
     return f"{done}; dataset.volume={name_dataset(compute, name, place)} means it from now on" if name else done

@@ -21,6 +21,7 @@ from runs.step_costs import WAIT, StepCosts, in_words
 from runs.usage import month_so_far
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
+from sft.dataset.elsewhere import kind_of
 from sft.dataset.files import DatasetFiles
 from sft.dataset.packing import Amount
 from sft.dataset.room import check_room
@@ -62,11 +63,13 @@ def plan_table(config: RunConfig) -> Table:
         table.add_row("validate-dataset", told, place.fingerprint[:16], "done")
         _add_rest(table, config, compute, place, amount, config.evaluate.max_rows)
         return table
-    files = None if config.dataset.placed else _planned_files(config)
+    elsewhere = config.dataset.placed or config.dataset.apart
+    files = None if elsewhere else _planned_files(config)
     if files is None:
         told = "composes the smoke dataset, then validates it"
-        if config.dataset.placed:
-            told = f"reads {config.dataset.train} where it lies, by {config.dataset.containers} calls"
+        if elsewhere:
+            named = config.dataset.train if config.dataset.placed else ", ".join(config.dataset.apart)
+            told = f"reads {named} where it lies, by {config.dataset.containers} calls"
             table.caption = "how many steps it is follows from the rows, which the first step reads"
         table.add_row("validate-dataset", told, LATER, "to do")
         rows = config.dataset.digits.train_rows if config.dataset.digits else 0
@@ -161,8 +164,9 @@ def _add_training(
     table.add_row("sync-checkpoint", f"to {folder}", "", "copies what is missing")
     champion = to_beat(compute, config.name, args.identity)
     evaluation = evaluate_args(config, args, champion, guards=planned_guards(config, compute))
-    key = evaluation.key(training["model_identity"]) if training else ""
-    done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if training else None
+    known = training and not any(map(kind_of, config.dataset.guard.values()))  # a run alone looks at guards elsewhere
+    key = evaluation.key(training["model_identity"]) if training and known else ""
+    done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if key else None
     models = ("base", "champion", "candidate") if champion else ("base", "candidate")
     _add_judging(table, config, costs, models, rows, key or LATER, done)
 

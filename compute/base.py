@@ -129,6 +129,10 @@ class Compute(Protocol):
         """
         ...
 
+    def entries(self, volume: str) -> int | None:
+        """Files and folders on a volume that takes so many and no more; None where nothing bounds them."""
+        ...
+
     def remove(self, volume: str, path: str) -> None:
         """Remove a file or a folder of a volume; nothing happens where there is none."""
         ...

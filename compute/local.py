@@ -207,6 +207,10 @@ class LocalCompute:
     def check_room(self, volume: str, paths: Sequence[str], say: Callable[[str], None]) -> None:
         """A folder of this machine takes what its disk takes."""
 
+    def entries(self, volume: str) -> int | None:
+        """Its disk bounds them."""
+        return None
+
     def remove(self, volume: str, path: str) -> None:
         """A file or a whole folder."""
         target = self._path(volume, path)

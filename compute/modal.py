@@ -216,6 +216,10 @@ class ModalCompute:
         if not room.has_no_bound(name):
             room.check(name, paths, [file.path for file in self.list(name, "/")], say)
 
+    def entries(self, name: str) -> int | None:
+        """Of a volume of version 1."""
+        return None if room.has_no_bound(name) else room.entries([file.path for file in self.list(name, "/")])
+
     def remove(self, name: str, path: str) -> None:
         """A file or a whole folder."""
         with translated(f"volume {name}"):

@@ -10,11 +10,10 @@ from modal.exception import InvalidError, NotFoundError
 from compute.reach import translated
 from modal_infra.volumes import PREFIX
 from sft.errors import ComputeError
+from sft.store.shards.choosing import FILES_ADVISED, FILES_MOST
 
-# Of volumes of version 1, from Modal's guide: each file makes attaching slower, one more than the most is refused.
-FILES_ADVISED, FILES_MOST = 50_000, 500_000
 ROOM = (
-    f"train on whole pages instead of line crops; remove old sets (modal volume ls {PREFIX}data datasets, then modal "
+    f"let images be packed (dataset.pack=always); remove old sets (modal volume ls {PREFIX}data datasets, then modal "
     "volume rm -r); or make that volume anew without the bound, what it needs is sent again: modal volume delete "
     f"{PREFIX}data, modal volume create {PREFIX}data --version 2, sft deploy"
 )
@@ -38,6 +37,11 @@ def _entries(paths: Sequence[str]) -> set[str]:
             found.add(folder)
             folder = folder.rpartition("/")[0]
     return found
+
+
+def entries(paths: Sequence[str]) -> int:
+    """How many files and folders a volume has with these files."""
+    return len(_entries(paths))
 
 
 def check(name: str, new: Sequence[str], there: Sequence[str], say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
+from flows.placing import rows_of
 from runs import asked
 from runs.account import paid
 from runs.checking import check_backend, check_folder
@@ -23,7 +24,6 @@ from sft.store.doubts import Doubted
 from tasks.doubt import doubt
 from tasks.ensure_models import ensure_models
 from tasks.telling import tell
-from tasks.validate_rows import validate_rows
 
 MODEL, ROWS, ODDS = "champion", ("train", "held-out"), 100.0
 
@@ -73,7 +73,7 @@ def doubtful(
     """Validate the rows, weigh their labels, read those that the model doubts. A cancelled run ends as Cancelled.
 
     Args:
-        rows: Sets of the configuration (train, held-out, dev), or paths of JSONL files.
+        rows: Sets of the configuration (train, held-out, dev), or paths or addresses of JSONL files.
         model: What judges: champion, the identity of a training, or any other model that sft evaluate takes.
         odds: How many times likelier than the label something else has to be.
         max_rows: Rows of each set at most, a sample by task, script and length; 0: all.
@@ -92,7 +92,7 @@ def steps(config: RunConfig, rows: Sequence[str], model: str, odds: float, max_r
     check_all(lambda: check_doubted(rows, model, odds), folders, lambda: check_backend(config))
     compute = compute_for(config)
     with paid(config, compute, "doubtful", f"{model} on {', '.join(rows)}", tell):
-        found = [validate_rows(config, compute, one, judges=False) for one in rows]
+        found = [rows_of(config, compute, one, judges=False) for one in rows]
         named, identities = ensure_models(config, compute, [model, "base"])
         searches = []
         for one in found:

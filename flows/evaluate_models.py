@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from compute.select import compute_for
 from flows.choosing import ended
 from flows.deployments import NOTHING, Given
+from flows.placing import rows_of
 from runs import asked
 from runs.account import paid
 from runs.checking import check_backend, check_folder
@@ -24,7 +25,6 @@ from sft.store.contents import Compared
 from tasks.compare import compare
 from tasks.ensure_models import ensure_models
 from tasks.telling import tell
-from tasks.validate_rows import validate_rows
 
 
 class Comparison(BaseModel):
@@ -57,7 +57,8 @@ def evaluate_models(models: list[str], rows: str = HELD_OUT, config: Given = NOT
     Args:
         models: What is compared, the first with each other one: base, champion, a family (0.9B, 1.5, 1.6), the identity
             of a training, IDENTITY/checkpoint-N, a folder with a model, or a repository of the HF Hub.
-        rows: Path of a JSONL file whose rows no model was trained on; held-out, dev: those of the configuration.
+        rows: Path or address of a JSONL file whose rows no model was trained on; held-out, dev: those of the
+            configuration.
         config: The run's values. A deployment fills in those of its profile; what is left out is the profile's.
 
     Raises:
@@ -73,7 +74,7 @@ def steps(config: RunConfig, models: list[str], rows: str) -> Comparison:
     check_all(lambda: check_compared(models, rows), folders, lambda: check_backend(config))
     compute = compute_for(config)
     with paid(config, compute, "evaluate", f"{', '.join(models)} on {rows}", tell):
-        found = validate_rows(config, compute, rows)
+        found = rows_of(config, compute, rows)
         named, identities = ensure_models(config, compute, models)
         args = asked.compare_args(config, found.title, named, identities, found.place, found.fingerprint)
         folder = (Path(config.output.folder) / "evaluations" / f"{found.title}-{args.key()[:8]}").resolve()

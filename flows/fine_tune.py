@@ -13,11 +13,11 @@ from compute.base import Compute
 from compute.select import compute_for
 from flows.deployments import NOTHING, Given, configuration
 from flows.judging import judge
+from flows.placing import is_elsewhere, placed_dataset, rows_of
 from runs.account import Account, accounted
 from runs.checking import check_here
 from runs.hosting import hosted
 from runs.on_hub import check_base_model
-from runs.placed import as_local, is_stored, scan_args, store
 from runs.results import RunResult, starting_from
 from runs.summary import scores, summary
 from sft import plan
@@ -29,7 +29,6 @@ from sft.jobs.evaluate import Guard
 from sft.jobs.placed_rows import DatasetPlace
 from sft.jobs.train import TrainArgs
 from sft.store.volumes import run_place
-from tasks.bring_dataset import bring_dataset
 from tasks.choose import Beside, choose
 from tasks.ensure_base_model import ensure_base_model
 from tasks.ensure_wheel import ensure_wheel
@@ -45,8 +44,6 @@ from tasks.track import tracked
 from tasks.train import Left, Trained, train
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
-from tasks.validate_placed import validate_placed
-from tasks.validate_rows import validate_rows
 
 
 def run_name() -> str:
@@ -167,26 +164,12 @@ def dataset(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
     if config.dataset.volume:
         asked = config.dataset
         return stored_dataset(asked.volume, compute, config.train.max_seq_len, asked.dev_share, asked.part)
-    if config.dataset.placed:
-        ensure_base_model(config, compute)  # its tokenizer counts where the rows lie
-        return placed(config, compute)
+    if is_elsewhere(config):
+        return placed_dataset(config, compute)
     files, report = validate_dataset(config, compute)
-    upload_data(files, report, compute)
+    upload_data(files, report, compute, config.dataset.pack)
     root = compute.dataset_root(files.root, report.fingerprint)
     return plan.dataset_of(config, files, report, root)
-
-
-def placed(config: RunConfig, compute: Compute) -> tuple[DatasetPlace, Amount]:
-    """The same of rows that lie elsewhere: they are validated there, and nothing comes through this machine."""
-    files, asked = bring_dataset(config, compute), config.dataset
-    key = scan_args(config, files)[0].key
-    brought = asked.placed != "volume"  # what lies there for others may change; what was brought does not
-    if brought and is_stored(compute, files, key):
-        return stored_dataset(files.root, compute, config.train.max_seq_len, asked.dev_share, asked.part)
-    report = validate_placed(config, files, compute)
-    if brought:
-        store(compute, files, report, key)
-    return plan.dataset_of(config, as_local(files), report, files.root)
 
 
 def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Account) -> Trained:
@@ -214,7 +197,8 @@ def _train(config: RunConfig, args: TrainArgs, compute: Compute, account: Accoun
 
 def _guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
     """The guard sets, validated, where the models will read them."""
-    if (run := hosted()) is not None:
-        return run.prepared.guards
-    found = {name: validate_rows(config, compute, path, name) for name, path in sorted(config.dataset.guard.items())}
-    return {name: Guard(rows=rows.place, fingerprint=rows.fingerprint) for name, rows in found.items()}
+    run = hosted()
+    known = run.prepared.guards if run is not None else {}
+    asked = {name: given for name, given in sorted(config.dataset.guard.items()) if name not in known}
+    found = {name: rows_of(config, compute, given, name) for name, given in asked.items()}
+    return known | {name: Guard(rows=rows.place, fingerprint=rows.fingerprint) for name, rows in found.items()}

@@ -14,6 +14,7 @@ from runs.on_hub import check_base_model
 from runs.parts import TYPED
 from runs.results import read_stored
 from sft.config import RunConfig
+from sft.dataset.elsewhere import kind_of
 from sft.dataset.files import DatasetFiles
 from sft.dataset.reading import detect_file
 from sft.dataset.settings import NAME, DatasetConfig
@@ -213,14 +214,20 @@ def check_hosted(config: RunConfig, *, detach: bool = False) -> None:
                 "a hosted run is left to itself, and evaluated and promoted", where="--detach", remedy=remedy
             )
 
-    check_all(there, alone)
+    def whole() -> None:
+        if here := config.dataset.scattered:
+            remedy = "sft upload TRAIN HELD_OUT puts them on the data volume: name them volume://datasets/…/FILE.jsonl"
+            said = "a hosted run finds all of a dataset elsewhere, or is given all of it from here"
+            raise InputError(said, where=", ".join(here), remedy=remedy)
+
+    check_all(there, alone, whole)
 
 
 def check_night(config: RunConfig) -> None:
     """Raises InputError if nobody could host the nights of a profile: they find no files of this machine."""
 
     def rows() -> None:
-        if not config.dataset.volume:
+        if not config.dataset.volume and not config.dataset.placed:
             remedy = "sft upload TRAIN HELD_OUT --as pages puts them there: --set dataset.volume=named/pages"
             raise InputError(
                 "a night at Modal finds its rows on the data volume alone", where="dataset.volume", remedy=remedy
@@ -235,13 +242,15 @@ def _check_more(dataset: DatasetConfig) -> None:
     """
     mixed = dataset.mix.values() if dataset.digits is not None else ()  # else they are looked at with the others
     named = [*dataset.guard.values(), *(further.path for further in mixed)]
-    check_all(*(partial(detect_file, Path(path).expanduser()) for path in named))
+    if dataset.placed:
+        named += [given for given in dataset.apart.values() if given not in named]
+    check_all(*(partial(detect_file, Path(path).expanduser()) for path in named if not kind_of(path)))
 
 
 def _check_rows(dataset: DatasetConfig) -> None:
     if dataset.digits is not None or dataset.volume or dataset.placed:
         return
-    files = DatasetFiles.named(dataset)
+    files = DatasetFiles.named(dataset.alone())
     check_all(*(partial(detect_file, file) for file in files.every.values()))
 
 

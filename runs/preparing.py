@@ -18,6 +18,7 @@ from runs.uploading import upload, upload_file
 from sft import plan
 from sft.config import RunConfig
 from sft.dataset.dropped import check_enlarged
+from sft.dataset.elsewhere import kind_of
 from sft.dataset.packing import Amount
 from sft.dataset.room import check_room
 from sft.dataset.validate import validate
@@ -28,13 +29,15 @@ Say = Callable[[str], None]
 
 
 def prepare(config: RunConfig, compute: Compute, say: Say) -> Prepared:
-    """Validate what lies here and send it; each content once.
+    """Validate what lies here and send it; each content once. What lies elsewhere the hosted run looks at.
 
     Raises:
         DatasetError: rows break rules, or there is no such dataset on the volume; nothing was sent.
     """
     if config.dataset.volume:
         read_stored(config.dataset.volume, compute)
+        return Prepared(guards=_guards(config, compute, say))
+    if config.dataset.placed:  # it is brought and validated by the hosted run
         return Prepared(guards=_guards(config, compute, say))
     place, amount = _rows(config, compute, say)
     return Prepared(place=place, amount=(amount.rows, amount.as_pairs()), guards=_guards(config, compute, say))
@@ -52,7 +55,7 @@ def _rows(config: RunConfig, compute: Compute, say: Say) -> tuple[DatasetPlace, 
         say(f"warning: {warning}")
     say(f"{report.train.rows} training and {report.held_out.rows} held-out rows, no errors")
     root = compute.dataset_root(files.root, report.fingerprint)
-    count = upload(files, report, compute, say, partial(_room, compute, say))
+    count = upload(files, report, compute, say, partial(_room, compute, say), config.dataset.pack)
     say(f"dataset {root}: {count} files uploaded" if count else f"dataset {root} is on the volume already")
     return plan.dataset_of(config, files, report, root)
 
@@ -60,11 +63,13 @@ def _rows(config: RunConfig, compute: Compute, say: Say) -> tuple[DatasetPlace, 
 def _guards(config: RunConfig, compute: Compute, say: Say) -> dict[str, Guard]:
     found = {}
     for name, given in sorted(config.dataset.guard.items()):
+        if kind_of(given):
+            continue
         path, report, place = looked_at(config, compute, Path(given), say, judges=True)
         for line in report.lines():
             say(line)
         report.check()
-        upload_file(path, report, compute, say, partial(_room, compute, say))
+        upload_file(path, report, compute, say, partial(_room, compute, say), config.dataset.pack)
         say(f"guard {name}: {report.train.rows} rows, no errors")
         found[name] = Guard(rows=place, fingerprint=report.train.fingerprint)
     return found

@@ -10,6 +10,7 @@ from runs.checking import check_folder, check_model
 from runs.named_models import check_models
 from runs.rows import OWN
 from sft.config import RunConfig
+from sft.dataset.elsewhere import kind_of, wrong
 from sft.dataset.reading import detect_file
 from sft.dataset.tasks import BUILT_IN, find, known
 from sft.download import check_scheme
@@ -82,8 +83,10 @@ def check_compared(models: Sequence[str], rows: str) -> None:
 
 
 def check_rows(rows: str) -> None:
-    """Raises InputError if rows are neither a set of the configuration nor a file of rows."""
-    if rows not in OWN:
+    """Raises InputError if rows are neither a set of the configuration nor a file of rows, nor can be one elsewhere."""
+    if said := wrong(rows):
+        raise InputError("an address that names no rows", where="rows", value=rows, remedy=said)
+    if rows not in OWN and not kind_of(rows):
         detect_file(Path(rows).expanduser())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from compute.base import Compute
 from runs.dataset import limits_for
 from sft.config import RunConfig
+from sft.dataset.elsewhere import kind_of
 from sft.dataset.files import DatasetFiles
 from sft.dataset.findings import Report
 from sft.dataset.reading import image_folder
@@ -61,13 +62,15 @@ def looked_at(
 
 
 def planned_guards(config: RunConfig, compute: Compute) -> dict[str, Guard]:
-    """The guard sets as a run would name them.
+    """The guard sets as a run would name them, but for those that lie elsewhere: only a run looks at them.
 
     Raises:
         DatasetError: one of them is broken.
     """
     found = {}
     for name, path in config.dataset.guard.items():
+        if kind_of(path):
+            continue
         _, report, place = looked_at(config, compute, Path(path), judges=True)
         report.check()
         found[name] = Guard(rows=place, fingerprint=report.train.fingerprint)

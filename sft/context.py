@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import tempfile
@@ -10,10 +11,12 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sft.store.lease import Held, Shared, hold
+from sft.store.shards.unpacking import Unpacked, abandoned
 from sft.store.usage import Usage, metered
 from sft.store.volumes import Volumes
 
@@ -65,6 +68,21 @@ class Context:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         return place
+
+    @cached_property
+    def unpacked(self) -> Unpacked:
+        """Packed images as files, until :meth:`close`: on a container's own disk; on one machine in the data volume."""
+        if self.shared is not None:
+            folder = Path(tempfile.gettempdir()) / "sft" / "unpacked"
+        else:
+            folder = self.volumes.data / ".unpacked"
+        abandoned(folder)
+        return Unpacked(folder / f"{os.getpid()}-{self.part}")
+
+    def close(self) -> None:
+        """Remove what only the job needed."""
+        if "unpacked" in self.__dict__:
+            self.unpacked.close()
 
     def event(self, kind: str, **values: Any) -> None:
         """Tell whoever follows the job."""

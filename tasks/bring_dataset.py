@@ -1,12 +1,15 @@
-"""Step bring-dataset: rows and images that lie elsewhere come to the data volume where the job runs, once."""
+"""Steps bring-dataset and bring-rows: what lies elsewhere comes to the data volume where the job runs, once."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from compute.base import Compute
-from runs.placed import bring_args
+from runs.placed import bring_args, bring_one_args, on_volume
 from sft.config import RunConfig
-from sft.dataset.elsewhere import placed
-from sft.jobs.scan_rows import PlacedFiles
+from sft.dataset.elsewhere import kind_of, one_set
+from sft.jobs.bring_dataset import BringArgs
+from sft.jobs.scan_rows import PlacedFiles, PlacedSet
 from sft.store import records
 from tasks.following import run_job
 from tasks.step import step
@@ -22,10 +25,28 @@ def bring_dataset(config: RunConfig, compute: Compute) -> PlacedFiles:
         TransientError: it cannot be reached; what has arrived is kept.
     """
     if config.dataset.placed == "volume":
-        found = placed(config.dataset.train, config.dataset.held_out, config.dataset.dev)
-        return PlacedFiles(root=found.root, train=found.train, held_out=found.held_out, dev=found.dev)
-    args = bring_args(config).model_dump()
-    answer = run_job(compute, f"bring-{records.fingerprint(args)[:16]}", "bring_dataset", args)
+        return on_volume(config)
+    answer = _brought(bring_args(config, compute.entries("data")), compute, "dataset")
+    return PlacedFiles.model_validate({key: answer[key] for key in ("root", "train", "held_out", "dev")})
+
+
+@step("bring-rows", "Bring one set of rows to the data volume, straight from where it lies, once for each content")
+def bring_rows(config: RunConfig, compute: Compute, address: str) -> PlacedSet:
+    """The same of a single set.
+
+    Raises:
+        DatasetError, InputError, TransientError: see :func:`bring_dataset`.
+    """
+    if kind_of(address) == "volume":
+        found = one_set(address)
+        return PlacedSet(root=found.root, file=found.file)
+    answer = _brought(bring_one_args(config, address, compute.entries("data")), compute, "rows")
+    return PlacedSet(root=answer["root"], file=answer["train"])
+
+
+def _brought(args: BringArgs, compute: Compute, what: str) -> dict[str, Any]:
+    named = args.model_dump(exclude={"there"})  # a run that is started again attaches, whatever the volume has by then
+    answer = run_job(compute, f"bring-{records.fingerprint(named)[:16]}", "bring_dataset", args.model_dump())
     told = "fetched" if answer["fetched"] else "the same content is on the data volume already"
-    tell(f"dataset {answer['root']}: {told}")
-    return PlacedFiles.model_validate({key: answer[key] for key in PlacedFiles.model_fields})
+    tell(f"{what} {answer['root']}: {told}")
+    return answer

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from compute.base import Compute
 from compute.records import read_json
 from runs.dataset import dataset_files
+from runs.placed import alone
 from runs.results import read_stored
 from runs.rows import OWN, looked_at, no_dev_set, own_file
-from runs.uploading import upload_file
+from runs.uploading import copy_of, upload_file
 from sft.config import RunConfig
+from sft.dataset.findings import Report
 from sft.dataset.split import FEW
 from sft.jobs.placed_rows import RowsPlace
+from sft.jobs.scan_rows import PlacedSet
 from tasks.step import step
 from tasks.telling import tell
 
@@ -41,20 +45,42 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
     """
     if rows in OWN and config.dataset.volume:
         return _stored(config.dataset.volume, compute, rows)
-    path = own_file(dataset_files(config, tell), rows) if rows in OWN else Path(rows)
+    path = own_file(dataset_files(alone(config), tell), rows) if rows in OWN else Path(rows)
+    path, report, place = _checked(config, compute, path, f"guard {guard}: " if guard else "", judges=judges)
+    if guard and report.train.rows < FEW:
+        tell(f"warning: guard {guard} has {report.train.rows} rows: below {FEW} a score says little")
+    _, sent = _sent(config, compute, path, report)
+    if compute.name != "local":
+        tell(f"rows {place.root}: {sent} files uploaded" if sent else f"rows {place.root} are on the volume already")
+    return Rows(path.stem, place, report.train.fingerprint)
+
+
+@step("upload-rows", "Read a set of rows of this machine, and put it on the data volume beside the others")
+def upload_rows(config: RunConfig, compute: Compute, path: str, *, judges: bool) -> PlacedSet:
+    """Where it lies on the data volume, also where the job runs on this machine.
+
+    Raises:
+        DatasetError: with every error found; nothing was sent.
+    """
+    file, report, _ = _checked(config, compute, Path(path), "", judges=judges)
+    root, _ = _sent(config, compute, file, report, copy_of(report.train.fingerprint))
+    return PlacedSet(root=root, file=file.name)
+
+
+def _checked(
+    config: RunConfig, compute: Compute, path: Path, named: str, *, judges: bool
+) -> tuple[Path, Report, RowsPlace]:
     path, report, place = looked_at(config, compute, path, tell, judges=judges)
     for line in report.lines():
         tell(line)
     report.check()
-    found = report.train
-    told = f"guard {guard}: {path.name}" if guard else path.name
-    tell(f"{told}: {found.rows} rows, {found.images} images, no errors")
-    if guard and found.rows < FEW:
-        tell(f"warning: guard {guard} has {found.rows} rows: below {FEW} a score says little")
-    _, sent = upload_file(path, report, compute, tell, lambda paths: compute.check_room("data", paths, tell))
-    if compute.name != "local":
-        tell(f"rows {place.root}: {sent} files uploaded" if sent else f"rows {place.root} are on the volume already")
-    return Rows(path.stem, place, found.fingerprint)
+    tell(f"{named}{path.name}: {report.train.rows} rows, {report.train.images} images, no errors")
+    return path, report, place
+
+
+def _sent(config: RunConfig, compute: Compute, path: Path, report: Report, root: str = "") -> tuple[str, int]:
+    room = partial(compute.check_room, "data", say=tell)
+    return upload_file(path, report, compute, tell, room, config.dataset.pack, root)
 
 
 def _stored(volume: str, compute: Compute, rows: str) -> Rows:

@@ -87,8 +87,9 @@ class RunConfig(Section):
         placed = self.dataset.placed
         names = {key: getattr(self.dataset, key) for key in ("train", "held_out", "dev")}
         problems += [] if elsewhere else addresses.problems(names)
-        if placed and self.dataset.mix:
-            problems.append("dataset.mix needs a dataset.train on this machine")
+        named = {f"dataset.mix.{name}.path": mixed.path for name, mixed in self.dataset.mix.items()}
+        named |= {f"dataset.guard.{name}": address for name, address in self.dataset.guard.items()}
+        problems += [f"{key}: {said}" for key, address in named.items() if (said := addresses.wrong(address))]
         if not elsewhere and not placed and not (self.dataset.train and self.dataset.held_out):
             advice = "" if self.profile else ", or name a profile that does (profile: smoke)"
             given = next((f"dataset.{key}" for key in ("train", "held_out") if getattr(self.dataset, key)), "")

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from sft.dataset.reading import link_text
 from sft.dataset.rows import Breach
 from sft.dataset.rules import IMAGE_TYPES
 from sft.dataset.tokens import MAX_RATIO, MIN_SIDE
+from sft.store.shards.index import Place
+from sft.store.shards.reading import Packed
 
 CHUNK = 1 << 20  # bytes
 # Not followed: a link is resolved by itself. Not blocking: a pipe would wait for its writer for ever.
@@ -66,6 +69,8 @@ class Folder:
         self.root = os.path.realpath(root)
         self.bounds = bounds
         self._inside: dict[str, str | None] = {}
+        self._packed = Packed.above(root)
+        self._copy: _Copy | None = None
         self._finder: Finder | None = None
 
     def inspect(self, name: str) -> ImageFacts | Breach:
@@ -80,6 +85,8 @@ class Folder:
         path = self._path(name)
         if path is None:
             return "image-outside", self._leaves(name)
+        if self._packed is not None and (place := self._packed.find(path)) is not None:
+            return self._look_inside(self._packed, place, name)
         try:
             descriptor = os.open(path, _OPEN)
         except OSError:
@@ -130,6 +137,15 @@ class Folder:
     def _below(self, path: str) -> bool:
         return path == self.root or path.startswith(self.root.rstrip("/") + "/")
 
+    def _look_inside(self, packed: Packed, place: Place, name: str) -> ImageFacts | Breach:
+        """The same of an image in a shard: its bytes are looked at as a file in memory."""
+        if place.size > self.bounds.max_bytes:
+            return "image-bytes", f"{name}: {place.size} bytes"
+        if self._copy is None:
+            self._copy = _Copy()
+        descriptor = self._copy.of(packed.read(place))
+        return self._look(descriptor, name, f"/proc/self/fd/{descriptor}")
+
     def _look(self, descriptor: int, name: str, path: str) -> ImageFacts | Breach:
         bounds = self.bounds
         try:
@@ -171,6 +187,22 @@ class Folder:
         odd = header.odd
         said = tuple(_warnings(header, name)) if odd or header.animated else _NONE
         return ImageFacts(width, height, digest, said, odd)
+
+
+class _Copy:
+    """A file in memory, used for one image after the other."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.memfd_create("packed-image", os.MFD_CLOEXEC)
+        self._closed = weakref.finalize(self, os.close, self._descriptor)
+
+    def of(self, content: bytes) -> int:
+        """The descriptor of the file, which now has this content."""
+        os.ftruncate(self._descriptor, 0)
+        left, at = memoryview(content), 0
+        while at < len(left):
+            at += os.pwrite(self._descriptor, left[at:], at)
+        return self._descriptor
 
 
 def _address(name: str) -> Breach | None:

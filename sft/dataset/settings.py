@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from sft.dataset import tasks
-from sft.dataset.elsewhere import Kind, kind_of
+from sft.dataset.elsewhere import Kind, kind_of, together
 from sft.dataset.rules import RULES
 from sft.settings import Section, of_the_user
+from sft.store.shards.choosing import Packing
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,29}$"  # of a guard set or one that is mixed in
 Severity = Literal["error", "warning", "off"]
@@ -27,7 +28,9 @@ class DigitsConfig(Section):
 class MixConfig(Section):
     """A set whose rows are trained on beside those of ``dataset.train``."""
 
-    path: str = Field(min_length=1, description="Path of a JSONL file in the same folder tree")
+    path: str = Field(
+        min_length=1, description="Path of a JSONL file in the same folder tree, or an address (docs/data.md)"
+    )
     share: float = Field(gt=0, le=0.9, description="Share of all rows that are trained on (fraction)")
 
     _home = field_validator("path")(of_the_user)
@@ -66,8 +69,8 @@ class DatasetConfig(Section):
     )
     dev: str = Field(
         "",
-        description="Dev set: path of a JSONL file in the same folder tree. Its rows choose the checkpoint that "
-        "becomes the candidate (docs/choosing.md); they are neither trained on nor judged",
+        description="Dev set: path of a JSONL file in the same folder tree, or an address. Its rows choose the "
+        "checkpoint that becomes the candidate (docs/choosing.md); they are neither trained on nor judged",
     )
     dev_share: float = Field(
         0.0,
@@ -90,14 +93,19 @@ class DatasetConfig(Section):
     )
     guard: dict[Annotated[str, Field(pattern=NAME)], str] = Field(
         default_factory=dict,
-        description="Guard sets, by a name: paths of JSONL files with what no training may unlearn (other tasks, "
-        "general pages); the gate reads them as well (promote.guard_worse)",
+        description="Guard sets, by a name: paths or addresses of JSONL files with what no training may unlearn (other "
+        "tasks, general pages); the gate reads them as well (promote.guard_worse)",
     )
     hub: HubConfig = Field(default_factory=HubConfig, description="Rows of a dataset of the Hub")
     endpoint: str = Field(
         "",
         pattern=r"^(https?://[\w.:-]+/?)?$",
         description="Address of the bucket's service, where it is not Amazon's or Google's (R2, MinIO)",
+    )
+    pack: Packing = Field(
+        "auto",
+        description="Images as tar shards on the data volume (docs/data.md): auto packs a set of more than 10,000 "
+        "files, or one with which a volume would have more than Modal advises; never keeps single files",
     )
     digits: DigitsConfig | None = Field(None, description="Compose the smoke dataset instead of reading train/held_out")
     format: Literal["auto", "erniekit", "messages"] = Field(
@@ -132,6 +140,35 @@ class DatasetConfig(Section):
     def placed(self) -> Kind | None:
         """Where the rows lie, if not on this machine."""
         return None if self.digits is not None or self.volume else kind_of(self.train)
+
+    @property
+    def beside(self) -> str:
+        """The dev set where it lies with the training set; empty where there is none, or it is a set of its own."""
+        return self.dev if self.dev and together(self.train, self.dev) else ""
+
+    @property
+    def apart(self) -> dict[str, str]:
+        """dev, mix-NAME → path or address, of sets that do not come with the training set; empty where all lie here."""
+        others = {f"mix-{name}": mixed.path for name, mixed in self.mix.items()}
+        others |= {"dev": self.dev} if self.dev else {}
+        if self.placed is None:
+            return {split: given for split, given in others.items() if kind_of(given)}
+        return {split: given for split, given in others.items() if split != "dev" or not self.beside}
+
+    def alone(self) -> DatasetConfig:
+        """The same without these sets."""
+        others = self.apart
+        mix = {name: mixed for name, mixed in self.mix.items() if f"mix-{name}" not in others}
+        return self.model_copy(update={"mix": mix, "dev": "" if "dev" in others else self.dev})
+
+    @property
+    def scattered(self) -> list[str]:
+        """Keys of the sets of this machine, where others lie elsewhere."""
+        named = {} if self.volume else {"dataset.train": "" if self.digits is not None else self.train}
+        named |= {"dataset.dev": self.dev} if self.dev else {}
+        named |= {f"dataset.mix.{name}.path": mixed.path for name, mixed in self.mix.items()}
+        here = [key for key, given in named.items() if not kind_of(given)]
+        return here if len(here) < len(named) else []
 
     @field_validator("prompts")
     @classmethod

@@ -247,9 +247,10 @@ def validate_file(
     images: bool = True,
     judges: bool = False,
     progress: Progress = lambda *_: None,
+    scans: Scans | None = None,
 ) -> Report:
     """Validate one file by itself, whose rows a model may be judged by; see :func:`validate`."""
-    validator = Validator(config, limits, progress)
+    validator = Validator(config, limits, progress, scans)
     try:
         return validator.report(validator.read(path, GUARD if judges else "file", images=images), SplitStats())
     finally:

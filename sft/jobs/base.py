@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -26,8 +27,12 @@ class Job(Generic[Args]):
     billed: bool = False
 
     def run(self, args: dict[str, Any], context: Context) -> dict[str, Any]:
-        """Check the arguments and run the body."""
+        """Check the arguments and run the body; what it has unpacked is gone at its end."""
         checked = self.args.model_validate(args)
+        with closing(context):
+            return self._run(checked, context)
+
+    def _run(self, checked: Args, context: Context) -> dict[str, Any]:
         if not self.billed:
             return dict(self.body(checked, context))
         values = checked.model_dump(include={"gpu", "identity"})

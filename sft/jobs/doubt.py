@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -92,7 +93,8 @@ def doubt(args: DoubtArgs, context: Context) -> Doubted:
         {model: [cut[at] for at in doubtful] for model, cut in heard.cut.items()},
     )
     whole = image_folder(args.rows.path(context))
-    tasks = [_task(found, at, weight, whole, args) for at, weight in enumerate(doubtful.values())]
+    known_as = partial(_named, context, whole)
+    tasks = [_task(found, at, weight, known_as, args) for at, weight in enumerate(doubtful.values())]
     result = Doubted(
         title=args.title,
         model=args.model.label,
@@ -183,9 +185,15 @@ def _doubtful(args: DoubtArgs, heard: Heard[str], weights: Sequence[Weight]) -> 
     return dict(sorted(found.items(), key=lambda one: -one[1].odds))
 
 
-def _task(heard: Heard[str], at: int, weight: Weight, folder: Path, args: DoubtArgs) -> Task:
+def _named(context: Context, folder: Path, image: Path) -> str:
+    """The image's name as the rows of that folder have it."""
+    path = context.unpacked.name(image)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _task(heard: Heard[str], at: int, weight: Weight, named: Callable[[Path], str], args: DoubtArgs) -> Task:
     row = heard.rows[at]
-    names = [path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path) for path in row.shown]
+    names = [named(path) for path in row.shown]
     facts = {"set": args.title, "prompt": row.prompt, "times_likelier": round(math.exp(min(weight.odds, MOST)), 1)}
     said = [(args.base, args.identities[1]), (args.model, args.identities[0])]
     read = {f"{model.label} {known[:8]}": heard.texts[model.label][at] for model, known in said}

@@ -16,7 +16,7 @@ from sft.dataset.tasks import Prompt, known
 from sft.jobs.base import Job
 from sft.jobs.placed import Named, found_model, identity
 from sft.jobs.placed_rows import RowsPlace
-from sft.models.held_out import HeldOutRow, drawn
+from sft.models.held_out import HeldOutRow, drawn, with_files
 from sft.models.questions import Answer
 from sft.models.readers import OURS, PROCESSES, Backend, Reader, open_reader
 from sft.store import records
@@ -89,9 +89,11 @@ def predict(args: PredictArgs, context: Context) -> dict[str, Any]:
 def rows_of_all(args: Reading, rows: RowsPlace, context: Context) -> tuple[list[HeldOutRow], int]:
     """(the rows that are read, how many rows there are); each turn of a row counts as one.
 
-    Of more than ``max_rows`` a sample is read: see :func:`sft.models.held_out.drawn`.
+    Of more than ``max_rows`` a sample is read: see :func:`sft.models.held_out.drawn`. Images that are packed are files
+    while the job runs.
     """
-    return drawn(rows.path(context), rows.format, args.max_rows, known(args.prompts), rows.dev_share)
+    found, count = drawn(rows.path(context), rows.format, args.max_rows, known(args.prompts), rows.dev_share)
+    return with_files(found, context.unpacked.paths), count
 
 
 def answers(args: Reading, context: Context, model: Named, rows: Sequence[HeldOutRow]) -> tuple[list[Answer], int]:

@@ -7,19 +7,20 @@ order of the files and makes the report, the same as one that had read them all 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sft.context import Context
 from sft.dataset import shares, told
+from sft.dataset.parts import Part
 from sft.dataset.room import check_room
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.tokens import Limits
-from sft.dataset.validate import options_for, validate
+from sft.dataset.validate import GUARD, options_for, validate, validate_file
 from sft.errors import DatasetError
 from sft.families import FAMILIES, TINY
 from sft.jobs.base import Job
@@ -56,27 +57,54 @@ def limits_of(room: Room, folder: Path | None) -> Limits:
     return replace(limits, enlarges=room.enlarges, **more)
 
 
-class PlacedFiles(BaseModel):
-    """``root`` is a folder on the data volume; the files lie in it, beside or above their images."""
+def _below(given: str) -> str:
+    if given.startswith("/") or ".." in PurePosixPath(given).parts:
+        raise ValueError("a path below the data volume")
+    return given
+
+
+Below = Annotated[str, AfterValidator(_below)]
+
+
+class PlacedSet(BaseModel):
+    """A file of rows: it lies in ``root``, a folder on the data volume, beside or above its images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    root: str
-    train: str
-    held_out: str
-    dev: str = ""
-
-    @field_validator("root", "train", "held_out", "dev")
-    @classmethod
-    def _inside(cls, given: str) -> str:
-        if given.startswith("/") or ".." in PurePosixPath(given).parts:
-            raise ValueError("a path below the data volume")
-        return given
+    root: Below
+    file: Below
 
     @property
-    def every(self) -> dict[str, str]:
-        """Set → file: held_out, dev where there is one, train."""
-        return {"held_out": self.held_out, **({"dev": self.dev} if self.dev else {}), "train": self.train}
+    def place(self) -> str:
+        """The file's path on the data volume."""
+        return (PurePosixPath(self.root) / self.file).as_posix()
+
+
+class PlacedFiles(BaseModel):
+    """``train`` and ``held_out`` lie in ``root``, a folder on the data volume, beside or above their images; so does
+    ``dev``, unless it is a set of its own, as those that are mixed in are. Without ``held_out`` it is one set alone,
+    by whose rows models are judged where it ``judges``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    root: Below
+    train: Below
+    held_out: Below = ""
+    dev: Below = ""
+    own_dev: PlacedSet | None = None
+    mix: dict[str, PlacedSet] = Field(default_factory=dict)
+    judges: bool = False
+
+    @property
+    def every(self) -> dict[str, PlacedSet]:
+        """Set → file: held_out, dev where there is one, train, mix-NAME; ``file`` or ``guard`` of one set alone."""
+        if not self.held_out:
+            return {GUARD if self.judges else "file": PlacedSet(root=self.root, file=self.train)}
+        dev = PlacedSet(root=self.root, file=self.dev) if self.dev else self.own_dev
+        found = {"held_out": PlacedSet(root=self.root, file=self.held_out)} | ({"dev": dev} if dev else {})
+        found["train"] = PlacedSet(root=self.root, file=self.train)
+        return found | {f"mix-{name}": mixed for name, mixed in self.mix.items()}
 
     def path(self, split: str, context: Context) -> Path:
         """The file of a set.
@@ -84,11 +112,11 @@ class PlacedFiles(BaseModel):
         Raises:
             DatasetError: there is none, or it leaves the volume by a link.
         """
-        path, volume = context.volumes.data / self.root / self.every[split], context.volumes.data.resolve()
+        place, volume = self.every[split].place, context.volumes.data.resolve()
+        path = context.volumes.data / place
         if not path.is_file() or not path.resolve().is_relative_to(volume):
             remedy = "modal volume ls paddleocr-vl-data FOLDER lists what is there"
-            where = f"volume://{self.root}/{self.every[split]}"
-            raise DatasetError("no such file on the data volume", where=where, remedy=remedy)
+            raise DatasetError("no such file on the data volume", where=f"volume://{place}", remedy=remedy)
         return path
 
 
@@ -146,17 +174,20 @@ def merge_scans(args: ScanArgs, context: Context) -> Mapping[str, object]:
     def said(split: str, done: int, total: int, rows: int) -> None:
         context.event("validate", split=split, done=done, total=total, rows=rows)
 
-    report = validate(
-        paths["train"],
-        paths["held_out"],
-        args.dataset,
-        limits,
-        dev=paths.get("dev"),
-        progress=said,
-        scans=lambda path, split, _: shares.merged(folder, path, split, args.shares),
-    )
-    held_out, form = paths["held_out"], report.held_out.format
-    warning = "" if report.errors else check_room(held_out, form, limits, args.room.answer)
+    def scans(path: Path, split: str, _: object) -> Iterator[tuple[int, Part]]:
+        return shares.merged(folder, path, split, args.shares)
+
+    if not args.files.held_out:
+        (judges,) = paths.values()
+        how: dict[str, Any] = {"judges": args.files.judges, "progress": said, "scans": scans}
+        report = validate_file(judges, args.dataset, limits, **how)
+        form = report.train.format
+    else:
+        mix = {name: paths[f"mix-{name}"] for name in args.files.mix}
+        more: dict[str, Any] = {"dev": paths.get("dev"), "mix": mix}
+        report = validate(paths["train"], paths["held_out"], args.dataset, limits, progress=said, scans=scans, **more)
+        judges, form = paths["held_out"], report.held_out.format
+    warning = "" if report.errors else check_room(judges, form, limits, args.room.answer)
     shutil.rmtree(folder, ignore_errors=True)
     context.commit()
     return {"report": told.plain(report), "warning": warning}

@@ -150,11 +150,19 @@ def _prepare(args: TrainArgs, run: Path, context: Context, converter: Converter)
     records.write_json(run / ORIGIN, {"base_model": args.base_model, "start_from": args.start_from})
     form = ENGINES[args.engine].dataset_format
     train_file = work / f"train.{form}.jsonl"
-    rows, seen = 0, list if args.dataset.odd == 0 else converter.paths
+    rows, unpacked = 0, context.unpacked
+
+    def seen(names: list[str]) -> list[str]:
+        files = unpacked.paths(names)
+        return files if args.dataset.odd == 0 else converter.paths(files)
+
     with train_file.open("wb") as file:
         for row in engine_rows(training_rows(args.dataset, context), form, seen):
             file.write(row + b"\n")
             rows += 1
+    if unpacked.count:
+        how = f"{unpacked.count:,} images ({unpacked.size / 1e6:,.0f} MB) in {unpacked.seconds:.1f} s"
+        context.event("note", text=f"packed images are unpacked to this machine's disk for the training: {how}")
     if converter.done:
         context.event("pictures", done=dict(converter.done))
     return Folders(base, train_file, run / "trainer", run / "logs", work / "train.yaml"), rows

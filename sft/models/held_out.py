@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -109,6 +109,30 @@ def drawn(
     classes = [_class(row) for row in questions(path, form, among, dev_share)]
     chosen = set(_interleaved(range(count), classes)[:most])
     return [row for at, row in enumerate(questions(path, form, among, dev_share)) if at in chosen], count
+
+
+def with_files(rows: Sequence[HeldOutRow], files: Callable[[Sequence[str]], Sequence[str]]) -> list[HeldOutRow]:
+    """The rows with other files for their images.
+
+    Args:
+        files: the file for each image, by its path.
+    """
+    names = list(dict.fromkeys(str(path) for row in rows for path in row.shown))
+    other = {name: Path(file) for name, file in zip(names, files(names), strict=True) if file != name}
+    if not other:
+        return list(rows)
+
+    def seen(images: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(other.get(str(path), path) for path in images)
+
+    return [
+        replace(
+            row,
+            images=seen(row.images),
+            earlier=tuple(turn._replace(images=seen(turn.images)) for turn in row.earlier),
+        )
+        for row in rows
+    ]
 
 
 class _Class(NamedTuple):

@@ -37,13 +37,18 @@ def linked(folder: Path, cache: Path) -> None:
         path.symlink_to(cache / path.name.replace(".", "-"))
 
 
-def test_links_lie_on_the_volume_under_the_names_of_the_rows(server: ModalServer, home: Path) -> None:
+@pytest.mark.parametrize("pack", ["never", "always"])
+def test_links_lie_on_the_volume_under_the_names_of_the_rows(server: ModalServer, home: Path, pack: str) -> None:
     linked(home / "data", home / "data" / ".dvc" / "cache")
-    process = sft(server, home, "upload", "data/train.jsonl", "data/held.jsonl")
+    process = sft(server, home, "upload", "data/train.jsonl", "data/held.jsonl", "--pack", pack)
     assert process.returncode == 0, process.stderr
     (place,) = (server.volumes_folder / "vo-paddleocr-vl-data" / "datasets").iterdir()
     found = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
-    assert found == {"train.jsonl", "held.jsonl", "record.json", "img/1.png", "img/2.png", "img/3.png"}
+    images = {
+        "never": ["img/1.png", "img/2.png", "img/3.png"],
+        "always": ["packed/shard-000000.tar", "packed/index.bin"],
+    }
+    assert found == {"train.jsonl", "held.jsonl", "record.json", *images[pack]}
     there = validate(place / "train.jsonl", place / "held.jsonl", DatasetConfig())
     assert (there.errors, there.fingerprint[:16]) == (0, place.name), "what was validated is what lies there"
 
@@ -102,3 +107,4 @@ def test_a_full_volume_is_said_before_anything_is_sent(server: ModalServer, home
     slow = sft(server, home, "upload", *files)
     assert slow.returncode == 0, slow.stderr
     assert "gets slow to attach with 60," in slow.stdout
+    assert {path.suffix for path in place.rglob("*") if path.is_file()} == {".jsonl", ".json", ".tar", ".bin"}

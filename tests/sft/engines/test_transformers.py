@@ -31,6 +31,7 @@ from sft.plan import check_export_args, evaluate_args
 from sft.store import checkpoints
 from tests.compute.test_local import TINY, processes, wait
 from tests.sft.torch_trainer.torch_python import installed, says
+from tests.support.packed import packed
 from tests.support.runs import short_training
 
 HELD_OUT = 24
@@ -114,9 +115,10 @@ def steps_of(run: Path) -> list[tuple[int, float]]:
 def test_a_training_that_is_killed_ends_as_one_that_was_not(
     state: LocalCompute, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """The same steps, losses and weights, to the last bit."""
+    """The same steps, losses and weights, to the last bit; its images lie in shards, those of the other as files."""
     undisturbed = request.getfixturevalue(kind)
     args = training(state, "b") if kind == "whole" else training(state, "9", **LORA)
+    args = packed(args, state.volumes.data / f"packed-{kind}")
     command = [sys.executable, "-c", KILLED, str(state.state), args.model_dump_json()]
     killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from sft.context import Context
-from sft.dataset.buckets import Bucket
+from sft.dataset.buckets import Bucket, Object
 from sft.dataset.settings import DatasetConfig, HubConfig
 from sft.dataset.validate import validate
 from sft.errors import DatasetError, InputError, SftError, TransientError
 from sft.jobs.bring_dataset import BringArgs, bring_dataset
+from sft.store.shards.choosing import Packing
+from sft.store.shards.index import FOLDER, INDEX
+from sft.store.shards.reading import Packed
+from sft.store.shards.writing import planned
 from sft.store.volumes import Volumes
 from tests.conftest import Dataset
 from tests.support.hub_server import COMMIT, Hub, hub_of
@@ -83,13 +88,13 @@ except SftError as error:
 """
 
 
-def from_hub(hub: Hub, context: Context, token: str = "", **how: str) -> dict[str, Any]:
+def from_hub(hub: Hub, context: Context, token: str = "", packing: Packing = "auto", **how: str) -> dict[str, Any]:
     """The library reads HF_ENDPOINT and HF_TOKEN when it is imported: each fetch has a process of its own."""
     root = context.volumes.data.parent
     variables = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(root / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     variables |= {"HF_TOKEN": token} if token else {}
     columns = HubConfig.model_validate({"image_column": "picture", "text_column": "words", **how})
-    args = BringArgs(scheme="hf", root=REPO, revision="main", hub=columns)
+    args = BringArgs(scheme="hf", root=REPO, revision="main", hub=columns, packing=packing)
     command = [sys.executable, "-c", BODY, str(root), args.model_dump_json()]
     process = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
     assert "OUT {" in process.stdout, process.stderr
@@ -106,7 +111,9 @@ def test_a_dataset_of_the_hub_is_pinned_imported_and_fetched_once(hub: Hub, cont
     again = from_hub(hub, context, held_out_split="test")
     assert (again["root"], again["fetched"]) == (first["root"], False)
     assert not [request for request in hub.requests if "/resolve/" in request], "it was fetched again"
-    split = from_hub(hub, context)  # other rows of it: another folder
+    split = from_hub(hub, context, packing="always")  # other rows of it: another folder
+    assert not list((context.volumes.data / split["root"]).rglob("*.png"))
+    assert (context.volumes.data / split["root"] / FOLDER / INDEX).is_file()
     assert split["root"] != first["root"]
     rows, aside = judged(split, context)
     assert rows + aside == 20
@@ -181,6 +188,42 @@ def test_a_bucket_comes_once_for_each_content(service: str, pages: Dataset, cont
     assert changed["root"] != first["root"], "an image that changed is another content"
     assert (folder / "images" / "1.png").stat().st_ino == inode
     assert [path.name for path in (context.volumes.data / "buckets").iterdir() if path.name.startswith(".")] == []
+
+
+def test_many_images_come_as_shards_and_a_call_that_was_killed_has_lost_one(
+    service: str, pages: Dataset, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sft.jobs.bring_dataset.planned", partial(planned, most=1000))
+    fetch, fetched = Bucket.fetch, list[str]()
+
+    def until(bucket: Bucket, found: Object, target: Path, most: int) -> None:
+        if len(fetched) == 25:
+            raise ConnectionError("the machine is taken away")
+        if found.key.endswith(".png"):
+            fetched.append(found.key)
+        fetch(bucket, found, target, most)
+
+    monkeypatch.setattr(Bucket, "fetch", until)
+    with pytest.raises(ConnectionError):
+        bring_dataset(asked(service, packing="always"), context)
+    (folder,) = (path for path in (context.volumes.data / "buckets").iterdir() if not path.name.startswith("."))
+    shards = {path.name: path.stat().st_ino for path in (folder / FOLDER).glob("*.tar")}
+    assert shards
+    assert not (folder / "brought.json").exists()
+    assert Packed.above(folder) is None, "what has arrived counts for nothing yet"
+    monkeypatch.setattr(Bucket, "fetch", fetch)
+    answer: Any = bring_dataset(asked(service, packing="always"), context)
+    assert judged(answer, context) == (30, 5)
+    assert {name: (folder / FOLDER / name).stat().st_ino for name in shards} == shards, "whole shards are kept"
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".jsonl", ".json", ".tar", ".bin"}
+    report = validate(folder / "train.jsonl", folder / "held.jsonl", DatasetConfig())
+    here = validate(pages.folder / "train.jsonl", pages.folder / "held.jsonl", DatasetConfig())
+    assert report.fingerprint == here.fingerprint
+    args = asked(service, train="held.jsonl", held_out="", one=True, packing="never", there=499_999)
+    with pytest.raises(InputError, match="500,000"):  # said before an image is fetched
+        bring_dataset(args, context)
+    one: Any = bring_dataset(asked(service, train="held.jsonl", held_out="", one=True, there=49_999), context)
+    assert Packed.above(context.volumes.data / one["root"]) is not None, "the volume would get slow with files"
 
 
 def test_no_row_leads_out_of_the_dataset(service: str, pages: Dataset, context: Context) -> None:

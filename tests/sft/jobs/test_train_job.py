@@ -20,11 +20,12 @@ from sft.engines import ENGINES
 from sft.engines.base import Command, Folders, TrainSpec
 from sft.engines.erniekit import ErnieKit
 from sft.errors import InputError, IntegrityError, LeaseHeld, TrainingFailed, TransientError
-from sft.jobs.train import TrainArgs, train
+from sft.jobs.train import TRAIN, TrainArgs, train
 from sft.smoke import tiny
 from sft.store import lease, records
 from tests.compute.test_local import processes
 from tests.support.entries import Memory
+from tests.support.packed import packed
 from tests.support.runs import short_training
 
 BIN = Path(__file__).parents[2] / "support" / "bin"
@@ -63,6 +64,19 @@ def test_a_training_leaves_a_whole_model_with_the_bases_companions(home: Path, c
     assert (written["max_steps"], written["packing_size"]) == (10, 4)
     assert (run / "trainer" / "checkpoint-8" / "checkpoint_manifest.json").exists()
     assert not (run / "lease.json").exists()
+
+
+def test_images_in_shards_are_files_for_the_trainer_and_gone_behind_it(home: Path, context: Context) -> None:
+    given, said = packed(args(home), context.volumes.data / "packed-digits"), list[str]()
+    record = TRAIN.run(given.model_dump(), dataclasses.replace(context, say=said.append))
+    assert record["steps"] == 10
+    (rows,) = context.volumes.run(record["identity"]).glob("work/train.*.jsonl")
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    places = [Path(line["image_info"][0]["image_url"]) for line in lines]
+    assert len(places) == 32
+    assert all(place.is_relative_to(context.volumes.data / ".unpacked") for place in places)
+    assert not any(place.exists() for place in places)
+    assert any("packed images are unpacked" in line for line in said)
 
 
 def test_a_training_that_goes_on_from_another_ones_model_has_the_bases_small_files_too(
