@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from compute.base import Compute
 from sft.config import RunConfig
 from sft.errors import SftError
-from sft.training.memory import plain
+from sft.training.memory import count, plain
 
 MODALS_CURRENCY = "USD"
 KEYS = {"A10": "A10G", "A100": "A100-40GB"}  # a card's name → the one that Modal prices it under
@@ -32,7 +32,7 @@ class Prices:
 
     def hourly(self, gpu: str) -> float | None:
         """The price of an hour on ``gpu``, with the CPU cores and the memory that a container reserves where Modal's
-        rates are known; of several cards the dearest one's; None where one is unknown.
+        rates are known; ``A100-80GB:4`` is four cards in one container; of several kinds of cards the dearest one's; None where one is unknown.
         """
         if not self.rates:
             return self.config.budget.hourly(gpu)
@@ -46,7 +46,7 @@ class Prices:
         name = KEYS.get(plain(card), plain(card))
         rate = self.rates.get(f"gpu_hour_cost_{name.lower().replace('-', '_')}")
         # A card that Modal prices under a name that is not known here has a price that was typed, perhaps.
-        return self.config.budget.hourly(card) if rate is None or container is None else rate + container
+        return self.config.budget.hourly(card) if rate is None or container is None else rate * count(card) + container
 
     def _container(self) -> float | None:
         cpu, memory = self.rates.get("cpu_hour_cost"), self.rates.get("mem_gib_hour_cost")
