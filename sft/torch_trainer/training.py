@@ -37,7 +37,7 @@ def arguments(settings: Mapping[str, Any]) -> Any:
         dataloader_pin_memory=not settings["use_cpu"],
         activation_checkpointing_kwargs={"use_reentrant": False},
         ddp_find_unused_parameters=False,
-        ddp_backend="gloo" if settings["use_cpu"] else None,
+        ddp_backend="gloo" if settings["use_cpu"] and settings["devices"] > 1 and "RANK" in os.environ else None,
     )
 
 
