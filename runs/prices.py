@@ -32,7 +32,8 @@ class Prices:
 
     def hourly(self, gpu: str) -> float | None:
         """The price of an hour on ``gpu``, with the CPU cores and the memory that a container reserves where Modal's
-        rates are known; ``A100-80GB:4`` is four cards in one container; of several kinds of cards the dearest one's; None where one is unknown.
+        rates are known; of several kinds of cards the dearest one's; None where one is unknown. ``A100-80GB:4`` are four
+        cards in one container.
         """
         if not self.rates:
             return self.config.budget.hourly(gpu)
@@ -45,8 +46,9 @@ class Prices:
             return container
         name = KEYS.get(plain(card), plain(card))
         rate = self.rates.get(f"gpu_hour_cost_{name.lower().replace('-', '_')}")
-        # A card that Modal prices under a name that is not known here has a price that was typed, perhaps.
-        return self.config.budget.hourly(card) if rate is None or container is None else rate * count(card) + container
+        if rate is None or container is None:  # a card that Modal prices under another name: it was typed, perhaps
+            return self.config.budget.hourly(card)
+        return rate * count(card) + container
 
     def _container(self) -> float | None:
         cpu, memory = self.rates.get("cpu_hour_cost"), self.rates.get("mem_gib_hour_cost")

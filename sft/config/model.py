@@ -200,9 +200,8 @@ class RunConfig(Section):
                 yield "local.device gpu: nvidia-smi finds no GPU on this machine; auto takes the CPU then"
                 return
         if self.compute == "local" and self.device == "gpu" and self.gpus > len(cards()):
-            yield (
-                f"local.gpus {self.gpus}: this machine has {len(cards())} that CUDA_VISIBLE_DEVICES leaves; use fewer, or all"
-            )
+            left = f"this machine has {len(cards())} that CUDA_VISIBLE_DEVICES leaves"
+            yield f"local.gpus {self.gpus}: {left}; use fewer, or all"
         passes = self.train.gradient_accumulation_steps
         if passes % self.gpus:
             fitting = [str(n) for n in range(1, MOST_CARDS + 1) if passes % n == 0]

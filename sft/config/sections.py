@@ -152,7 +152,7 @@ class LocalConfig(Section):
         "auto", description="auto: the GPU where there is one and the engine has a use for it (transformers)"
     )
     gpus: Annotated[int, Field(ge=1, le=MOST_CARDS)] | Literal["all"] = Field(
-        1, description="How many of this machine's GPUs train together, the first ones that CUDA_VISIBLE_DEVICES leaves"
+        1, description="GPUs of this machine that train together: the first ones that CUDA_VISIBLE_DEVICES leaves"
     )
 
 

@@ -64,8 +64,8 @@ class TrainSpec(BaseModel):
         Each step has the same forward passes on any number of devices (see :attr:`passes_per_device`); an engine that
         deals the rows out in another order then says so itself (:attr:`Engine.deals_alike`).
         """
-        beside = {"device", "devices", "save_steps", "save_total_limit", "logging_steps", "stall_minutes", "dropped_rows"}
-        beside |= {"recompute", *(name for name in _LATER if self._is_default(name))}
+        beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes", "dropped_rows"}
+        beside |= {"devices", "recompute", *(name for name in _LATER if self._is_default(name))}
         return {key: value for key, value in self.model_dump().items() if key not in beside}
 
     @property

@@ -106,7 +106,8 @@ def _environment(spec: TrainSpec, devices: int) -> dict[str, str]:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cards are counted as nvidia-smi counts them
     }
     if spec.device == "cpu":
-        environment["OMP_NUM_THREADS"] = "2" if devices == 1 else "1"  # the tiny model's matrices are too small for more
+        # The tiny model's matrices are too small for more.
+        environment["OMP_NUM_THREADS"] = "2" if devices == 1 else "1"
     return environment
 
 

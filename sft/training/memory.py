@@ -94,9 +94,9 @@ def unusable(gpu: str) -> str:
         return (
             f"{gpu} is a Blackwell card: Paddle's wheels for CUDA 12.6 have no code for it, and 12.9 has none here yet"
         )
-    if plain(gpu) in CARDS and ":" not in gpu:
+    if plain(gpu) in CARDS and gpu == single(gpu):
         return ""
-    if plain(gpu) in CARDS:
+    if plain(gpu) in CARDS and "," not in gpu:
         most, (_, _, number) = FEWER.get(plain(gpu), MOST_CARDS), gpu.partition(":")
         fits = number.isdecimal() and number[0] != "0" and int(number) <= most
         return "" if fits else f"{gpu}: Modal gives 1 to {most} of these cards, such as {single(gpu)}:{most}"

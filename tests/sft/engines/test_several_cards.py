@@ -28,7 +28,7 @@ from tests.sft.torch_trainer.torch_python import installed
 from tests.support.runs import short_training
 
 STEPS, PASSES = 6, 2  # of each step
-APART = 1e-3  # of how far the weights have moved: sums in another order, which AdamW makes more of where they are near 0
+APART = 1e-3  # of how far the weights have moved: sums in another order, of which AdamW makes more where they are small
 PROMPT = 5.0  # seconds
 
 
@@ -85,7 +85,7 @@ def test_two_processes_train_as_one_does(state: LocalCompute, together: tuple[Ma
     assert before.keys() == after.keys()
     moved = sum(float(((weights - base[name]) ** 2).sum()) for name, weights in before.items())
     apart = sum(float(((weights - after[name]) ** 2).sum()) for name, weights in before.items())
-    assert 0 < moved
+    assert moved > 0
     assert (apart / moved) ** 0.5 < APART
     assert record["steps"] == alone["steps"] == STEPS
     told = [line.split() for line in log if "[INFO] - " in line]
@@ -107,7 +107,7 @@ def test_one_that_is_killed_takes_the_others_along_and_a_stop_saves_once(
             killed.append(time.monotonic())
 
     log: list[str] = []
-    with pytest.raises(TrainingFailed, match="(?s)the trainer was killed.*process 1 of the training ended by SIGKILL"):
+    with pytest.raises(TrainingFailed, match=r"(?s)the trainer was killed.*process 1 of the training ended by SIGKILL"):
         train(args, Context(state.volumes, "call-1", say=log.append, commit=kill))
     assert time.monotonic() - killed[0] < PROMPT
     assert processes(str(run)) == [], "no process is left of it"
