@@ -32,8 +32,8 @@ class Prices:
 
     def hourly(self, gpu: str) -> float | None:
         """The price of an hour on ``gpu``, with the CPU cores and the memory that a container reserves where Modal's
-        rates are known; of several kinds of cards the dearest one's; None where one is unknown. ``A100-80GB:4`` are four
-        cards in one container.
+        rates are known; of several kinds of cards the dearest one's; None where one is unknown. ``A100-80GB:4`` are
+        four cards in one container.
         """
         if not self.rates:
             return self.config.budget.hourly(gpu)

@@ -65,8 +65,8 @@ class RunConfig(Section):
         "",
         pattern=r"^[A-Za-z0-9][\w.-]*$|^$",
         max_length=80,
-        description="Prefect's global concurrency limit of which a training holds a slot (prefect gcl create NAME "
-        "--limit 2); empty: none",
+        description="Prefect's global concurrency limit of which a training holds a slot for each GPU (prefect gcl "
+        "create NAME --limit 2); empty: none",
     )
     notify: NotifyConfig = Field(default_factory=NotifyConfig, description="Who is told how a run ended")
     track: TrackConfig = Field(default_factory=TrackConfig, description="Who shows what came of the runs")
