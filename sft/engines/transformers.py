@@ -14,11 +14,11 @@ from typing import Any
 from sft.dataset import dropped
 from sft.dataset.rows import Format
 from sft.engines.base import PARTS, Command, Folders, Progress, TrainSpec, missing_files, read_progress
+from sft.engines.devices import visible
 from sft.errors import TrainingFailed
 from sft.models.casting import cast
 from sft.models.lora import merge
 from sft.models.second_reader import PROJECT, interpreter
-from sft.training.cards import visible
 
 _NEEDED = ("trainer_state.json", "scheduler.pt", "optimizer.pt", "rng_state*.pth", "*model.safetensors")
 

@@ -7,10 +7,11 @@ import subprocess
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from sft.engines.devices import named
+
 QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,compute_cap,uuid", "--format=csv,noheader,nounits")
 SECONDS = 20  # a driver that sleeps takes some of them
 MIB = 1 << 20  # bytes
-VARIABLE = "CUDA_VISIBLE_DEVICES"
 AMPERE = 8  # major compute capability from which a card computes in bf16
 
 
@@ -29,11 +30,11 @@ def cards() -> tuple[Card, ...]:
     nvidia-smi counts) or UUID. As with CUDA, what follows a card that there is not does not count. None where
     nvidia-smi is not there, or finds no driver; it is asked once in a process.
     """
-    found, named = _asked(os.environ.get("PATH", "")), _named()
-    if named is None:
+    found, names = _asked(os.environ.get("PATH", "")), named()
+    if names is None:
         return tuple(card for card in found if card is not None)
     chosen: list[Card] = []
-    for name in named:
+    for name in names:
         number = int(name) if name.isdecimal() else len(found)
         by_uuid = [card for card in found if card is not None and name and card.uuid.startswith(name)]
         card = found[number] if number < len(found) else by_uuid[0] if len(by_uuid) == 1 else None
@@ -41,17 +42,6 @@ def cards() -> tuple[Card, ...]:
             break
         chosen.append(card)
     return tuple(chosen)
-
-
-def visible(count: int) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES has to be for the first ``count`` cards of those that this process may use."""
-    named = _named()
-    return list(map(str, range(count))) if named is None else named[:count]
-
-
-def _named() -> list[str] | None:
-    given = os.environ.get(VARIABLE)
-    return None if given is None else [name.strip() for name in given.split(",") if name.strip()]
 
 
 @lru_cache

@@ -11,8 +11,9 @@ from sft.config import RunConfig, load
 from sft.dataset.packing import Amount
 from sft.engines import ENGINES
 from sft.engines.base import Folders
+from sft.engines.devices import visible
 from sft.plan import train_spec
-from sft.training.cards import Card, cards, visible
+from sft.training.cards import Card, cards
 
 # nvidia-smi(1): --format=csv,noheader,nounits; memory.total is in MiB; a field that is not known is [N/A].
 RTX_4090 = "NVIDIA GeForce RTX 4090, 24564, 8.9, GPU-3ac5f1d2-0000-0000-0000-000000000001"
