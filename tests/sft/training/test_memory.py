@@ -11,6 +11,7 @@ from sft.config.profiles import layers
 from sft.dataset.findings import SplitStats
 from sft.dataset.packing import Amount
 from sft.engines import ENGINES
+from sft.engines.base import Folders
 from sft.errors import ConfigError
 from sft.jobs.placed_rows import DatasetPlace
 from sft.plan import memory_warning, train_args, train_spec
@@ -199,6 +200,10 @@ def test_several_cards_at_modal_share_a_step(engine: str) -> None:
     alone, together = (train_spec(config, Amount(1000)) for config in (one, four))
     assert (together.devices, together.passes_per_device, together.gradient_accumulation_steps) == (4, 2, 8)
     assert (together.max_steps, together.warmup_steps) == (alone.max_steps, alone.warmup_steps)
+    if engine == "paddleformers":
+        command = ENGINES[engine].command(together, Folders(*[Path("/x")] * 5), None)
+        assert (command.environment["CUDA_VISIBLE_DEVICES"], command.printed["world_size"]) == ("0,1,2,3", 4)
+        assert command.config["gradient_accumulation_steps"] == 2
     identities = {_identity(config) for config in (one, four)}
     assert len(identities) == (1 if ENGINES[engine].deals_alike else 2)
     with pytest.raises(ConfigError, match=r"modal\.gpu H100:3 cannot share them evenly: use 1, 2, 4, 8 of them, or 9"):
