@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,8 +56,9 @@ class _Ranks:
         self._tell(signal.SIGTERM)
 
     def _tell(self, number: int) -> None:
-        for pid in self._left:  # none of them is waited for elsewhere: its number is nobody else's
-            os.kill(pid, number)
+        for pid in self._left:
+            with suppress(ProcessLookupError):  # it has just been waited for
+                os.kill(pid, number)
 
     def follow(self) -> int:
         """Until all have ended."""
