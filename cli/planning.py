@@ -145,7 +145,7 @@ def _add_training(
     spec, currency = train_spec(config, amount), config.budget.currency
     told = (
         f"{spec.max_steps} steps of {_step(config, spec, amount)} with {config.engine}, "
-        f"warm-up {spec.warmup_steps}, on {config.modal.gpu if config.compute == 'modal' else 'the CPU'}"
+        f"warm-up {spec.warmup_steps}, on {_trained_on(config)}"
     )
     if base is None:
         table.add_row("train", told, LATER, "to do", costs.train(spec.max_steps).told(currency))
@@ -169,6 +169,19 @@ def _add_training(
     done = compute.read("outputs", f"{run_place(args.identity)}/evaluation/{key}/record.json") if key else None
     models = ("base", "champion", "candidate") if champion else ("base", "candidate")
     _add_judging(table, config, costs, models, rows, key or LATER, done)
+
+
+def _trained_on(config: RunConfig) -> str:
+    """Example: ``A100-80GB:4, 2 of a step's 8 forward passes on each``."""
+    if config.compute == "modal":
+        told = config.modal.gpu
+    elif config.device == "cpu":
+        told = "the CPU"
+    else:
+        told = "this machine's GPU" if config.gpus == 1 else f"{config.gpus} GPUs of this machine"
+    passes = config.train.gradient_accumulation_steps
+    shared = f", {passes // config.gpus} of a step's {passes} forward passes on each"
+    return told + (shared if config.gpus > 1 else "")
 
 
 def _add_judging(

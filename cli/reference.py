@@ -70,7 +70,7 @@ _UNITS = (
     ),
     re.compile(
         r"^(?:Held-out |Optimiser )?(Share|How often|Rows|rows|Steps|steps|Passes|Forward passes|Processes|Checkpoints|"
-        r"Calls|Findings|CPU cores)\b"
+        r"Calls|Findings|CPU cores|GPUs)\b"
     ),
 )
 _WORDS = {"Share": "fraction", "How often": "times"}
@@ -83,7 +83,7 @@ def unit(field: FieldInfo) -> str:
     found = next((m for m in (pattern.search(field.description or "") for pattern in _UNITS) if m), None)
     if found is None:
         return ""
-    return _WORDS.get(found[1]) or (found[1] if found[1] in ("MiB", "CPU cores") else found[1].lower())
+    return _WORDS.get(found[1]) or (found[1] if found[1] in ("MiB", "CPU cores", "GPUs") else found[1].lower())
 
 
 def _plain_types(kind: Any) -> Iterator[Any]:

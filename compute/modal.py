@@ -37,6 +37,7 @@ from modal_infra.volumes import volume
 from sft.config import RunConfig
 from sft.errors import ComputeError, JobCancelled, JobDied, JobError, SftError, from_wire
 from sft.store import records
+from sft.training.memory import single
 
 HOURS = 3600  # seconds
 # What says nothing about a call: in doubt it runs, and none is started beside it.
@@ -89,10 +90,8 @@ class ModalCompute:
                 options: dict[str, Any] = {"cpu": wanted.cpu, "memory": wanted.memory_mb}
                 if job == "train":
                     options["timeout"] = int(wanted.timeout_hours * HOURS)
-                if wanted.gpu != "none" and "," not in wanted.gpu:
-                    options["gpu"] = wanted.gpu
-                elif wanted.gpu != "none" and job != "train":
-                    options["gpu"] = wanted.gpu.split(",")[0]
+                if wanted.gpu != "none" and (gpu := _gpu(job, wanted.gpu)):
+                    options["gpu"] = gpu
                 options = {key: value for key, value in options.items() if value is not None}
                 function = function.with_options(**options) if options else function
             elif secrets := secrets_of(job):
@@ -252,6 +251,16 @@ def check_host() -> None:
     """
     with translated(f"function {HOST}", _deploys(NIGHT)):
         modal.Function.from_name(NIGHT, HOST).hydrate()
+
+
+def _gpu(job: str, wanted: str) -> str:
+    """What a call asks for: all cards for a training, and where it is looked at whether they are there; one for what
+    reads. A list stands in the training's function already: nothing.
+    """
+    if job == "train":
+        return "" if "," in wanted else wanted
+    first = wanted.split(",")[0]
+    return first if job == "inspect_environment" else single(first)
 
 
 class _Logs:

@@ -97,4 +97,4 @@ def predict_args(
 def _where(config: RunConfig) -> dict[str, Any]:
     """On what is read, and with which prompts."""
     device = "cpu" if config.on_cpu else "gpu"
-    return {"device": device, "gpu": config.billed_as, "prompts": config.dataset.prompts}
+    return {"device": device, "gpu": config.reads_on, "prompts": config.dataset.prompts}

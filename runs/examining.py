@@ -38,7 +38,7 @@ def examine(
     device = "cpu" if config.on_cpu else "gpu"
     check_names(config.engine, device, names)
     chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
-    args = InspectArgs(engine=config.engine, device=device, checks=chosen)
+    args = InspectArgs(engine=config.engine, device=device, checks=chosen, gpus=config.gpus)
     deployments = [] if names else [_base(config), *deployed(config)]
     findings = _client_side(config) if config.compute == "modal" else []
     if not all(finding["ok"] for finding in findings):

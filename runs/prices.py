@@ -10,7 +10,7 @@ from compute.base import Compute
 from modal_infra.names import HOST, HOST_CPU, HOST_MEMORY_MB, HOURLY
 from sft.config import RunConfig
 from sft.errors import SftError
-from sft.training.memory import plain
+from sft.training.memory import count, plain
 
 MODALS_CURRENCY = "USD"
 KEYS = {"A10": "A10G", "A100": "A100-40GB"}  # a card's name → the one that Modal prices it under
@@ -33,7 +33,8 @@ class Prices:
 
     def hourly(self, gpu: str) -> float | None:
         """The price of an hour on ``gpu``, with the CPU cores and the memory that a container reserves where Modal's
-        rates are known; of several cards the dearest one's; None where one is unknown.
+        rates are known; of several kinds of cards the dearest one's; None where one is unknown. ``A100-80GB:4`` are
+        four cards in one container.
         """
         if not self.rates:
             typed = self.config.budget.hourly(gpu)
@@ -49,8 +50,9 @@ class Prices:
             return container
         name = KEYS.get(plain(card), plain(card))
         rate = self.rates.get(f"gpu_hour_cost_{name.lower().replace('-', '_')}")
-        # A card that Modal prices under a name that is not known here has a price that was typed, perhaps.
-        return self.config.budget.hourly(card) if rate is None or container is None else rate + container
+        if rate is None or container is None:  # a card that Modal prices under another name: it was typed, perhaps
+            return self.config.budget.hourly(card)
+        return rate * count(card) + container
 
     def _host(self) -> float | None:
         """Of the container that hosts a flow: it is small, whatever the profile asks for."""

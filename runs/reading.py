@@ -120,7 +120,7 @@ def _read(
 ) -> list[tuple[str, dict[str, Any]]]:
     """(Markdown, further facts) of each page."""
     images = tuple(_on_volume(compute, page.image) for page in found)
-    where = {"device": "cpu" if config.on_cpu else "gpu", "gpu": config.billed_as}
+    where = {"device": "cpu" if config.on_cpu else "gpu", "gpu": config.reads_on}
     if task.name == WHOLE:
         names = {"pipeline": config.family.pipeline, "parser": config.family.parser}
         whole = ParsePagesArgs(model=place, images=images, layout=_layout(config, compute), **names, **where)

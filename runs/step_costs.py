@@ -14,6 +14,7 @@ from runs.estimate import LOOKED, estimate
 from runs.ledger import Entry, read_ledger
 from runs.prices import prices_for
 from sft.config import RunConfig
+from sft.training.memory import single
 
 READING = ("choose_reader", "evaluate", "predict")  # the jobs of the step evaluate
 WAIT = (
@@ -42,7 +43,9 @@ class StepCosts:
     def __init__(self, config: RunConfig, compute: Compute) -> None:
         self._config, self._compute, self.prices = config, compute, prices_for(config, compute)
         entries = read_ledger(compute, last=LOOKED)
-        self._like = [e for e in entries if e.spent and (e.compute, e.gpu) == (compute.name, config.billed_as)]
+        # Models are read on one card, however many have trained.
+        like = (compute.name, single(config.reads_on))
+        self._like = [e for e in entries if e.spent and (e.compute, single(e.gpu)) == like]
         self.steps: dict[str, StepCost] = {}
 
     def train(self, steps: int) -> StepCost:
@@ -86,9 +89,12 @@ class StepCosts:
         return [name for name, step in self.steps.items() if step.seconds is None]
 
     def _keep(self, name: str, seconds: float | None) -> StepCost:
-        cost = None if seconds is None else self.prices.cost(self._config.billed_as, seconds)
+        cost = None if seconds is None else self.prices.cost(self._billed_as(name), seconds)
         self.steps[name] = StepCost(seconds, cost)
         return self.steps[name]
+
+    def _billed_as(self, step: str) -> str:
+        return self._config.billed_as if step == "train" else self._config.reads_on
 
 
 def in_words(costs: StepCosts, currency: str) -> str:

@@ -61,6 +61,7 @@ def memory_warning(config: RunConfig, rows: SplitStats) -> str | None:
         lora=spec.lora is not None,
         flash=spec.precision == "bf16",
         accumulation=spec.gradient_accumulation_steps,
+        cards=config.gpus,
     )
 
 
@@ -153,6 +154,7 @@ def train_args(
     parts |= {"part": place.part} if place.part < 1 else {}
     parts |= {"dev_share": place.dev_share} if place.dev_share else {}
     parts |= {"patience": config.train.patience} if config.train.patience and place.has_dev else {}
+    parts |= {"devices": spec.devices} if spec.devices > 1 and not engine.deals_alike else {}
     identity = records.fingerprint(parts)
     return TrainArgs(
         identity=identity,
@@ -184,7 +186,7 @@ def evaluate_args(
         base_model=training.base_model,
         dataset=training.dataset,
         device="cpu" if config.on_cpu else "gpu",
-        gpu=training.gpu,
+        gpu=config.reads_on,
         prompts=config.dataset.prompts,
         **config.evaluate.model_dump(exclude={"shards", "dev_rows"}),
     )
@@ -215,7 +217,7 @@ def read_dev_args(
         metric=config.promote.metric,
         within=within,
         device="cpu" if config.on_cpu else "gpu",
-        gpu=training.gpu,
+        gpu=config.reads_on,
         prompts=config.dataset.prompts,
         max_rows=config.evaluate.dev_rows,
         **how,

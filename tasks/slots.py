@@ -40,16 +40,20 @@ def check_limit(config: RunConfig) -> None:
         return
     with get_client(sync_client=True) as client:
         try:
-            client.read_global_concurrency_limit_by_name(config.gpu_limit)
+            found = client.read_global_concurrency_limit_by_name(config.gpu_limit)
         except ObjectNotFound:
             remedy = f"prefect gcl create {config.gpu_limit} --limit 1; or take it out, and no limit is kept"
             said = "Prefect's server has no such global concurrency limit"
             raise InputError(said, where="gpu_limit", value=config.gpu_limit, remedy=remedy) from None
+    if found.active and found.limit < config.gpus:
+        said = f"the training takes {config.gpus} GPUs, and the limit has fewer slots: it would wait for ever"
+        remedy = f"prefect gcl update {config.gpu_limit} --limit {config.gpus}; or take fewer GPUs"
+        raise InputError(said, where="gpu_limit", value=f"{config.gpu_limit}: {found.limit}", remedy=remedy)
 
 
 @contextmanager
-def slot(limit: str, compute: Compute, key: str) -> Iterator[None]:
-    """Hold a slot in the block; wait for one first.
+def slot(limit: str, compute: Compute, key: str, gpus: int = 1) -> Iterator[None]:
+    """Hold a slot for each GPU in the block; wait for them first.
 
     A run that attaches to a call that works already waits for none: another run may hold the slot of that call.
 
@@ -65,7 +69,7 @@ def slot(limit: str, compute: Compute, key: str) -> Iterator[None]:
         return
     with ExitStack() as held:
         try:
-            _take(held, limit, compute, key)
+            _take(held, limit, compute, key, gpus)
         except (KeyboardInterrupt, TerminationSignal):
             raise JobCancelled("the run was stopped while it waited for a slot", where=limit) from None
         except (ConcurrencySlotAcquisitionError, PrefectException, httpx.HTTPError) as error:
@@ -73,15 +77,16 @@ def slot(limit: str, compute: Compute, key: str) -> Iterator[None]:
         yield
 
 
-def _take(held: ExitStack, limit: str, compute: Compute, key: str) -> None:
+def _take(held: ExitStack, limit: str, compute: Compute, key: str, gpus: int) -> None:
     """Prefect's own waiting could not be told of a cancelled run; cut short again and again it would log an error each
     time. So the slot is asked for when there is one.
     """
     holder, waits = ConcurrencyLeaseHolder(type="flow_run", id=UUID(str(flow_run.id))), False
     while True:
-        if _free(limit):
+        if _free(limit, gpus):
             slot = concurrency(
                 limit,
+                occupy=gpus,
                 timeout_seconds=AGAIN,
                 lease_duration=LEASE,
                 strict=True,
@@ -90,7 +95,7 @@ def _take(held: ExitStack, limit: str, compute: Compute, key: str) -> None:
             )
             with suppress(TimeoutError):  # somebody was quicker
                 held.enter_context(slot)
-                return tell(f"holds a slot of {limit}")
+                return tell(f"holds {'a slot' if gpus == 1 else f'{gpus} slots'} of {limit}")
         if running_call(compute, key):
             return tell(f"no slot of {limit} is free; none is needed for a training that runs already")
         if not waits:
@@ -101,7 +106,7 @@ def _take(held: ExitStack, limit: str, compute: Compute, key: str) -> None:
             raise JobCancelled("the run was cancelled while it waited for a slot", where=limit)
 
 
-def _free(limit: str) -> bool:
+def _free(limit: str, gpus: int) -> bool:
     with get_client(sync_client=True) as client:
         found = client.read_global_concurrency_limit_by_name(limit)
-    return not found.active or found.active_slots < found.limit
+    return not found.active or found.active_slots + gpus <= found.limit

@@ -104,7 +104,7 @@ def train(
     if budget and budget.bounded:
         progress.check = _Watch(budget, args.name, lambda: progress.before + time.time() - started(compute, key))
     try:
-        with slot(limit, compute, key):
+        with slot(limit, compute, key, args.spec.devices):
             record = _until_it_ends(args, compute, key, progress, restarts)
     except Detached as left:  # no failure of this step
         return Left(left.value)
@@ -152,7 +152,7 @@ def until_it_ends(
     progress = _Progress(args, beside)
     key = training_key(args.identity)
     try:
-        with slot(limit, compute, key):
+        with slot(limit, compute, key, args.spec.devices):
             record = _until_it_ends(args, compute, key, progress, restarts)
     except (JobCancelled, BudgetExceeded):
         progress.stop()

@@ -33,7 +33,7 @@ from sft.errors import ConfigError
 from sft.families import Family
 from sft.settings import Section
 from sft.training.cards import Card, cards
-from sft.training.memory import check
+from sft.training.memory import MOST_CARDS, check, count, single
 
 MOST_MIXED = 0.9  # share of the rows that are trained on
 
@@ -65,8 +65,8 @@ class RunConfig(Section):
         "",
         pattern=r"^[A-Za-z0-9][\w.-]*$|^$",
         max_length=80,
-        description="Prefect's global concurrency limit of which a training holds a slot (prefect gcl create NAME "
-        "--limit 2); empty: none",
+        description="Prefect's global concurrency limit of which a training holds a slot for each GPU (prefect gcl "
+        "create NAME --limit 2); empty: none",
     )
     notify: NotifyConfig = Field(default_factory=NotifyConfig, description="Who is told how a run ended")
     track: TrackConfig = Field(default_factory=TrackConfig, description="Who shows what came of the runs")
@@ -120,18 +120,14 @@ class RunConfig(Section):
         problems += [f"{self._asked(key)} {why}" for key, why in self._engine_cannot()]
         if self.train.augment != "none" and not ENGINES[self.engine].augments:
             problems.append(f"train.augment {self.train.augment} needs engine paddleformers")
-        if self.compute == "local" and self.local.device == "gpu":
-            if not ENGINES[self.engine].uses_this_gpu:
-                problems.append("local.device gpu needs engine transformers: Paddle is installed here for the CPU")
-            elif not cards():
-                problems.append("local.device gpu: nvidia-smi finds no GPU on this machine; auto takes the CPU then")
+        problems += self._cards_problems()
         if self.evaluate.backend == "vllm" and self.on_cpu:
             where = "compute local reads on this machine's CPU" if self.compute == "local" else "modal.gpu is none"
             problems.append(f"evaluate.backend vllm reads on a GPU at Modal, and {where}: leave evaluate.backend out")
         if self.device == "gpu" and self.card is not None:
             try:
                 lora, bf16 = self.train.lora is not None, self.train.precision == "bf16"
-                check(self.card, self.train.batch_size, lora=lora, bf16=bf16)
+                check(self.card, self.train.batch_size, lora=lora, bf16=bf16, cards=self.gpus)
             except ConfigError as error:
                 problems.append(str(error))
         bounded = self.budget.max_cost is not None or self.budget.max_cost_per_month is not None
@@ -151,7 +147,8 @@ class RunConfig(Section):
     def spec(self, steps: int) -> TrainSpec:
         """The resolved hyperparameters of a training of so many steps."""
         augment = self.train.augment if ENGINES[self.engine].augments else ""
-        return self.train.spec(steps, self.device).model_copy(update={"asks": self.family.asks, "augment": augment})
+        more = {"asks": self.family.asks, "augment": augment, "devices": self.gpus}
+        return self.train.spec(steps, self.device).model_copy(update=more)
 
     @property
     def on_cpu(self) -> bool:
@@ -168,24 +165,63 @@ class RunConfig(Section):
 
     @property
     def card(self) -> str | Card | None:
-        """The GPU that the training has to fit on: by Modal's name, or this machine's first."""
+        """The GPU that the training has to fit on: by Modal's name, or the smallest of this machine's that it takes."""
         if self.device == "cpu":
             return None
-        return self.modal.gpu.split(",")[0] if self.compute == "modal" else cards()[0]
+        if self.compute == "modal":
+            return single(self.modal.gpu.split(",")[0])
+        return min(cards()[: self.gpus], key=lambda card: (card.bf16, card.memory))
+
+    @property
+    def gpus(self) -> int:
+        """Devices that train together: cards, or the CPU."""
+        if self.device == "cpu":
+            return 1
+        if self.compute == "modal":
+            return count(self.modal.gpu)
+        return len(cards()[:MOST_CARDS]) if self.local.gpus == "all" else self.local.gpus
 
     @property
     def billed_as(self) -> str:
         """What a training runs on, as the ledger and the prices name it."""
         return "cpu" if self.on_cpu else self.modal.gpu
 
+    @property
+    def reads_on(self) -> str:
+        """What the other jobs run on: one card, however many train together."""
+        return ",".join(map(single, self.billed_as.split(",")))
+
+    def _cards_problems(self) -> Iterable[str]:
+        """Are the cards there that are asked for, and can they share a step?"""
+        if self.compute == "local" and self.local.device == "gpu":
+            if not ENGINES[self.engine].uses_this_gpu:
+                yield "local.device gpu needs engine transformers: Paddle is installed here for the CPU"
+                return
+            if not cards():
+                yield "local.device gpu: nvidia-smi finds no GPU on this machine; auto takes the CPU then"
+                return
+        if self.compute == "local" and self.device == "gpu" and self.gpus > len(cards()):
+            left = f"this machine has {len(cards())} that CUDA_VISIBLE_DEVICES leaves"
+            yield f"local.gpus {self.gpus}: {left}; use fewer, or all"
+        passes = self.train.gradient_accumulation_steps
+        if passes % self.gpus:
+            fitting = [str(n) for n in range(1, MOST_CARDS + 1) if passes % n == 0]
+            more = -(-passes // self.gpus) * self.gpus
+            yield (
+                f"train.gradient_accumulation_steps {passes} are a step's forward passes on all cards together, and "
+                f"{self._asked('devices')} cannot share them evenly: use {', '.join(fitting)} of them, or {more} passes"
+            )
+
     def _engine_cannot(self) -> Iterable[tuple[str, str]]:
-        spec = self.train.spec(steps=1, device=self.device)
+        spec = self.train.spec(steps=1, device=self.device).model_copy(update={"devices": self.gpus})
         return ENGINES[self.engine].cannot(spec).items()
 
     def _asked(self, field: str) -> str:
         """What was asked for, as an error names it."""
         if field == "device":
             return "compute local" if self.compute == "local" else f"modal.gpu {self.modal.gpu}"
+        if field == "devices":
+            return f"local.gpus {self.local.gpus}" if self.compute == "local" else f"modal.gpu {self.modal.gpu}"
         return f"train.{field}" if field.startswith("lora") else f"train.{field} {getattr(self.train, field)}"
 
 

@@ -11,7 +11,7 @@ from sft.families import FAMILIES, TINY, Family, of_repository
 from sft.metrics.gate import Rule
 from sft.metrics.text import Normalisation
 from sft.settings import Section, of_the_user
-from sft.training.memory import plain, unusable
+from sft.training.memory import MOST_CARDS, count, plain, single, unusable
 
 MAIL = "email-server-credentials"  # Prefect's type of block that sends mail by SMTP
 Event = Literal["failed", "cancelled", "waiting", "promoted", "refused", "skipped", "finished"]
@@ -129,7 +129,7 @@ class ModalConfig(Section):
     gpu: str = Field(
         "A100-80GB",
         description="GPU as Modal names it; H100! forbids Modal to give an H200; A100-80GB,H100: whichever is free; "
-        "none: the CPU, to try things out",
+        "A100-80GB:4: four in one machine, for the training alone; none: the CPU, to try things out",
     )
     cpu: float | None = Field(8, gt=0, le=64, description="CPU cores of a container; empty: Modal's default, 0.125")
     memory_mb: int | None = Field(
@@ -149,7 +149,10 @@ class LocalConfig(Section):
     """On what of this machine a training runs with ``compute: local``; the models are read on the CPU."""
 
     device: Literal["auto", "cpu", "gpu"] = Field(
-        "auto", description="auto: the first GPU where there is one and the engine has a use for it (transformers)"
+        "auto", description="auto: the GPU where there is one and the engine has a use for it (transformers)"
+    )
+    gpus: Annotated[int, Field(ge=1, le=MOST_CARDS)] | Literal["all"] = Field(
+        1, description="GPUs of this machine that train together: the first ones that CUDA_VISIBLE_DEVICES leaves"
     )
 
 
@@ -173,9 +176,18 @@ class BudgetConfig(Section):
     prices_as_of: date | None = Field(None, description="When the prices were looked up (a date)")
 
     def hourly(self, gpu: str) -> float | None:
-        """The price of an hour; of several cards the dearest one's; None where one is unknown."""
-        prices = [self.prices.get(card, self.prices.get(plain(card))) for card in gpu.split(",")]
+        """The price of an hour; of several kinds of cards the dearest one's; None where one is unknown.
+
+        ``A100-80GB:4`` costs four times a card, unless it has a price of its own.
+        """
+        prices = [self._hourly(card) for card in gpu.split(",")]
         return None if None in prices else max(price for price in prices if price is not None)
+
+    def _hourly(self, cards: str) -> float | None:
+        if cards in self.prices:
+            return self.prices[cards]
+        price = self.prices.get(single(cards), self.prices.get(plain(cards)))
+        return None if price is None else price * count(cards)
 
 
 class NotifyConfig(Section):

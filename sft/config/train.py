@@ -45,7 +45,9 @@ class TrainConfig(Section):
     )
     lr_scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="Shape of the schedule")
     batch_size: int = Field(8, ge=1, le=4096, description="Rows in one forward pass (ERNIEKit's packing_size)")
-    gradient_accumulation_steps: int = Field(8, ge=1, le=4096, description="Forward passes in one optimiser step")
+    gradient_accumulation_steps: int = Field(
+        8, ge=1, le=4096, description="Forward passes in one optimiser step, on all cards together"
+    )
     max_seq_len: int = Field(16384, ge=64, le=131072, description="Longest sequence (tokens, image and text)")
     weight_decay: float = Field(0.1, ge=0, le=1, description="Decoupled weight decay")
     seed: int = Field(23, ge=1, le=2**31 - 1, description="Seed of the trainer (PaddleFormers refuses 0)")
@@ -103,18 +105,17 @@ class TrainConfig(Section):
             raise ValueError(f"min_learning_rate {self.min_learning_rate} exceeds learning_rate {self.learning_rate}")
         return self
 
-    def steps(self, passes: float, gpus: int = 1) -> int:
-        """Optimiser steps: ``max_steps``, or P·E / (G·A) rounded up: with P = D / B rows the formula of ERNIEKit's
-        OCR-VL guide.
+    def steps(self, passes: float) -> int:
+        """Optimiser steps: ``max_steps``, or P·E / A rounded up: with P = D / B rows the formula of ERNIEKit's OCR-VL
+        guide. Its G cards have A / G passes of a step each: their number changes nothing.
 
         Args:
             passes: forward passes that are one epoch (P): packs, or rows by batch_size.
-            gpus: number of devices (G).
         """
         if self.max_steps != "auto":
             return self.max_steps
         # What the estimate of packs leaves behind the point is no step more.
-        return max(1, math.ceil(round(passes * self.epochs / (gpus * self.gradient_accumulation_steps), 6)))
+        return max(1, math.ceil(round(passes * self.epochs / self.gradient_accumulation_steps, 6)))
 
     def warmup(self, steps: int) -> int:
         """Warm-up steps: as given, or 1 % of ``steps`` rounded up."""

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ class TrainSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str  # "gpu" or "cpu"
+    devices: int = 1  # that share each step's forward passes
     max_steps: int
     epochs: float
     warmup_steps: int
@@ -59,10 +60,19 @@ class TrainSpec(BaseModel):
     dropped_rows: float = 0.005
 
     def identity(self) -> dict[str, Any]:
-        """What changes the result: everything but the device and how often is logged and saved."""
+        """What changes the result: everything but the devices and how often is logged and saved.
+
+        Each step has the same forward passes on any number of devices (see :attr:`passes_per_device`); an engine that
+        deals the rows out in another order then says so itself (:attr:`Engine.deals_alike`).
+        """
         beside = {"device", "save_steps", "save_total_limit", "logging_steps", "stall_minutes", "dropped_rows"}
-        beside |= {"recompute", *(name for name in _LATER if self._is_default(name))}
+        beside |= {"devices", "recompute", *(name for name in _LATER if self._is_default(name))}
         return {key: value for key, value in self.model_dump().items() if key not in beside}
+
+    @property
+    def passes_per_device(self) -> int:
+        """Forward passes of a step on each device: all devices together make ``gradient_accumulation_steps``."""
+        return self.gradient_accumulation_steps // self.devices
 
     def _is_default(self, name: str) -> bool:
         return bool(getattr(self, name) == type(self).model_fields[name].default)
@@ -112,11 +122,15 @@ class Folders:
 
 @dataclass(frozen=True)
 class Command:
-    """A command line and what it adds to the environment. The config file is written before it runs."""
+    """A command line and what it adds to the environment. The config file is written before it runs.
+
+    ``printed`` is what the trainer has to print of itself beside what the file says.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     config: Mapping[str, Any]
+    printed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +157,7 @@ class Engine(Protocol):
     augments: bool  # does it heed train.augment?
     enlarges: float  # by how much that augmentation may lengthen an image's sides; 1: not at all
     uses_this_gpu: bool  # with compute local it trains on this machine's GPU, where there is one
+    deals_alike: bool  # on any number of devices a step has the very same rows
     left_out: re.Pattern[str]  # in its output: a row that it leaves out; the first group that is there says why
     explained: Mapping[str, str]  # keys of its config whose effective value is not printed as written, and why
 

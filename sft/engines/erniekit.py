@@ -51,6 +51,7 @@ class ErnieKit:
     augments = False
     enlarges = 1.0
     uses_this_gpu = False  # the wheel of Paddle that is installed here is the CPU's
+    deals_alike = False
     left_out = dropped.ERNIEKIT
     explained = _EXPLAINED
 
@@ -61,6 +62,10 @@ class ErnieKit:
             found["device"] = "needs engine paddleformers or transformers: ERNIEKit has no CPU version of OCR-VL"
         elif spec.precision != "bf16":
             found["precision"] = "needs engine paddleformers: ERNIEKit trains OCR-VL in bf16"
+        if spec.devices > 1:
+            # erniekit train starts a process for each of CUDA_VISIBLE_DEVICES, too. What its stage OCR-VL-SFT makes of
+            # sharding stage1 then, and how it deals the packs out, nobody has seen.
+            found["devices"] = "needs engine transformers or paddleformers: ERNIEKit trains on one card here"
         if spec.lora_rank is not None:
             found["lora"] = "needs engine paddleformers: the export of ERNIEKit's LoRA for OCR-VL does not work"
         if spec.lr_scheduler not in ("cosine", "constant"):

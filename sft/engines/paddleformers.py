@@ -34,6 +34,7 @@ class PaddleFormers:
     augments = True
     enlarges = 1.5  # the template's, in half of the passes
     uses_this_gpu = False  # the wheel of Paddle that is installed here is the CPU's
+    deals_alike = False  # each of several processes draws from an order of its own
     left_out = dropped.PADDLEFORMERS
     explained: Mapping[str, str] = {
         "custom_register_path": "the file is run, and the key taken out, before the rest is read"
@@ -44,6 +45,8 @@ class PaddleFormers:
         found = spec.without_parts()
         if spec.device == "cpu" and spec.precision != "float32":
             found["device"] = "needs train.precision float32: the CPU kernels have no bf16"
+        if spec.device == "cpu" and spec.devices > 1:
+            found["devices"] = "needs engine transformers: on a CPU PaddleFormers is one process here"
         if spec.device == "gpu" and spec.precision == "float32":
             found["precision"] = "is for the CPU: a GPU's attention kernels take bf16, or float16 on cards without it"
         return found
@@ -56,12 +59,14 @@ class PaddleFormers:
             config |= {"_attn_implementation": "eager", "padding_free": False}
         if resume_from is not None:
             config["resume_from_checkpoint"] = str(resume_from)
-        return Command((*_launcher(spec), "train", str(folders.config)), _environment(spec) | _template(spec), config)
+        environment = _environment(spec, spec.devices) | _template(spec)
+        printed = {"world_size": spec.devices}
+        return Command((*_launcher(spec), "train", str(folders.config)), environment, config, printed)
 
     def parity(self, spec: TrainSpec, folders: Folders) -> Command:
         """PaddleFormers' own data pipeline, in the environment and with the template of the training."""
         argv = (sys.executable, "-m", "sft.models.paddle_parity", str(folders.config))
-        return Command(argv, _environment(spec) | _template(spec), {})
+        return Command(argv, _environment(spec, 1) | _template(spec), {})
 
     def export(self, spec: TrainSpec, folders: Folders) -> None:
         """LoRA: merge the adapter into the base model (see :mod:`sft.models.lora` for why we do it ourselves)."""
@@ -90,10 +95,12 @@ def _template(spec: TrainSpec) -> dict[str, str]:
     return {"SFT_ASKS": json.dumps(spec.asks), "SFT_AUGMENT": spec.augment}
 
 
-def _environment(spec: TrainSpec) -> dict[str, str]:
+def _environment(spec: TrainSpec, devices: int) -> dict[str, str]:
     if spec.device == "cpu":
         return {**cpu_threads(), "PYTHONUNBUFFERED": "1"}
-    return {"CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}
+    # paddleformers-cli hands it on to paddle.distributed.launch as --gpus, which starts a process for each
+    # (paddleformers/cli/cli.py, 1.2.0). More than one is data parallel then: no key of the file asks for it.
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(devices))), "PYTHONUNBUFFERED": "1"}
 
 
 _CPU: dict[str, Any] = {
@@ -135,7 +142,7 @@ def _common(spec: TrainSpec, folders: Folders) -> dict[str, Any]:
         "do_eval": False,
         "max_seq_len": spec.max_seq_len,
         "per_device_train_batch_size": spec.batch_size,
-        "gradient_accumulation_steps": spec.gradient_accumulation_steps,
+        "gradient_accumulation_steps": spec.passes_per_device,
         "num_train_epochs": max(1, round(spec.epochs)),
         "max_steps": spec.max_steps,
         "warmup_steps": spec.warmup_steps,

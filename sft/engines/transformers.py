@@ -13,7 +13,18 @@ from typing import Any
 
 from sft.dataset import dropped
 from sft.dataset.rows import Format
-from sft.engines.base import PARTS, Command, Folders, Progress, TrainSpec, cpu_threads, missing_files, read_progress
+from sft.engines.base import (
+    PARTS,
+    THREADS,
+    Command,
+    Folders,
+    Progress,
+    TrainSpec,
+    cpu_threads,
+    missing_files,
+    read_progress,
+)
+from sft.engines.devices import visible
 from sft.errors import TrainingFailed
 from sft.models.casting import cast
 from sft.models.lora import merge
@@ -32,6 +43,7 @@ class Transformers:
     augments = False
     enlarges = 1.0
     uses_this_gpu = True
+    deals_alike = True
     left_out = dropped.TRANSFORMERS
     explained: Mapping[str, str] = {}
 
@@ -47,7 +59,7 @@ class Transformers:
         return found
 
     def command(self, spec: TrainSpec, folders: Folders, resume_from: Path | None) -> Command:
-        """``python -m sft.torch_trainer CONFIG`` by the other environment's Python.
+        """``python -m sft.torch_trainer CONFIG`` by the other environment's Python, once for each device.
 
         Raises:
             TrainingFailed: there is no such environment.
@@ -55,12 +67,14 @@ class Transformers:
         config = _config(spec, folders)
         if resume_from is not None:
             config["resume_from_checkpoint"] = str(resume_from)
-        return Command((_python(), "-P", "-m", "sft.torch_trainer", str(folders.config)), _environment(spec), config)
+        program = "sft.torch_trainer" if spec.devices == 1 else "sft.torch_trainer.ranks"
+        argv = (_python(), "-P", "-m", program, str(folders.config))
+        return Command(argv, _environment(spec, spec.devices), config)
 
     def parity(self, spec: TrainSpec, folders: Folders) -> Command:
         """The rows as the trainer encodes them, in its environment."""
         argv = (_python(), "-P", "-m", "sft.torch_trainer.parity", str(folders.config))
-        return Command(argv, _environment(spec), {})
+        return Command(argv, _environment(spec, 1), {})
 
     def export(self, spec: TrainSpec, folders: Folders) -> None:
         """The weights in the base model's types: trained ones are float32 until then. LoRA: the adapter is merged."""
@@ -91,17 +105,18 @@ def _python() -> str:
     return str(python)
 
 
-def _environment(spec: TrainSpec) -> dict[str, str]:
+def _environment(spec: TrainSpec, devices: int) -> dict[str, str]:
     environment = {
         "PYTHONPATH": str(PROJECT),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",  # a trainer's output is read line by line: two lines a warning are no help
         "HF_HUB_OFFLINE": "1",  # the base model's folder is all that it needs
         "TOKENIZERS_PARALLELISM": "false",
-        "CUDA_VISIBLE_DEVICES": "" if spec.device == "cpu" else "0",
+        "CUDA_VISIBLE_DEVICES": "" if spec.device == "cpu" else ",".join(visible(devices)),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # cards are counted as nvidia-smi counts them
     }
     if spec.device == "cpu":
-        environment |= cpu_threads()
+        environment |= cpu_threads() if devices == 1 else {THREADS: "1"}
     return environment
 
 
@@ -119,7 +134,8 @@ def _config(spec: TrainSpec, folders: Folders) -> dict[str, Any]:
         "seed": spec.seed,
         "max_steps": spec.max_steps,
         "per_device_train_batch_size": 1,  # passes, which the program plans
-        "gradient_accumulation_steps": spec.gradient_accumulation_steps,
+        "gradient_accumulation_steps": spec.passes_per_device,
+        "devices": spec.devices,
         "learning_rate": spec.learning_rate,
         "warmup_steps": spec.warmup_steps,
         "weight_decay": spec.weight_decay,
@@ -136,7 +152,7 @@ def _config(spec: TrainSpec, folders: Folders) -> dict[str, Any]:
         "save_steps": spec.save_steps,
         "save_total_limit": spec.save_total_limit,
         "use_cpu": spec.device == "cpu",
-        "dataloader_num_workers": 0 if spec.device == "cpu" else 8,
+        "dataloader_num_workers": 0 if spec.device == "cpu" else max(2, 8 // spec.devices),
     }
     if spec.lora_rank is not None:
         config |= {

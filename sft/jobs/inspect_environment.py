@@ -40,6 +40,7 @@ class InspectArgs(BaseModel):
     engine: str
     device: str
     checks: tuple[str, ...] = ()
+    gpus: int = 1  # that are to train together
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ def _python(args: InspectArgs) -> tuple[bool, str]:
 
 
 def _cuda(args: InspectArgs) -> tuple[bool, str]:
-    return _run("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    """Each card's line begins with how many there are."""
+    ok, found = _run("nvidia-smi", "--query-gpu=count,name,driver_version,memory.total", "--format=csv,noheader")
+    there = int(found.partition(",")[0]) if ok and found.partition(",")[0].isdecimal() else args.gpus
+    return (ok, found) if there >= args.gpus else (False, f"{args.gpus} GPUs are to train, and there are {found}")
 
 
 def _paddle(args: InspectArgs) -> tuple[bool, str]:

@@ -96,6 +96,7 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
     )
     work = folders.config.parent
     command = engine.command(args.spec, folders.told(work), resume_from and paths.told(resume_from, work))
+    asked = {**command.config, **command.printed}
     trainer = Trainer(
         context,
         engine,
@@ -106,7 +107,7 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
         smaller=smaller,
         left_out=left_out,
         keep=partial(dev.keep, run, bounded=context.shared is None) if args.dataset.has_dev else None,
-        effective=Effective(command.config, engine.explained, args.spec, checkpoints.step_of(resume_from)),
+        effective=Effective(asked, engine.explained, args.spec, checkpoints.step_of(resume_from)),
     )
     folders.config.write_text(yaml.safe_dump(dict(command.config), sort_keys=False))
     (folders.output / STATE).unlink(missing_ok=True)  # an earlier call's would say that this one came to the end

@@ -26,8 +26,9 @@ def main(path: Path) -> int:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     gpu = not settings["use_cpu"]
-    if gpu and not torch.cuda.is_available():
-        print("RuntimeError: no GPU is found by torch", flush=True)
+    if gpu and torch.cuda.device_count() < settings["devices"]:
+        found = torch.cuda.device_count() or "no"
+        print(f"RuntimeError: {found} GPU is found by torch, and {settings['devices']} are to train", flush=True)
         return 1
     try:
         return _train(settings, gpu=gpu)
@@ -48,6 +49,7 @@ def _train(settings: dict[str, Any], *, gpu: bool) -> int:
     said = training.tell if first else _silent
     training_set = passes.TrainingSet(Path(settings["train_file"]), rows.Encoder(base), longest, said)
     count = arguments.max_steps * arguments.gradient_accumulation_steps * arguments.world_size
+    training_set.tell = training.tell  # a row that cannot be read any more is told by the process that comes to it
     training_set.plan(count, rows=settings["batch_size"], seed=arguments.seed)
     model = modelling.load(settings, gpu=gpu, checkpoint=arguments.resume_from_checkpoint)
     trainer = training.trainer(model, arguments, training_set, settings)

@@ -16,7 +16,7 @@ from sft.torch_trainer import adapter, modelling, passes
 # Of the config file: what goes to the Trainer as it is. The rest says what model and which rows it gets.
 OURS = (
     *("base_model", "train_file", "max_seq_len", "batch_size", "precision", "trained_parts"),
-    *("lora_rank", "lora_alpha", "lora_dropout", "four_bit"),
+    *("lora_rank", "lora_alpha", "lora_dropout", "four_bit", "devices"),
 )
 # Of no use here, and a pickle: whoever finds a checkpoint should not have to trust it.
 _PICKLED = "training_args.bin"
@@ -37,6 +37,7 @@ def arguments(settings: Mapping[str, Any]) -> Any:
         dataloader_pin_memory=not settings["use_cpu"],
         activation_checkpointing_kwargs={"use_reentrant": False},
         ddp_find_unused_parameters=False,
+        ddp_backend="gloo" if settings["use_cpu"] and settings["devices"] > 1 and "RANK" in os.environ else None,
     )
 
 
@@ -63,6 +64,7 @@ def trainer(model: Any, arguments: Any, rows: passes.TrainingSet, settings: Mapp
 
         def __init__(self) -> None:
             self.asked: list[int] = []
+            self.stopping = False
             self.process = os.getpid()
             self.step, self.at = 0, time.monotonic()
 
@@ -80,13 +82,12 @@ def trainer(model: Any, arguments: Any, rows: passes.TrainingSet, settings: Mapp
             self.asked.append(number)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            if self.asked:
+            self.stopping = _any(bool(self.asked), args)
+            if self.stopping:
                 control.should_save = control.should_training_stop = True
 
         def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            if (
-                self.asked
-            ):  # the checkpoint is whole, and taking everything down would cost of the seconds that are left
+            if self.stopping:  # the checkpoint is whole, and taking all down would cost of the seconds that are left
                 sys.stdout.flush()
                 os._exit(0)
 
@@ -112,6 +113,18 @@ def trainer(model: Any, arguments: Any, rows: passes.TrainingSet, settings: Mapp
     )
     made.remove_callback(transformers.PrinterCallback)
     return made
+
+
+def _any(here: bool, arguments: Any) -> bool:
+    """Is it so in any of the processes that train together? They have to stop after the same step: whoever went on
+    would wait for the others' gradients for ever."""
+    if arguments.world_size == 1:
+        return here
+    import torch
+
+    told = torch.tensor([int(here)], device=arguments.device)
+    torch.distributed.all_reduce(told, op=torch.distributed.ReduceOp.MAX)
+    return bool(told.item())
 
 
 def tell(text: str) -> None:

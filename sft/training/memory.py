@@ -23,6 +23,9 @@ The same architecture in torch takes 1.77 and 1.50 MB a token (docs/verified.md)
 figures, too. So this is right within a half, not more: what it calls too much is a warning, except where no rows could
 be small enough. Trainers *reserve* up to twice what they need where a card has it (issue 1429: 21 GB used, 48 GB
 reserved).
+
+Of several cards that train together each has a whole copy, and beside it the buckets in which gradients are summed: as
+large as the gradients again, in float32 (torch's DistributedDataParallel, "Internal Design"; not measured here).
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ LORA_FIXED = PARAMETERS * 2 / GB
 VOCABULARY = 103_424  # entries
 FULL_RATE = VOCABULARY * (2 + 4 + 4) / GB  # GB per token
 LORA_RATE = 1.28e-3
+BUCKETS = PARAMETERS * 4 / GB  # GB, of several cards each
+MOST_CARDS = 8
+FEWER = {"A10": 4, "A10G": 4}  # cards of a machine that has fewer
 HEADS = 16  # of the text model and of the vision encoder alike
 SCORE = 12  # bytes held for a pair of positions: scores and masked scores in float16, softmax in float32, gradients
 PATCHES = 4  # of an image, for each of its tokens
@@ -65,9 +71,21 @@ CARDS: dict[str, tuple[float, bool]] = {
 BLACKWELL = frozenset({"B200", "RTX-PRO-6000"})
 
 
+def single(gpu: str) -> str:
+    """One card of what Modal calls ``gpu``: ``A100-80GB`` of ``A100-80GB:4``."""
+    return gpu.partition(":")[0]
+
+
+def count(gpu: str) -> int:
+    """How many cards: 4 of ``A100-80GB:4``, 1 of ``A100-80GB``; of a list as many as of each in it."""
+    number = gpu.partition(",")[0].partition(":")[2]
+    return int(number) if number.isdecimal() else 1
+
+
 def plain(gpu: str) -> str:
-    """A card's name without what Modal may do about it: ``H100!`` (no upgrade), ``B200+`` (or a newer one)."""
-    return gpu[:-1] if gpu in ("H100!", "B200+") else gpu
+    """A card's name without their number and what Modal may do about it: ``H100!`` (no upgrade), ``B200+`` (newer)."""
+    name = single(gpu)
+    return name[:-1] if name in ("H100!", "B200+") else name
 
 
 def unusable(gpu: str) -> str:
@@ -76,12 +94,16 @@ def unusable(gpu: str) -> str:
         return (
             f"{gpu} is a Blackwell card: Paddle's wheels for CUDA 12.6 have no code for it, and 12.9 has none here yet"
         )
-    if plain(gpu) in CARDS:
+    if plain(gpu) in CARDS and gpu == single(gpu):
         return ""
+    if plain(gpu) in CARDS and "," not in gpu:
+        most, (_, _, number) = FEWER.get(plain(gpu), MOST_CARDS), gpu.partition(":")
+        fits = number.isdecimal() and number[0] != "0" and int(number) <= most
+        return "" if fits else f"{gpu}: Modal gives 1 to {most} of these cards, such as {single(gpu)}:{most}"
     names = ", ".join(card for card in [*CARDS, "H100!"] if card not in BLACKWELL)
-    if ":" in gpu:
-        return f"a training runs on one GPU, and {gpu} asks for more: use one of {names}"
-    return f"Modal has no GPU {gpu}: use one of {names}"
+    if "," in gpu:
+        return f"a list of cards stands in a deployed function, and {gpu} in none: use A100-80GB,H100 or one of {names}"
+    return f"Modal has no GPU {gpu}: use one of {names}, or several as in A100-80GB:4"
 
 
 @dataclass(frozen=True)
@@ -133,9 +155,11 @@ class Estimate:
         return self.needed <= self.usable
 
 
-def needed(load: Pass, *, lora: bool, flash: bool = True) -> float:
-    """GB of a training by its heaviest pass. Example: eight rows of 1,770 tokens, full → 30."""
+def needed(load: Pass, *, lora: bool, flash: bool = True, cards: int = 1) -> float:
+    """GB of a training by its heaviest pass, on each card. Example: eight rows of 1,770 tokens, full → 30."""
     fixed, rate = (LORA_FIXED, LORA_RATE) if lora else (FULL_FIXED, FULL_RATE)
+    if cards > 1 and not lora:
+        fixed += BUCKETS
     if flash:
         return fixed + rate * load.tokens
     text, vision = load.rows * load.longest**2, (PATCHES * load.image) ** 2  # one layer is held at a time
@@ -149,12 +173,13 @@ def _known(gpu: str | Card) -> tuple[str, float, bool] | None:
     return (gpu, *CARDS[plain(gpu)]) if plain(gpu) in CARDS else None
 
 
-def check(gpu: str | Card, rows: int, *, lora: bool, bf16: bool) -> Estimate | None:
+def check(gpu: str | Card, rows: int, *, lora: bool, bf16: bool, cards: int = 1) -> Estimate | None:
     """The least that a training needs on a card whatever its rows are, or None for a card that is not known here.
 
     Args:
         gpu: as Modal names it, or a card of this machine.
         rows: rows of a forward pass.
+        cards: how many train together.
     Raises:
         ConfigError: it cannot fit, with the numbers and what would.
     """
@@ -164,12 +189,13 @@ def check(gpu: str | Card, rows: int, *, lora: bool, bf16: bool) -> Estimate | N
     if bf16 and not has_bf16:
         remedy = "use train.precision=float16" if isinstance(gpu, Card) else "use A10G, L4, A100-80GB or H100"
         raise ConfigError("the card does not compute in bf16", where=where, value=name, remedy=remedy)
-    estimate = Estimate(needed(Pass.least(rows), lora=lora, flash=bf16), memory * (1 - RESERVE))
+    estimate = Estimate(needed(Pass.least(rows), lora=lora, flash=bf16, cards=cards), memory * (1 - RESERVE))
     if not estimate.fits:
-        fewer = _fewer(memory, rows, lora=lora, flash=bf16)
+        fewer = _fewer(memory, rows, lora=lora, flash=bf16, cards=cards)
+        each = " on each card" if cards > 1 else ""
         smaller = f"train.batch_size={fewer}" if fewer else "LoRA (train.lora.rank=8, not with engine erniekit)"
         raise ConfigError(
-            f"the training cannot fit, however small its rows: at least {estimate.needed:.0f} GB are needed, "
+            f"the training cannot fit, however small its rows: at least {estimate.needed:.0f} GB are needed{each}, "
             f"{estimate.usable:.0f} GB usable",
             where=where,
             value=f"{name} with {memory:.0f} GB, train.batch_size {rows}",
@@ -178,32 +204,40 @@ def check(gpu: str | Card, rows: int, *, lora: bool, bf16: bool) -> Estimate | N
     return estimate
 
 
-def _fewer(memory: float, rows: int, *, lora: bool, flash: bool) -> int:
+def _fewer(memory: float, rows: int, *, lora: bool, flash: bool, cards: int) -> int:
     """The most rows of the smallest kind that fit, halved until they do; 0 where not even one does."""
-    while rows and needed(Pass.least(rows), lora=lora, flash=flash) > memory * (1 - RESERVE):
+    while rows and needed(Pass.least(rows), lora=lora, flash=flash, cards=cards) > memory * (1 - RESERVE):
         rows //= 2
     return rows
 
 
 def warning(
-    gpu: str | Card, rows: int, passes: Callable[[int], Pass], *, lora: bool, flash: bool, accumulation: int
+    gpu: str | Card,
+    rows: int,
+    passes: Callable[[int], Pass],
+    *,
+    lora: bool,
+    flash: bool,
+    accumulation: int,
+    cards: int = 1,
 ) -> str | None:
     """What to say where a pass of the dataset's longest rows is probably too much for the card; None where it fits.
 
     Args:
         passes: the heaviest pass of so many rows.
         accumulation: forward passes of a step (train.gradient_accumulation_steps).
+        cards: how many train together; a pass is on one of them.
     """
     if (known := _known(gpu)) is None:
         return None
     name, usable, load = known[0], known[1] * (1 - RESERVE), passes(rows)
-    estimate = Estimate(needed(load, lora=lora, flash=flash), usable)
+    estimate = Estimate(needed(load, lora=lora, flash=flash, cards=cards), usable)
     if estimate.fits:
         return None
     fewer = rows
-    while fewer > 1 and needed(passes(fewer), lora=lora, flash=flash) > usable:
+    while fewer > 1 and needed(passes(fewer), lora=lora, flash=flash, cards=cards) > usable:
         fewer //= 2
-    lighter = needed(passes(fewer), lora=lora, flash=flash)
+    lighter = needed(passes(fewer), lora=lora, flash=flash, cards=cards)
     smaller = f"train.batch_size={fewer} with train.gradient_accumulation_steps={accumulation * rows // fewer}"
     eager = "" if flash else " (without flash attention: it has no kernel for float16)"
     return (

@@ -18,6 +18,7 @@ from modal._serialization import deserialize_data_format
 from PIL import Image
 from prefect.settings import get_current_settings
 
+import compute.modal
 from modal_infra.names import VLLM
 from modal_infra.recipes import INTERPRETER, RECIPES
 from sft.engines import ENGINES
@@ -365,11 +366,17 @@ def test_a_wheel_that_is_not_at_its_address_says_how_to_name_another(server: Mod
 
 
 def test_cards_cores_and_memory_are_chosen_for_each_call(deployed: ModalServer, home: Path) -> None:
-    wanted = ["compute=modal", "modal.gpu=H100", "modal.cpu=4", "modal.memory_mb=8192", "train.precision=bf16"]
+    wanted = ["compute=modal", "modal.gpu=H100:2", "modal.cpu=4", "modal.memory_mb=8192", "train.precision=bf16"]
+    wanted.append("train.gradient_accumulation_steps=2")
     sft(deployed, home, "doctor", "smoke", *[part for s in wanted for part in ("--set", s)], "--check", "python")
     (options,) = deployed.options.values()
     resources = options.resources
-    assert (resources.gpu_config.gpu_type, resources.milli_cpu, resources.memory_mb) == ("H100", 4000, 8192)
+    assert (resources.gpu_config.gpu_type, resources.gpu_config.count) == ("H100", 2)
+    assert (resources.milli_cpu, resources.memory_mb) == (4000, 8192)
+    asked = [compute.modal._gpu(job, "H100:2") for job in ("train", "inspect_environment", "evaluate", "infer")]
+    assert asked == ["H100:2", "H100:2", "H100", "H100"], "what reads needs no second card"
+    asked = [compute.modal._gpu(job, "A100-80GB,H100") for job in ("train", "inspect_environment", "evaluate")]
+    assert asked == ["", "A100-80GB", "A100-80GB"]
     assert deployed.cards["train_erniekit_fallback"] == ["A100-80GB", "H100"]
 
 

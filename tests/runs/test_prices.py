@@ -49,6 +49,8 @@ def test_an_hour_is_the_card_with_the_cores_and_the_memory_that_its_container_re
     assert prices.hourly("A10") == pytest.approx(1.1 + HOUR - 2.5), "A10G is the older name of A10"
     assert prices.hourly("A100-80GB,H100") == prices.hourly("H100!") == pytest.approx(3.95 + HOUR - 2.5)
     assert (prices.hourly("L4"), prices.hourly("T4")) == (9, None), "typed, where Modal names none"
+    assert prices.hourly("A100-80GB:4") == pytest.approx(4 * 2.5 + HOUR - 2.5), "four cards in one container"
+    assert prices.hourly("L4:2") == 18
     assert prices.hourly("cpu") == pytest.approx(HOUR - 2.5)
     assert prices.source == "Modal's rates of 2026-11-27"
 

@@ -36,7 +36,7 @@ def test_the_full_profile_has_the_figures_of_erniekits_guide() -> None:
 def test_steps_given_are_taken_and_a_tiny_set_trains_at_least_one() -> None:
     assert TrainConfig(max_steps=7).steps(10**6) == 7
     assert TrainConfig().steps(1 / 8) == 1
-    assert TrainConfig(epochs=3).steps(640 / 8, gpus=2) == 15
+    assert TrainConfig(epochs=3).steps(640 / 8) == 30
 
 
 def test_all_errors_are_reported_at_once_with_key_value_and_what_is_allowed() -> None:

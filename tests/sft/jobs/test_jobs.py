@@ -319,6 +319,20 @@ def test_what_is_missing_has_a_remedy(context: Context, monkeypatch: pytest.Monk
     ]
 
 
+@pytest.mark.parametrize(("there", "ok"), [(1, False), (2, True), (4, True)])
+def test_fewer_cards_than_are_to_train_are_seen(
+    there: int, ok: bool, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nvidia-smi's field count stands in each card's line (nvidia-smi --help-query-gpu)."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\nfor n in $(seq {there}); do echo "{there}, NVIDIA H100, 550.90, 81559 MiB"; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    args = InspectArgs(engine="transformers", device="gpu", checks=("cuda",), gpus=2)
+    (finding,) = inspect_environment(args, context)["findings"]
+    assert (finding["ok"], "2 GPUs are to train, and there are 1, NVIDIA H100" in finding["found"]) == (ok, not ok)
+
+
 def test_packages_of_another_engine_are_seen(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """This environment is the other engine's: each check that was green where a training would have died is red."""
     monkeypatch.setenv("SFT_WHEEL_BUILD", "cudnn95")

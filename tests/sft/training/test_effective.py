@@ -56,7 +56,8 @@ def listen(
     """What is made of a trainer's output, where the plan was that of the recording but for ``changes``."""
     engine, (spec, elsewhere) = ENGINES[name], RECORDED[name]
     spec = spec.model_copy(update=changes)
-    asked = {**engine.command(spec, FOLDERS, None).config, **elsewhere, **(config or {})}
+    command = engine.command(spec, FOLDERS, None)
+    asked = {**command.config, **command.printed, **elsewhere, **(config or {})}
     effective = Effective(asked, engine.explained, spec, start)
     for line in text.splitlines(keepends=True):
         effective.read(line)
@@ -102,6 +103,13 @@ def test_one_other_value_stops_before_the_first_step(name: str, key: str, value:
     assert re.search(rf"{key} +{re.escape(str(asked))} +{re.escape(value)}", caught.value.message)
     assert (caught.value.where, caught.value.value) == ("before the first step", "1 difference")
     assert "sft/engines" in caught.value.remedy
+
+
+def test_another_number_of_processes_stops() -> None:
+    """A launcher that starts one, or all that it finds: each step would have other rows."""
+    before = recording("paddleformers").partition(", global_step: 1,")[0]
+    with pytest.raises(TrainingFailed, match=r"world_size +1 +2"):
+        listen("paddleformers", change(before, "world_size", "2"))
 
 
 def test_float32_that_becomes_bf16_stops() -> None:

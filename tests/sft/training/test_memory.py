@@ -9,8 +9,12 @@ from compute.local import LocalCompute
 from sft.config import RunConfig, load
 from sft.config.profiles import layers
 from sft.dataset.findings import SplitStats
+from sft.dataset.packing import Amount
+from sft.engines import ENGINES
+from sft.engines.base import Folders
 from sft.errors import ConfigError
-from sft.plan import memory_warning
+from sft.jobs.placed_rows import DatasetPlace
+from sft.plan import memory_warning, train_args, train_spec
 from sft.training import memory
 from sft.training.memory import Pass
 from tasks.telling import listening
@@ -131,7 +135,13 @@ def test_names_of_modals_guide_are_taken(gpu: str) -> None:
         ("B200+", "B200+ is a Blackwell card"),
         ("A100-80G", "Modal has no GPU A100-80G: use one of T4, L4"),
         ("A100!", "Modal has no GPU A100!"),
-        ("H100:2", "a training runs on one GPU, and H100:2 asks for more"),
+        ("H100:9", "H100:9: Modal gives 1 to 8 of these cards, such as H100:8"),
+        ("A10G:8", "A10G:8: Modal gives 1 to 4 of these cards"),
+        ("H100:0", "Modal gives 1 to 8"),
+        ("H100:", "Modal gives 1 to 8"),
+        ("none:2", "Modal has no GPU none:2"),
+        ("A100-80GB:2,H100:2", "a list of cards stands in a deployed function"),
+        ("H100:2", "modal.gpu H100:2 needs engine transformers or paddleformers"),
     ],
 )
 def test_cards_that_cannot_train_are_refused_with_the_reason(gpu: str, said: str) -> None:
@@ -179,3 +189,39 @@ def test_the_run_says_it_before_anything_is_paid(home: Path) -> None:
     said = "\n".join(heard.lines)
     assert "warning memory: a batch of the 8 longest rows" in said
     assert "train.batch_size=2 with train.gradient_accumulation_steps=64 is the same training" in said
+
+
+@pytest.mark.parametrize("engine", ["paddleformers", "transformers"])
+def test_several_cards_at_modal_share_a_step(engine: str) -> None:
+    """As many rows a step, as many steps, whatever the number; another one that does not divide is refused."""
+    settings = [f"engine={engine}", "dataset.train=a", "dataset.held_out=b"]
+    one, four = (load("full", [*settings, f"modal.gpu={gpu}"]).config for gpu in ("H100!", "H100!:4"))
+    assert (four.gpus, four.card, four.billed_as, four.reads_on) == (4, "H100!", "H100!:4", "H100!")
+    alone, together = (train_spec(config, Amount(1000)) for config in (one, four))
+    assert (together.devices, together.passes_per_device, together.gradient_accumulation_steps) == (4, 2, 8)
+    assert (together.max_steps, together.warmup_steps) == (alone.max_steps, alone.warmup_steps)
+    if engine == "paddleformers":
+        command = ENGINES[engine].command(together, Folders(*[Path("/x")] * 5), None)
+        assert (command.environment["CUDA_VISIBLE_DEVICES"], command.printed["world_size"]) == ("0,1,2,3", 4)
+        assert command.config["gradient_accumulation_steps"] == 2
+    identities = {_identity(config) for config in (one, four)}
+    assert len(identities) == {"transformers": 1, "paddleformers": 2}[engine], "Paddle's processes draw otherwise"
+    with pytest.raises(ConfigError, match=r"modal\.gpu H100:3 cannot share them evenly: use 1, 2, 4, 8 of them, or 9"):
+        load("full", [*settings, "modal.gpu=H100:3"])
+
+
+def _identity(config: RunConfig) -> str:
+    place = DatasetPlace(
+        root="r", train="a", held_out="b", train_format="messages", held_out_format="messages", fingerprint="f"
+    )
+    return train_args(config, place, Amount(1000), {"identity": "i", "name": "n", "files": {}}).identity
+
+
+def test_each_of_several_cards_has_a_copy_and_buckets() -> None:
+    load_of = memory.Pass.least(8)
+    more = memory.needed(load_of, lora=False, cards=2) - memory.needed(load_of, lora=False)
+    assert more == pytest.approx(3.84)
+    assert memory.needed(load_of, lora=False, cards=2) == memory.needed(load_of, lora=False, cards=8)
+    assert memory.needed(load_of, lora=True, cards=2) == memory.needed(load_of, lora=True)
+    fits = ["engine=transformers", "dataset.train=a", "dataset.held_out=b", "train.batch_size=1"]
+    assert load("full", [*fits, "modal.gpu=L4"]).config.gpus == 1
