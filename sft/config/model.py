@@ -200,6 +200,9 @@ class RunConfig(Section):
             if not cards():
                 yield "local.device gpu: nvidia-smi finds no GPU on this machine; auto takes the CPU then"
                 return
+        on_cpu = self.compute == "local" and self.device == "cpu" and self.local.device == "auto"
+        if on_cpu and self.local.gpus not in (1, "all"):
+            yield f"local.gpus {self.local.gpus}: there is no GPU that engine {self.engine} uses here; leave it out"
         if self.compute == "local" and self.device == "gpu" and self.gpus > len(cards()):
             left = f"this machine has {len(cards())} that CUDA_VISIBLE_DEVICES leaves"
             yield f"local.gpus {self.gpus}: {left}; use fewer, or all"

@@ -135,6 +135,10 @@ def test_several_of_this_machines_cards_share_a_step(driver: Path, monkeypatch: 
         configured("local.gpus=3", "train.gradient_accumulation_steps=8")
     with pytest.raises(Exception, match=r"local\.gpus 5: this machine has 4"):
         configured("local.gpus=5", "train.gradient_accumulation_steps=5", "train.precision=float16")
+    with monkeypatch.context() as none:
+        none.setenv("CUDA_VISIBLE_DEVICES", "")
+        with pytest.raises(Exception, match=r"local\.gpus 2: there is no GPU that engine transformers uses here"):
+            configured("local.gpus=2")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,1")
     if _has_torch():
         engine, folders = ENGINES["transformers"], Folders(*[Path("/x")] * 5)
