@@ -99,6 +99,7 @@ def config(folder: Path, output: Path, size: str, mode: str) -> Named:
         "max_steps": STEPS,
         "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": 1,
+        "devices": 1,
         "learning_rate": 1e-4,
         "warmup_steps": 1,
         "weight_decay": 0.1,

@@ -13,6 +13,7 @@ from typing import Any
 
 from sft.dataset import dropped
 from sft.dataset.rows import Format
+from sft.devices import visible
 from sft.engines.base import (
     PARTS,
     THREADS,
@@ -24,7 +25,6 @@ from sft.engines.base import (
     missing_files,
     read_progress,
 )
-from sft.engines.devices import visible
 from sft.errors import TrainingFailed
 from sft.models.casting import cast
 from sft.models.lora import merge

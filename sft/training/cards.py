@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from sft.engines.devices import named
+from sft.devices import named
 
 QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,compute_cap,uuid", "--format=csv,noheader,nounits")
 SECONDS = 20  # a driver that sleeps takes some of them

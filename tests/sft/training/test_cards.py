@@ -9,9 +9,9 @@ import pytest
 
 from sft.config import RunConfig, load
 from sft.dataset.packing import Amount
+from sft.devices import visible
 from sft.engines import ENGINES
 from sft.engines.base import Folders
-from sft.engines.devices import visible
 from sft.plan import train_spec
 from sft.training.cards import Card, cards
 
