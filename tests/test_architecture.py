@@ -18,6 +18,7 @@ DOMAIN = (
 ROOT_OF_SFT = {
     "addresses",
     "context",
+    "devices",
     "download",
     "errors",
     "families",
