@@ -41,6 +41,9 @@ def validate_placed_rows(config: RunConfig, rows: PlacedSet, compute: Compute, n
     files = PlacedFiles(root=rows.root, train=rows.file, judges=judges)
     key = scan_args(config, files)[0].key
     report = stored_report(compute, files, key)
+    if report is None and not judges:  # rows that may judge are as whole as any
+        strict = files.model_copy(update={"judges": True})
+        report = stored_report(compute, strict, scan_args(config, strict)[0].key)
     if report is None:
         report, _ = _read(config, files, compute)
         for line in report.lines():

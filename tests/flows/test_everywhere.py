@@ -168,7 +168,8 @@ def test_files_of_here_with_a_set_that_lies_elsewhere(home: Path) -> None:
     row["image_info"][0]["image_url"] = "./leak.png"
     with (compute.volumes.data / "general" / "general.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
-    config = load("smoke", [*here, *share, "dataset.mix.general.path=volume://general/general.jsonl"]).config
+    strict = [*share, "dataset.rules.leak-row=error", "dataset.mix.general.path=volume://general/general.jsonl"]
+    config = load("smoke", [*here, *strict]).config
     with pytest.raises(DatasetError, match="leak-"):
         dataset_alone(config)
 

@@ -54,7 +54,12 @@ class Server:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
-        answer = httpx.request(method, f"{self.root}/api{path}", json=body or None, timeout=60)
+        """What the API answers. A server that is busy says 503, and Prefect's client asks again, too."""
+        for _ in range(10):
+            answer = httpx.request(method, f"{self.root}/api{path}", json=body or None, timeout=60)
+            if answer.status_code != 503:
+                break
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
