@@ -102,6 +102,7 @@ def configuration(service: str, *more: str) -> RunConfig:
     return load("smoke", [*files, *LITTLE, "promote.mode=never", *more]).config
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_run_whose_sets_all_lie_elsewhere(home: Path, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here, compute = laid_out(home, service), LocalCompute(home / "state")
     with hub_of(REPO, "dataset") as hub:
