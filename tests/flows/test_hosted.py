@@ -272,12 +272,19 @@ def test_a_run_that_cannot_reach_prefect_is_in_the_ledger_with_the_reason(server
 
 
 def test_a_hosted_run_is_cancelled_in_prefects_ui(server: ModalServer, home: Path) -> None:
-    """By what the UI's button asks the server for."""
+    """By what the UI's button asks the server for. Its sets lie on the volume: its container has them validated."""
+    rows = server.volumes_folder / "vo-paddleocr-vl-data" / "mine"
+    digits.write_dataset(rows, train_rows=64, held_out_rows=32, seed=1)
+    sets = {"train": "train", "held_out": "held_out", "guard.mine": "held_out"}
+    placed = [f"dataset.{key}=volume://mine/{name}.jsonl" for key, name in sets.items()]
     server.secrets["prefect"] = {"PREFECT_API_URL": str(get_current_settings().api.url)}
-    started = sft(server, home, "run", "smoke", "--hosted", *options("train.max_steps=100000", "name=stopped"))
+    endless = ["train.max_steps=100000", "name=stopped", "dataset.digits=null", "dataset.dev_share=0.2", *placed]
+    started = sft(server, home, "run", "smoke", "--hosted", *options(*endless))
     assert started.returncode == 0, started.stdout + started.stderr
     call = hosts(server)[-1]
     wait_until(lambda: b"train: started call" in call.log, server)
+    assert b"guard mine: held_out: 32 rows, 32 images, no errors" in call.log
+    assert b"64 training and 32 held-out rows" in call.log
     with get_client(sync_client=True) as client:
         run = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
         assert run.name.startswith("smoke stopped ")
