@@ -10,9 +10,8 @@ from runs.rows import OWN, no_dev_set
 from runs.uploading import copy_of
 from sft import plan
 from sft.config import RunConfig
-from sft.dataset.elsewhere import kind_of, one_set, together
+from sft.dataset.elsewhere import kind_of, one_set
 from sft.dataset.packing import Amount
-from sft.dataset.split import FEW
 from sft.jobs.placed_rows import DatasetPlace, RowsPlace
 from sft.jobs.scan_rows import PlacedFiles, PlacedSet
 from tasks.bring_dataset import bring_dataset, bring_rows
@@ -22,7 +21,7 @@ from tasks.telling import tell
 from tasks.upload_data import upload_data
 from tasks.validate_dataset import validate_dataset
 from tasks.validate_placed import validate_placed, validate_placed_rows
-from tasks.validate_rows import Rows, upload_rows, validate_rows
+from tasks.validate_rows import Rows, upload_rows, validate_rows, warn_of_few
 
 
 def is_elsewhere(config: RunConfig) -> bool:
@@ -102,7 +101,7 @@ def rows_of(config: RunConfig, compute: Compute, rows: str, guard: str = "", *, 
     if kind_of(given) is None:
         return validate_rows(config, compute, given, guard, judges=judges)
     ensure_base_model(config, compute)
-    own = rows in OWN and asked.placed is not None and (rows != "dev" or together(asked.train, asked.dev))
+    own = rows in OWN and asked.placed is not None and (rows != "dev" or bool(asked.beside))
     if own:
         files = bring_dataset(alone(config), compute)
         place = files.every[OWN[rows]]
@@ -110,9 +109,8 @@ def rows_of(config: RunConfig, compute: Compute, rows: str, guard: str = "", *, 
         place = bring_rows(config, compute, given)
     title = rows if rows in OWN else _title(given)
     report = validate_placed_rows(config, place, compute, f"guard {guard}: {title}" if guard else title, judges=judges)
+    warn_of_few(guard, report)
     found = report.train
-    if guard and found.rows < FEW:
-        tell(f"warning: guard {guard} has {found.rows} rows: below {FEW} a score says little")
     return Rows(title, RowsPlace(root=place.root, file=place.file, format=found.format), found.fingerprint)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,7 @@ def bring_args(config: RunConfig, there: int | None = None) -> BringArgs:
         repo, revision = hub_of(asked.train)
         given: dict[str, Any] = {"scheme": "hf", "root": repo, "revision": revision, "hub": asked.hub}
     else:
-        found = placed(asked.train, asked.held_out, asked.beside)
-        files = {"root": found.root, "train": found.train, "held_out": found.held_out, "dev": found.dev}
-        given = {"scheme": found.scheme, **files}
+        given = asdict(placed(asked.train, asked.held_out, asked.beside))
     return BringArgs.model_validate({**given, **_how(asked, there)})
 
 

@@ -36,8 +36,7 @@ def prepare(config: RunConfig, compute: Compute, say: Say) -> Prepared:
     """
     if config.dataset.volume:
         read_stored(config.dataset.volume, compute)
-        return Prepared(guards=_guards(config, compute, say))
-    if config.dataset.placed:  # it is brought and validated by the hosted run
+    if config.dataset.volume or config.dataset.placed:  # what lies elsewhere is brought and validated by the hosted run
         return Prepared(guards=_guards(config, compute, say))
     place, amount = _rows(config, compute, say)
     return Prepared(place=place, amount=(amount.rows, amount.as_pairs()), guards=_guards(config, compute, say))

@@ -26,7 +26,7 @@ def bring_dataset(config: RunConfig, compute: Compute) -> PlacedFiles:
     """
     if config.dataset.placed == "volume":
         return on_volume(config)
-    answer = _brought(bring_args(config, compute.entries("data")), compute, "dataset")
+    answer = _brought(bring_args(config, _there(config, compute)), compute, "dataset")
     return PlacedFiles.model_validate({key: answer[key] for key in ("root", "train", "held_out", "dev")})
 
 
@@ -40,8 +40,13 @@ def bring_rows(config: RunConfig, compute: Compute, address: str) -> PlacedSet:
     if kind_of(address) == "volume":
         found = one_set(address)
         return PlacedSet(root=found.root, file=found.file)
-    answer = _brought(bring_one_args(config, address, compute.entries("data")), compute, "rows")
+    answer = _brought(bring_one_args(config, address, _there(config, compute)), compute, "rows")
     return PlacedSet(root=answer["root"], file=answer["train"])
+
+
+def _there(config: RunConfig, compute: Compute) -> int | None:
+    """Files and folders on the data volume, where they decide anything: to count them all of it is listed."""
+    return None if config.dataset.pack == "always" else compute.entries("data")
 
 
 def _brought(args: BringArgs, compute: Compute, what: str) -> dict[str, Any]:

@@ -47,8 +47,7 @@ def validate_rows(config: RunConfig, compute: Compute, rows: str, guard: str = "
         return _stored(config.dataset.volume, compute, rows)
     path = own_file(dataset_files(alone(config), tell), rows) if rows in OWN else Path(rows)
     path, report, place = _checked(config, compute, path, f"guard {guard}: " if guard else "", judges=judges)
-    if guard and report.train.rows < FEW:
-        tell(f"warning: guard {guard} has {report.train.rows} rows: below {FEW} a score says little")
+    warn_of_few(guard, report)
     _, sent = _sent(config, compute, path, report)
     if compute.name != "local":
         tell(f"rows {place.root}: {sent} files uploaded" if sent else f"rows {place.root} are on the volume already")
@@ -65,6 +64,12 @@ def upload_rows(config: RunConfig, compute: Compute, path: str, *, judges: bool)
     file, report, _ = _checked(config, compute, Path(path), "", judges=judges)
     root, _ = _sent(config, compute, file, report, copy_of(report.train.fingerprint))
     return PlacedSet(root=root, file=file.name)
+
+
+def warn_of_few(guard: str, report: Report) -> None:
+    """Say so where a guard set (else ``guard`` is empty) has too few rows for a score."""
+    if guard and report.train.rows < FEW:
+        tell(f"warning: guard {guard} has {report.train.rows} rows: below {FEW} a score says little")
 
 
 def _checked(

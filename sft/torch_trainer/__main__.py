@@ -20,8 +20,7 @@ def main(path: Path) -> int:
         import transformers
         import yaml
     except ImportError as error:
-        print(f"ModuleNotFoundError: {error}: run make torch", flush=True)
-        return NOT_INSTALLED
+        return not_installed(error)
     settings: dict[str, Any] = yaml.safe_load(path.read_text())
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -35,6 +34,12 @@ def main(path: Path) -> int:
     except Unusable as error:
         print(f"cannot train: {error}", flush=True)
         return 1
+
+
+def not_installed(error: ImportError) -> int:
+    """Say what is missing, and what installs it; the exit code."""
+    print(f"ModuleNotFoundError: {error}: run make torch", flush=True)
+    return NOT_INSTALLED
 
 
 def _train(settings: dict[str, Any], *, gpu: bool) -> int:

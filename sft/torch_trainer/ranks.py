@@ -8,7 +8,6 @@ goes on to all, which agree on the step after which they stop (:mod:`sft.torch_t
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -18,11 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sft.torch_trainer.__main__ import NOT_INSTALLED
+from sft.processes import die_with_parent
+from sft.torch_trainer.__main__ import not_installed
 
 HERE = "127.0.0.1"
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 
 def main(path: Path) -> int:
@@ -31,8 +29,7 @@ def main(path: Path) -> int:
         import yaml
         from torch.distributed import TCPStore
     except ImportError as error:
-        print(f"ModuleNotFoundError: {error}: run make torch", flush=True)
-        return NOT_INSTALLED
+        return not_installed(error)
     settings: dict[str, Any] = yaml.safe_load(path.read_text())
     # The processes meet at a store that is here before they are: its port is the kernel's choice, and nobody else's.
     store = TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
@@ -47,7 +44,7 @@ class _Ranks:
         for rank in range(count):
             command = [sys.executable, "-P", "-m", "sft.torch_trainer", str(path)]
             environment = {**os.environ, **variables(rank, count, port)}
-            self._left[subprocess.Popen(command, env=environment, preexec_fn=_die_with_parent).pid] = rank
+            self._left[subprocess.Popen(command, env=environment, preexec_fn=die_with_parent).pid] = rank
         if self._asked:  # while they were started
             self._tell(signal.SIGTERM)
 
@@ -88,10 +85,6 @@ def variables(rank: int, count: int, port: int) -> dict[str, str]:
         "TORCHELASTIC_RESTART_COUNT": "0",
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
     }
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_as(code: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,13 @@ from sft.errors import JobCancelled, TrainingFailed
 from sft.jobs.train import TrainArgs, train
 from sft.models import export
 from sft.store import checkpoints
-from tests.compute.test_local import TINY, processes, wait
+from tests.compute.test_local import processes
 from tests.sft.torch_trainer.torch_python import installed
 from tests.support.runs import short_training
 
 STEPS, PASSES = 6, 2  # of each step
 APART = 1e-3  # of how far the weights have moved: sums in another order, of which AdamW makes more where they are small
 PROMPT = 5.0  # seconds
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
-    """A state folder with the tiny base model."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        patch.setenv("SFT_HOME", str(home / "state"))
-        compute = LocalCompute(home / "state")
-        wait(compute, compute.start("download_model", TINY))
-        yield compute
 
 
 def training(state: LocalCompute, identity: str, **changes: Any) -> TrainArgs:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from sft.models import export, lora
 from sft.models.second_reader import VARIABLE
 from sft.plan import check_export_args, evaluate_args
 from sft.store import checkpoints
-from tests.compute.test_local import TINY, processes, wait
+from tests.compute.test_local import processes, wait
 from tests.sft.torch_trainer.torch_python import installed, says
 from tests.support.packed import packed
 from tests.support.runs import short_training
@@ -51,18 +51,6 @@ def commit() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 train(args, Context(volumes, "call-1", commit=commit))
 """
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
-    """A state folder with the tiny base model."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        patch.setenv("SFT_HOME", str(home / "state"))
-        compute = LocalCompute(home / "state")
-        wait(compute, compute.start("download_model", TINY))
-        yield compute
 
 
 def training(state: LocalCompute, identity: str, **changes: Any) -> TrainArgs:
