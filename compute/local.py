@@ -136,7 +136,9 @@ class LocalCompute:
         if self.poll(call_id).state != "running":
             return
         records.write_text(folder / "cancelled", "")
-        group = int((folder / "pid").read_text())
+        group = self._group(call_id)
+        if group is None:
+            return
         if not now:
             # To the job alone: it asks its trainer to save, and a trainer that is asked twice may not.
             with contextlib.suppress(ProcessLookupError):
@@ -145,6 +147,21 @@ class LocalCompute:
             _signal_group(group, signal.SIGKILL)
             if not self._gone(call_id, GONE):
                 raise ComputeError("the job's processes do not end", where=call_id, remedy=f"kill -9 -{group}")
+
+    def _group(self, call_id: str) -> int | None:
+        """The job's process group; none if the job has ended.
+
+        Who started it may have been killed before writing it down: then the process does, within its first second.
+        """
+        end = time.monotonic() + GRACE
+        while time.monotonic() < end:
+            with contextlib.suppress(FileNotFoundError):
+                return int((self.calls / call_id / "pid").read_text())
+            if not _locked(self.calls / call_id / "lock"):
+                return None
+            time.sleep(0.05)
+        remedy = f"end it by hand: the process whose command line has {call_id}"
+        raise ComputeError("the job's process does not say which it is", where=call_id, remedy=remedy)
 
     def _gone(self, call_id: str, seconds: float) -> bool:
         end = time.monotonic() + seconds

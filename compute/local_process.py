@@ -44,6 +44,7 @@ def _cancel(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the job and write its result last."""
     folder = Path(sys.argv[1])
+    records.write_text(folder / "pid", str(os.getpid()))  # whoever started it may be dead already
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _cancel)
     heart = folder / "heartbeat"

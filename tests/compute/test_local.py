@@ -97,6 +97,25 @@ def test_another_process_attaches_by_the_call_id(compute: LocalCompute, home: Pa
     assert compute.result(call)["name"].startswith("PaddleOCR-VL-tiny@")
 
 
+def test_a_job_whose_starter_died_before_it_knew_the_process_is_cancelled_too(
+    compute: LocalCompute, home: Path
+) -> None:
+    starter = (
+        "import sys, os, pathlib, signal, subprocess; from compute.local import LocalCompute\n"
+        "class Killed(subprocess.Popen):\n"
+        "    def __init__(self, *command, **options):\n"
+        "        super().__init__(*command, **options)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "subprocess.Popen = Killed\n"
+        f"LocalCompute(pathlib.Path(sys.argv[1])).start('download_model', {TINY!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", starter, str(home / "state")]).returncode == -signal.SIGKILL
+    (call,) = (folder.name for folder in compute.calls.iterdir())
+    compute.cancel(call)
+    assert processes(str(compute.state)) == []
+    assert compute.poll(call).state == "cancelled"
+
+
 @pytest.fixture
 def training(compute: LocalCompute) -> str:
     """A real training that would go on for hours; it has reported progress."""
