@@ -115,7 +115,8 @@ def test_one_that_is_killed_takes_the_others_along_and_a_stop_saves_once(
     # Which step it was depends on the moment; what was torn at the kill may have been saved again under the same name.
     step, saved = max(checkpoints.listed(run / "trainer"))
     last = json.loads(log[-1].removeprefix("@sft "))
-    assert (last["event"], last["step"]) == ("checkpoint", step) and log.index(asked[0]) < len(log) - 1
+    assert (last["event"], last["step"]) == ("checkpoint", step)
+    assert log.index(asked[0]) < len(log) - 1
     assert checkpoints.problems(saved, args.identity, ENGINES["transformers"].checkpoint_problems) == []
     assert sorted(path.name for path in saved.glob("*.pt*")) == [
         *("optimizer.pt", "rng_state_0.pth", "rng_state_1.pth", "scheduler.pt"),
