@@ -11,7 +11,8 @@ from runs import nights
 from runs.waiting import follow
 from sft.config import RunConfig
 from sft.errors import JobDied, JobError, SftError, TransientError
-from sft.jobs.inspect_environment import InspectArgs, check_names, code_hash, fitting
+from sft.jobs.inspect_environment import InspectArgs, check_names, fitting
+from sft.store.code import code_hash
 
 PATIENCE = 20 * 60  # seconds: a first container may have to load its image
 Finding = dict[str, Any]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from sft.environments import IMPORTS, PYTHON, decisive, statement
 from sft.errors import InputError
 from sft.jobs.base import Job
 from sft.models.second_reader import interpreter
+from sft.store.code import code_hash
 from sft.training.wheels import wheel
 
 PADDLE = ("erniekit", "paddleformers")  # engines
@@ -250,15 +250,6 @@ def check_names(engine: str, device: str, names: Sequence[str]) -> None:
     known = [check.name for check in fitting(engine, device)]
     if unknown := [name for name in names if name not in known]:
         raise InputError("no such check", value=", ".join(unknown), remedy=f"use {', '.join(known)}")
-
-
-def code_hash() -> str:
-    """sha256 (hex) over the Python and lock files of sft/ and modal_infra/: is what is deployed what lies here?"""
-    root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
-    for room in ("modal_infra", "sft"):
-        for path in sorted([*(root / room).rglob("*.py"), *(root / room).rglob("*.txt")]):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def inspect_environment(args: InspectArgs, context: Context) -> dict[str, Any]:

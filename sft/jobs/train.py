@@ -26,7 +26,7 @@ from sft.store import checkpoints, contents, dev, records
 from sft.store.contents import Training
 from sft.store.lease import Held
 from sft.store.volumes import REMOVING
-from sft.training import failures, parity
+from sft.training import failures, kept, parity
 from sft.training.effective import Effective
 from sft.training.trainer import Trainer
 
@@ -121,7 +121,9 @@ def _train(args: TrainArgs, context: Context, run: Path, held: Held) -> Training
     else:
         if resume_from is None:
             base = context.volumes.models / args.base_model
-            context.event("note", text=parity.before(engine, args.spec, folders, base, args.family))
+            looks = context.volumes.outputs / kept.PLACE
+            said = parity.before(engine, args.spec, folders, base, args.family, looks=looks, card=args.gpu)
+            context.event("note", text=said)
         trainer.run(command, folders.output, resume_from)
     if not stop:
         _check_last_step(args, folders, trainer)

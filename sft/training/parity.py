@@ -25,11 +25,13 @@ from sft.engines.base import Command, Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.families import FAMILIES, TINY, Family, differs
 from sft.processes import without_secrets
+from sft.training import kept
 
 EACH, MOST, LOOKED, LIMIT = 2, 64, 2000, 300.0  # rows of each prompt, in all, looked through for them; seconds
 # How far apart (nats a token) the same answer may cost. Ran: float32 on a CPU differs by 1e-6, bfloat16 on an H100 by
 # 0.07, four bits there by 0.08; an image scaled in another way (PaddleFormers' augmentation) by 0.5 to 1.6.
 APART = {"float32": 0.01, "bf16": 0.25, "float16": 0.25, "four_bit": 0.5}
+ROWS = "parity.jsonl"  # in the training's work folder
 SHOWN = 60  # characters of an answer
 AROUND = 6  # tokens that are shown on either side of a difference
 TEMPLATE = "chat_template.jinja"
@@ -42,7 +44,16 @@ REMEDY = (
 )
 
 
-def before(engine: Engine, spec: TrainSpec, folders: Folders, base: Path, family: str) -> str:
+def before(
+    engine: Engine,
+    spec: TrainSpec,
+    folders: Folders,
+    base: Path,
+    family: str,
+    *,
+    looks: Path | None = None,
+    card: str = "cpu",
+) -> str:
     """What is to be seen before a training; returns what was seen.
 
     On a GPU a pipeline that cannot be asked is said, and the training begins: nobody has asked one there yet, and the
@@ -51,6 +62,8 @@ def before(engine: Engine, spec: TrainSpec, folders: Folders, base: Path, family
     Args:
         base: the base model's folder, whose small files the tuned model will have.
         family: of :mod:`sft.families`; empty: whoever asked does not know.
+        looks: the folder where whole looks are kept, and found again (:mod:`sft.training.kept`); None: none is.
+        card: what the call is billed as.
     Raises:
         IntegrityError, TrainingFailed: see :func:`check_family` and :func:`check`.
     """
@@ -59,8 +72,15 @@ def before(engine: Engine, spec: TrainSpec, folders: Folders, base: Path, family
     command = engine.parity(spec, folders)
     if command is None:
         return f"the base model asks as its family does; of its rows engine {engine.name} shows nothing"
+    rows = sample(folders.train_file, folders.config.parent / ROWS)
+    name = kept.key(engine.name, spec, command.argv[0], folders.base_model, rows, card) if looks else ""
     try:
-        return check(command, spec, folders)
+        if looks and (earlier := kept.read(looks, name)):
+            return earlier
+        said, whole = check(command, spec, rows)
+        if looks and whole:
+            kept.write(looks, name, said)
+        return said
     except TrainingFailed as error:
         if spec.device == "cpu":
             raise
@@ -88,8 +108,11 @@ def check_family(base: Path, family: Family) -> None:
         raise IntegrityError(said, where=str(path), remedy=REMEDY)
 
 
-def sample(train_file: Path, target: Path) -> None:
-    """Write a few rows of each prompt of a training set to ``target``; a place that it asks about is no part of it."""
+def sample(train_file: Path, target: Path) -> Path:
+    """Write a few rows of each prompt of a training set to ``target``; a place that it asks about is no part of it.
+
+    Returns: ``target``.
+    """
     seen: Counter[str] = Counter()
     chosen: list[bytes] = []
     with train_file.open("rb") as file:
@@ -99,25 +122,24 @@ def sample(train_file: Path, target: Path) -> None:
             if seen[prompts] <= EACH and len(chosen) < MOST:
                 chosen.append(line)
     target.write_bytes(b"".join(chosen))
+    return target
 
 
-def check(command: Command, spec: TrainSpec, folders: Folders) -> str:
+def check(command: Command, spec: TrainSpec, rows: Path) -> tuple[str, bool]:
     """Compare the trainer's rows with the reader's, and what the base's own answers cost here and there.
 
     Args:
         command: of :meth:`sft.engines.base.Engine.parity`; it is given the rows' file.
-    Returns: what agrees.
+        rows: see :func:`sample`.
+    Returns: what agrees, and whether all was compared.
     Raises:
         IntegrityError: they differ; both sides are shown.
         TrainingFailed: the trainer cannot be asked.
     """
-    work = folders.config.parent
-    rows = work / "parity.jsonl"
-    sample(folders.train_file, rows)
     environment = {**without_secrets(os.environ), **command.environment}
     try:
         process = subprocess.run(
-            [*command.argv, rows.name], env=environment, cwd=work, capture_output=True, text=True, timeout=LIMIT
+            [*command.argv, rows.name], env=environment, cwd=rows.parent, capture_output=True, text=True, timeout=LIMIT
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _unasked(str(error), rows) from error
@@ -132,11 +154,11 @@ def check(command: Command, spec: TrainSpec, folders: Folders) -> str:
     if why := said.get("unanswered"):
         if spec.device == "cpu":
             raise _unasked(f"the base's own answers: {why}", rows)
-        return f"{same}; what the base's own answers cost was not compared: {why}"
+        return f"{same}; what the base's own answers cost was not compared: {why}", False
     for answer in said["answers"]:
         if problem := dearer(answer, spec):
             raise IntegrityError(problem, where=f"a row that asks {answer['prompt']!r}", remedy=SEEN)
-    return f"{same}, and on what {len(said['answers'])} of the base's own answers cost"
+    return f"{same}, and on what {len(said['answers'])} of the base's own answers cost", True
 
 
 def dearer(answer: Mapping[str, Any], spec: TrainSpec) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
+from PIL import Image
 
 from sft.config import load
 from sft.engines import ENGINES
@@ -19,6 +22,8 @@ from sft.models.second_reader import interpreter
 from sft.smoke import digits, tiny
 from sft.training import parity
 
+LOOKS = "looks"
+TODAY = time.strftime("%Y-%m-%d", time.gmtime())
 NEWER = "\nAssistant:\n"  # as 1.5 asks
 
 
@@ -60,7 +65,11 @@ def looked_at(
     engine_name: str, material: Path, work: Path, base: Path | None = None, family: str = "tiny", **changes: Any
 ) -> str:
     engine, spec, folders = asked(engine_name, material, work, base, **changes)
-    return parity.before(engine, spec, folders, folders.base_model, family)
+    return parity.before(engine, spec, folders, folders.base_model, family, looks=work / LOOKS)
+
+
+def sampled(folders: Folders) -> Path:
+    return parity.sample(folders.train_file, folders.config.parent / parity.ROWS)
 
 
 TOKEN_BY_TOKEN = "training and reading agree token by token on 5 rows"
@@ -80,12 +89,71 @@ def test_each_trainer_trains_what_is_asked(engine: str, material: Path, tmp_path
     assert looked_at(engine, material, tmp_path) == SAME[engine]
 
 
+ASKED = """
+import pathlib, subprocess, sys
+notes, config, rows = map(pathlib.Path, sys.argv[1:])
+told = notes.read_text().splitlines()[:1] if notes.exists() else []
+if not told:
+    look = [sys.executable, "-m", "sft.models.paddle_parity", str(config), str(rows)]
+    told = subprocess.run(look, capture_output=True, text=True, check=True).stdout.splitlines()[-1:]
+with notes.open("a") as file:
+    print(*told, file=file)
+print(*told)
+"""
+
+
+class Asked:
+    """PaddleFormers, whose pipeline is asked once; what it told is told again, and each time is noted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name, self.notes = "paddleformers", folder / "asked"
+
+    @property
+    def times(self) -> int:
+        return len(self.notes.read_text().splitlines())
+
+    def parity(self, spec: TrainSpec, folders: Folders) -> Command:
+        command = ENGINES[self.name].parity(spec, folders)
+        assert command is not None
+        argv = (command.argv[0], "-c", ASKED, str(self.notes), str(folders.config))
+        return Command(argv, command.environment, {})
+
+
+def test_what_has_been_looked_at_is_not_looked_at_again(material: Path, tmp_path: Path) -> None:
+    data, engine = tmp_path / "data", Asked(tmp_path)
+    shutil.copytree(material / "data", data)
+    lines = (material / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:1]
+    (data / "rows.jsonl").write_text("".join(lines).replace(str(material / "data"), str(data)), encoding="utf-8")
+
+    def look(card: str = "cpu", **changes: Any) -> str:
+        _, spec, folders = asked("paddleformers", material, tmp_path, **changes)
+        folders = replace(folders, train_file=data / "rows.jsonl")
+        base = folders.base_model
+        return parity.before(cast(Engine, engine), spec, folders, base, "tiny", looks=tmp_path / LOOKS, card=card)
+
+    first = look()
+    assert (
+        look() == look(max_steps=99, learning_rate=1e-9) == f"{first} (looked at before an earlier training, {TODAY})"
+    )
+    assert engine.times == 1
+    for kept in (tmp_path / LOOKS).iterdir():
+        kept.write_text("{")  # torn
+    assert look() == first
+    (image,) = json.loads((data / "rows.jsonl").read_text())["images"]
+    Image.open(image).convert("L").point(lambda shade: 255 - shade).save(image)
+    look()
+    look(max_seq_len=400)
+    look(card="H100")
+    assert engine.times == 5, "another picture, another setting and another card are looked at"
+
+
 def test_the_arguments_of_a_gpu_profile_are_looked_at_without_a_gpu(material: Path, tmp_path: Path) -> None:
     spec = load("lora", ["dataset.train=a", "dataset.held_out=b"]).config.spec(5).model_copy(update={"lora_rank": None})
     assert spec.device == "gpu"
     changes: dict[str, Any] = {"device": "gpu", "precision": spec.precision, "max_seq_len": spec.max_seq_len}
     said = looked_at("paddleformers", material, tmp_path, **changes)
     assert said.startswith(f"{TOKEN_BY_TOKEN}; what the base's own answers cost was not compared: ")
+    assert not (tmp_path / LOOKS).exists(), "half a look is not kept"
 
 
 def test_the_augmentation_changes_images_and_nothing_else(material: Path, tmp_path: Path) -> None:
@@ -100,6 +168,7 @@ def test_the_prompt_of_another_family_is_found_before_the_training(material: Pat
     assert r"n t : \n 1 2 </s>]" in said
     assert r"n t :   1 2 </s>]" in said
     assert "base_model.family" in said
+    assert not (tmp_path / LOOKS).exists()
 
 
 def test_a_base_of_the_newer_kind_is_trained_with_its_own_prompt(material: Path, tmp_path: Path) -> None:
@@ -165,7 +234,7 @@ def test_a_row_that_is_seen_otherwise_is_found_by_what_it_costs(
     assert command is not None
     python, config = command.argv[0], command.argv[-1]
     with pytest.raises(IntegrityError, match=r"the base model's own answer '.+' costs [0-9.]+ nats a token") as told:
-        parity.check(Command((python, "-c", fault, config), command.environment, {}), spec, folders)
+        parity.check(Command((python, "-c", fault, config), command.environment, {}), spec, sampled(folders))
     assert "sees a row otherwise than a reader" in str(told.value)
 
 
@@ -196,4 +265,4 @@ def test_a_pipeline_that_cannot_be_asked_says_so(material: Path, tmp_path: Path)
     _, spec, folders = asked("paddleformers", material, tmp_path)
     command = Command((sys.executable, "-c", "raise SystemExit('no paddle here')"), {}, {})
     with pytest.raises(TrainingFailed, match="the trainer's rows cannot be looked at: no paddle here"):
-        parity.check(command, spec, folders)
+        parity.check(command, spec, sampled(folders))
