@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from sft.models.second_reader import VARIABLE
+from tests.support import looks
 
 # No test talks to the world; Prefect's server reads this when it starts.
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
@@ -39,6 +41,19 @@ def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     test_doubtful and the first test of test_modal have it.
     """
     monkeypatch.setenv(VARIABLE, "")
+
+
+@pytest.fixture
+def one_look(home: Path) -> Iterator[None]:
+    """The rows of a training that another test looked at are not looked at again: see tests/support/looks.py."""
+    with looks.lent(home / "state" / "volumes" / "outputs"):
+        yield
+
+
+def pytest_unconfigure() -> None:
+    """The run is over, in each of its processes; the last one has nothing to remove."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(looks.SHARED, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sft.environments.light import without_bitsandbytes
 from sft.torch_trainer.rows import Unusable
 
 NOT_INSTALLED = 3  # exit code
@@ -14,14 +15,17 @@ NOT_INSTALLED = 3  # exit code
 def main(path: Path) -> int:
     """Train as the config file says; the exit code is 0 also for a training that was asked to stop."""
     try:
+        import yaml
+
+        settings: dict[str, Any] = yaml.safe_load(path.read_text())
+        if not settings["four_bit"]:
+            without_bitsandbytes()
         import accelerate  # noqa: F401
         import peft  # noqa: F401
         import torch
         import transformers
-        import yaml
     except ImportError as error:
         return not_installed(error)
-    settings: dict[str, Any] = yaml.safe_load(path.read_text())
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     gpu = not settings["use_cpu"]

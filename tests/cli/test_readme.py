@@ -65,7 +65,7 @@ def commands(section: str) -> list[str]:
 
 
 @pytest.fixture
-def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(home: Path, one_look: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as a newcomer has it: the environment, receipts and scans with their texts, a PDF."""
     (home / ".venv").symlink_to(BIN.parent)
     for folder in ("receipts", "scans", "pages"):

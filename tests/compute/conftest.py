@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import modal_runs
+from tests.support import looks, modal_runs
 from tests.support.modal_runs import DEPLOY, environment, write_wheels
 from tests.support.modal_server import ModalServer
 
@@ -33,8 +33,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> ModalServer:
 
 
 @pytest.fixture
-def deployed(server: ModalServer, home: Path, deployment: ModalServer) -> ModalServer:
+def deployed(server: ModalServer, home: Path, deployment: ModalServer) -> Iterator[ModalServer]:
     """A server with everything deployed; the wheels were uploaded from a machine."""
     server.take_over(deployment)
     write_wheels(home)
-    return server
+    with looks.lent(server.volumes_folder / "vo-paddleocr-vl-outputs"):
+        yield server

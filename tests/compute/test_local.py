@@ -20,7 +20,7 @@ TINY = {"source": "tiny", "repo": "a/b", "revision": "main"}
 
 
 @pytest.fixture
-def compute(home: Path) -> LocalCompute:
+def compute(home: Path, one_look: None) -> LocalCompute:
     return LocalCompute(home / "state")
 
 

@@ -35,6 +35,7 @@ from sft.config import RunConfig, load
 from sft.errors import InputError
 from sft.models.second_reader import VARIABLE
 from tasks import approve
+from tests.support import looks
 from tests.support.browser import CHROMIUM, MISSING, Approval, looking
 from tests.support.modal_runs import SFT
 from tests.support.prefect_server import Server
@@ -63,7 +64,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Ite
         patch.chdir(folder)
         patch.setenv("SFT_HOME", str(folder / "state"))
         patch.setenv(VARIABLE, "")  # as the fixture one_reader
-        fine_tune(configuration("first", "promote.mode=never"))
+        with looks.lent(folder / "state" / "volumes" / "outputs"):
+            fine_tune(configuration("first", "promote.mode=never"))
         yield folder
 
 

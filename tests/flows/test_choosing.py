@@ -17,7 +17,7 @@ from sft.smoke import digits
 from sft.store import records
 from tasks.telling import listening
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
 
 
 class Said:

@@ -13,7 +13,7 @@ from runs.growth import Growth, table, verdict
 from sft.config import load
 from sft.store import records
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
 SETTINGS = [
     *("dataset.digits.train_rows=320", "dataset.digits.held_out_rows=4", "dataset.dev_share=0.15"),
     *("train.max_steps=24", "train.save_steps=24", "train.warmup_steps=1"),

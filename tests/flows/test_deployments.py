@@ -18,6 +18,7 @@ from rich.console import Console
 from cli.planning import plan_table
 from flows.deployments import REMEDY, carried, resolve
 from sft.config import RunConfig, load
+from tests.support import looks
 from tests.support.browser import CHROMIUM, MISSING, Form, Looker, looking
 from tests.support.prefect_server import ROOT, Server
 from tests.support.printed import write_printed
@@ -30,7 +31,7 @@ PROFILES = ("smoke", "full", "lora", "nightly")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("prefect")
-    with Server(home) as started:
+    with Server(home) as started, looks.lent(home / "state" / "volumes" / "outputs"):
         started.variables["SFT_HOME"] = str(home / "state")
         started.wait()
         started.prefect("work-pool", "create", "sft", "--type", "process")

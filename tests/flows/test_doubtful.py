@@ -21,7 +21,7 @@ from tests.sft.models.test_lora import result_of
 from tests.support.printed import write_printed
 from tests.support.runs import short_training
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_look")
 ROWS, SPOILED = 60, 6
 
 

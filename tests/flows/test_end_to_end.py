@@ -31,7 +31,7 @@ from tests.conftest import Dataset
 from tests.support.inbox import inbox, mailbox
 from tests.support.killer import kill_training_after
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_look")
 SETTINGS = [
     "dataset.digits.train_rows=64",
     "dataset.digits.held_out_rows=12",

@@ -26,7 +26,7 @@ from tests.support.hub_server import hub_of
 from tests.support.modal_runs import SFT
 from tests.support.runs import short_training
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_look")
 HOW = ["evaluate.batch_size=4", "evaluate.max_new_tokens=8"]
 HELD_OUT = 8
 

@@ -32,7 +32,7 @@ from sft.smoke import digits
 from sft.store import records
 from tests.support.hub_server import hub_of
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_look")
 REPO = "team/receipts"
 LITTLE = ["train.max_steps=12", "train.save_steps=12", "train.logging_steps=4", "evaluate.batch_size=5"]
 GENERAL = f"hf://{REPO}@main?split=train&image=picture&text=words"

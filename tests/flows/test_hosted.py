@@ -22,7 +22,7 @@ from prefect.states import Cancelling
 from modal_infra.names import HOST
 from sft.smoke import digits
 from tests.compute.test_modal import trainings
-from tests.support import modal_runs
+from tests.support import looks, modal_runs
 from tests.support.modal_runs import SFT, environment, sft, write_wheels
 from tests.support.modal_server import Container, ModalServer
 from tests.support.mounting import CAN_MOUNT
@@ -65,7 +65,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModalServer]:
         assert "no nights" in process.stdout
         assert "USD an hour" in process.stdout
         server.reschedules = True
-        yield server
+        with looks.lent(server.volumes_folder / "vo-paddleocr-vl-outputs"):
+            yield server
 
 
 def options(*more: str) -> list[str]:

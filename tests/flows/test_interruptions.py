@@ -32,7 +32,7 @@ SETTINGS = [
     "train.logging_steps=1",
     "promote.mode=never",
 ]
-pytestmark = pytest.mark.usefixtures("one_reader")
+pytestmark = pytest.mark.usefixtures("one_reader", "one_look")
 
 
 class Orchestrator:

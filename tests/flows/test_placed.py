@@ -21,7 +21,7 @@ from sft.errors import DatasetError
 from sft.jobs.placed_rows import DatasetPlace
 from tests.conftest import Dataset
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
 
 
 def configuration(*more: str) -> RunConfig:

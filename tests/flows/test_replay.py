@@ -17,7 +17,7 @@ from sft.store import records
 from tests.support.modal_runs import SFT
 from tests.support.printed import write_printed
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
 ROWS, SHARE = 640, 0.4
 
 

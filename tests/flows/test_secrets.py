@@ -23,7 +23,7 @@ SECRETS = {
     "WANDB_API_KEY": "PLANTEDffffffffffffffffffffffffffffffffffff",
     "SWANLAB_API_KEY": "PLANTEDgggggggggggggggg",
 }
-pytestmark = pytest.mark.usefixtures("one_reader")
+pytestmark = pytest.mark.usefixtures("one_reader", "one_look")
 SMALL = ("dataset.digits.train_rows=32", "dataset.digits.held_out_rows=4", "train.max_steps=4", "train.save_steps=2")
 TRACKED = ("--set", "track.mlflow=http://127.0.0.1:9", "--set", "track.wait=0.2")  # nobody listens there
 

@@ -18,7 +18,7 @@ from runs.ledger import read_ledger
 from sft.store import records
 from tests.support.modal_runs import SFT
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
 SETTINGS = [
     *("dataset.digits.train_rows=120", "dataset.digits.held_out_rows=8", "dataset.dev_share=0.3"),
     *("train.max_steps=24", "train.logging_steps=1", "train.warmup_steps=1", "promote.mode=never"),

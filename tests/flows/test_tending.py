@@ -25,7 +25,7 @@ from sft.store.volumes import SYNCED
 from tests.cli.test_serving import as_trained
 from tests.flows.test_end_to_end import artifacts, latest_run
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader")
+pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
 LIMIT = "cards"
 NO_BOUND = 0.8  # share of the month's bound from which it is told
 

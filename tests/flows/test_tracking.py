@@ -18,7 +18,7 @@ from tests.flows.test_end_to_end import latest_run, steps
 from tests.support.killer import kill_training_after
 from tests.support.trackers import CLIENTS, read
 
-pytestmark = [pytest.mark.usefixtures("prefect_server", "one_reader"), CLIENTS]
+pytestmark = [pytest.mark.usefixtures("prefect_server", "one_reader", "one_look"), CLIENTS]
 SETTINGS = [
     *("dataset.digits.train_rows=32", "dataset.digits.held_out_rows=8", "train.max_steps=12", "train.save_steps=2"),
     *("train.logging_steps=1", "train.batch_size=4", "train.restarts=0", "promote.mode=never"),

@@ -8,6 +8,7 @@ import pytest
 
 from compute.local import LocalCompute
 from tests.compute.test_local import TINY, wait
+from tests.support import looks
 
 
 @pytest.fixture(scope="module")
@@ -19,4 +20,5 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCompute]:
         patch.setenv("SFT_HOME", str(home / "state"))
         compute = LocalCompute(home / "state")
         wait(compute, compute.start("download_model", TINY))
-        yield compute
+        with looks.lent(compute.volumes.outputs):
+            yield compute

@@ -68,6 +68,7 @@ def read(compute: LocalCompute, args: TrainArgs, step: int, within: float = 0.0)
     return result_of(compute, "read_dev", plan.read_dev_args(configuration(), args, step, within=within))
 
 
+@pytest.mark.usefixtures("one_look")
 def test_the_best_checkpoint_becomes_the_model_whatever_is_killed_on_the_way(home: Path) -> None:
     compute, args, context = trained(home)
     run = compute.volumes.run(args.identity)

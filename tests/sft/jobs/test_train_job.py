@@ -32,7 +32,7 @@ BIN = Path(__file__).parents[2] / "support" / "bin"
 
 
 @pytest.fixture
-def context(home: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+def context(home: Path, one_look: None, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setenv("PATH", os.pathsep.join([str(BIN), str(Path(sys.executable).parent), os.environ["PATH"]]))
     volumes = LocalCompute(home / "state").volumes
     base = volumes.models / f"PaddleOCR-VL-tiny@{tiny.version()[:12]}"

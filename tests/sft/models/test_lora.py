@@ -136,6 +136,7 @@ def test_bfloat16_is_rounded_to_the_nearest(base: Path, tmp_path: Path) -> None:
     assert np.all(np.abs(merged - exact) <= np.abs(exact) * 2**-8)
 
 
+@pytest.mark.usefixtures("one_look")
 def test_a_trained_adapter_reads_the_same_merged_and_unmerged(home: Path) -> None:
     compute = LocalCompute(home / "state")
     wait(compute, compute.start("download_model", TINY))

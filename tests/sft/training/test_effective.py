@@ -201,6 +201,7 @@ class Before(PaddleFormers):
         return Command(made.argv, made.environment, config)
 
 
+@pytest.mark.usefixtures("one_look")
 def test_a_real_training_stops_before_its_first_step(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "paddleformers", Before())
     compute = LocalCompute(home / "state")

@@ -37,6 +37,7 @@ train(args, Context(volumes, "call-1", commit=commit))
 """
 
 
+@pytest.mark.usefixtures("one_look")
 @pytest.mark.parametrize("rank", [None, 8])
 def test_the_model_is_made_of_the_checkpoint_and_no_step_is_trained_again(home: Path, rank: int | None) -> None:
     compute = LocalCompute(home / "state")
