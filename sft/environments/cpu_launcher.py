@@ -14,6 +14,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from sft.environments.light import starting
+
 
 def _jit(function: Any = None, **_: Any) -> Any:
     return function if function is not None else _jit
@@ -51,7 +53,9 @@ def save_at_sigterm() -> None:
 def main() -> None:
     """Run PaddleFormers' launcher with this process's arguments."""
     stub_triton()
-    from paddleformers.cli.launcher import launch
+    with starting():
+        import paddleformers.cli.train.sft.workflow  # noqa: F401  # what launch imports when it has its arguments
+        from paddleformers.cli.launcher import launch
 
     save_at_sigterm()
     launch()

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sft.environments.light import starting
 from sft.models.questions import question
 from sft.models.recognition import Recogniser
 
@@ -63,10 +64,11 @@ def _trained(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
 
     The template has been registered: it has been asked for the rows' tokens in this process.
     """
-    import paddle
-    from paddleformers.cli.train.sft import workflow
-    from paddleformers.cli.train.tuner import run_tuner
-    from paddleformers.datasets.template.template import TEMPLATES
+    with starting():
+        import paddle
+        from paddleformers.cli.train.sft import workflow
+        from paddleformers.cli.train.tuner import run_tuner
+        from paddleformers.datasets.template.template import TEMPLATES
 
     losses: list[tuple[tuple[int, ...], float]] = []
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from sft.environments.cpu_launcher import stub_triton
+from sft.environments.light import starting
 
 # What the arguments must say where no device is to be touched; the data pipeline does not heed them.
 _ON_CPU = {"device": "cpu", "compute_type": "float32", "bf16": False, "fp16": False, "amp_master_grad": False}
@@ -55,10 +56,11 @@ def _answers(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, An
 
 def _trained(config: dict[str, Any], path: str, count: int) -> tuple[list[Any], Any]:
     """(what the trainer's dataset makes of each row, None where it leaves it out; its processor)."""
-    from paddleformers.cli.hparams import get_train_args
-    from paddleformers.datasets.loader import create_dataset
-    from paddleformers.datasets.template.template import get_template_and_fix_tokenizer
-    from paddleformers.transformers import AutoProcessor, AutoTokenizer
+    with starting():
+        from paddleformers.cli.hparams import get_train_args
+        from paddleformers.datasets.loader import create_dataset
+        from paddleformers.datasets.template.template import get_template_and_fix_tokenizer
+        from paddleformers.transformers import AutoProcessor, AutoTokenizer
 
     model, data, *_ = get_train_args({**config, **_ON_CPU, "train_dataset_path": path})
     tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path)

@@ -10,6 +10,7 @@ from typing import Any
 from sft.dataset.pictures import open_as_seen
 from sft.dataset.tokens import Limits
 from sft.environments.cpu_launcher import stub_triton
+from sft.environments.light import starting
 from sft.errors import IntegrityError
 from sft.models.questions import (
     END,
@@ -43,6 +44,7 @@ class Recogniser:
         IntegrityError: the folder cannot be loaded.
     """
 
+    @starting()
     def __init__(self, folder: Path, device: str, *, adapter: Path | None = None) -> None:
         if device == "cpu":
             stub_triton()

@@ -14,7 +14,7 @@ from typing import Any
 
 from sft.dataset.pictures import open_as_seen
 from sft.dataset.tokens import Limits
-from sft.environments.light import without_bitsandbytes
+from sft.environments.light import starting, without_bitsandbytes
 from sft.models.questions import (
     Question,
     answered,
@@ -40,6 +40,7 @@ class Model:
         ValueError: it lacks weights, which transformers would fill with random numbers.
     """
 
+    @starting()
     def __init__(self, folder: Path, device: str) -> None:
         without_bitsandbytes()
         import torch

@@ -14,8 +14,10 @@ if it was quiet for :data:`SILENT`. Quiet is counted by the asker's clock alone;
 and nothing depends on when a file of another machine becomes visible.
 
 What a dictionary loses: entries that nobody reads or writes for days expire, which a holder's beats prevent; all of
-them may be cleared by hand. A holder that finds its entry gone puts it back, by ``add``; where another was faster, it
-has lost the lease and is told so. One that finds a root which is not its own has lost it too.
+them may be cleared by hand. A holder that finds its entry gone puts it back, by ``add``; and so does whoever comes, of
+a holder that is known from elsewhere (:class:`Known`): a second holder would else write while the first one is in the
+middle of a check, of which it has read a part before the loss. Where another was faster, the lease is lost and its
+holder is told so, and where it finds a root which is not its own.
 
 What remains possible: a write that was begun right behind a check may end after the next holder has begun, if the
 machine sleeps in between; and a holder that sleeps through two losses of the dictionary may believe again what was
@@ -28,6 +30,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sft.errors import LeaseHeld, TransientError
@@ -58,6 +61,22 @@ class Entries(Protocol):
         """It is not there afterwards."""
 
 
+@dataclass(frozen=True)
+class Known:
+    """A holder as something else than the dictionary tells of it: its number, chain and entry. Without a chain nothing
+    is known but that numbers up to this one were there.
+    """
+
+    number: int = 0
+    chain: str = ""
+    call_id: str = ""
+    token: str = ""
+
+    @property
+    def entry(self) -> Entry:
+        return {"call_id": self.call_id, "token": self.token}
+
+
 class Claim:
     """One machine's claim to the lease of ``place``.
 
@@ -65,7 +84,7 @@ class Claim:
 
     Args:
         is_running: does that call still run? In doubt yes.
-        least: the number of a holder that is known of from elsewhere; the next one's is greater.
+        known: a holder that is known of from elsewhere and has not given the lease back.
         clock, sleep: in seconds; for tests.
     """
 
@@ -76,16 +95,21 @@ class Claim:
         call_id: str,
         is_running: Callable[[str], bool],
         *,
-        least: Callable[[], int] = lambda: 0,
+        known: Callable[[], Known] = lambda: Known(),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._entries, self._place, self._is_running, self._least = entries, place, is_running, least
+        self._entries, self._place, self._is_running, self._known = entries, place, is_running, known
         self._clock, self._sleep = clock, sleep
         self._me: Entry = {"call_id": call_id, "token": secrets.token_hex(8)}
         self._chain, self._base = "", 0
         self._beats, self._released = 0, False
         self.number = 0
+
+    @property
+    def chain(self) -> str:
+        """The name of the chain whose entry :attr:`number` is this claim's."""
+        return self._chain
 
     @property
     def token(self) -> str:
@@ -101,11 +125,15 @@ class Claim:
         """
         self._say()
         while True:
-            root = self._entries.get(self._place) or self._begin({"chain": self.token, "base": self._first()})
+            known = self._known()
+            root = self._entries.get(self._place) or self._begin(self._root(known))
             number, last = self._end_of(root)
             if last == self._me:
                 self._chain, self._base, self.number = root["chain"], root["base"], number - 1
                 return self.number
+            if (root["chain"], number) == (known.chain, known.number):
+                self._entries.add(self._key(known.chain, number), known.entry)  # it was lost
+                continue
             if last is not None:
                 self._wait_until_gone(last)
             self._entries.add(self._key(root["chain"], number), self._me)  # the next look says whose it is
@@ -150,9 +178,11 @@ class Claim:
         said = {"beat": self._beats, "released": self._released}
         self._entries.put(f"{self._place}@{self.token}", said)
 
-    def _first(self) -> int:
-        """The first number of a new chain: beyond those of an earlier one, of which nothing may be left but a file."""
-        return max(int(time.time()), self._least() + 1)
+    def _root(self, known: Known) -> Entry:
+        """The known holder's chain, or a new one: beyond the numbers of an earlier one."""
+        if known.chain:
+            return {"chain": known.chain, "base": known.number}
+        return {"chain": self.token, "base": max(int(time.time()), known.number + 1)}
 
     def _begin(self, root: Entry) -> Entry:
         self._entries.add(self._place, root)

@@ -5,7 +5,8 @@
 - on one machine by the kernel: a lock on ``lease.lock``, freed with the holder's last process, so that a killed
   training gives the lease back at once, and one whose trainer still runs does not;
 - between machines by a dictionary whose ``add`` is atomic (:mod:`sft.store.agreement`). The file is a second witness:
-  where it names a call that runs, the lease is held whatever the dictionary has lost; it never gives a lease.
+  where it names a call that runs, the lease is held whatever the dictionary has lost, and whoever comes puts back
+  that call's entry; it never gives a lease.
 
 Between machines each write that counts asks :meth:`Held.check` right before: a checkpoint's seal, a training's record,
 a champion's pointer, a removal. What a holder writes is committed before it gives the lease back, and whoever takes it
@@ -26,7 +27,7 @@ from typing import Any
 from sft.errors import LeaseHeld, TransientError
 from sft.processes import repeating
 from sft.store import agreement, records
-from sft.store.agreement import Claim, Entries
+from sft.store.agreement import Claim, Entries, Known
 
 RENEWED = 5.0  # seconds between two heartbeats, on one machine
 UNHEARD = 600.0  # seconds that a check tries to reach the dictionary before a result is given up
@@ -153,10 +154,12 @@ def _alone(folder: Path, call_id: str) -> Iterator[Held]:
 
 @contextmanager
 def _agreed(folder: Path, call_id: str, shared: Shared) -> Iterator[Held]:
-    def known() -> int:
-        return int((holder(folder) or {}).get("fence", 0))
+    def known() -> Known:
+        lease = holder(folder) or {}
+        texts = {name: str(lease.get(name, "")) for name in ("chain", "call_id", "token")}
+        return Known(int(lease.get("fence", 0)), **texts)
 
-    claim = Claim(shared.entries, str(folder), call_id, shared.is_running, least=known)
+    claim = Claim(shared.entries, str(folder), call_id, shared.is_running, known=known)
     held = Held(fence=claim.take(), claim=claim)
     mine = False  # does the file name us?
     with repeating(agreement.BEAT, held.beat):
@@ -166,7 +169,7 @@ def _agreed(folder: Path, call_id: str, shared: Shared) -> Iterator[Held]:
                 raise _held(folder)  # the dictionary has lost an entry
             mine = True
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder, call_id, held.fence)
+            _write(folder, call_id, fence=held.fence, chain=claim.chain, token=claim.token)
             shared.publish()
             yield held
         finally:
@@ -203,6 +206,6 @@ def _held(folder: Path) -> LeaseHeld:
     return LeaseHeld("another call trains this already", where=str(folder), value=call, remedy=f"attach to call {call}")
 
 
-def _write(folder: Path, call_id: str, fence: int = 0) -> None:
+def _write(folder: Path, call_id: str, **claimed: int | str) -> None:
     if folder.is_dir():  # not where its holder removes it
-        records.write_json(folder / FILE, {"call_id": call_id, "heartbeat": time.time(), "fence": fence})
+        records.write_json(folder / FILE, {"call_id": call_id, "heartbeat": time.time(), **claimed})

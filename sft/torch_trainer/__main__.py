@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sft.environments.light import without_bitsandbytes
+from sft.environments.light import starting, without_bitsandbytes
 from sft.torch_trainer.rows import Unusable
 
 NOT_INSTALLED = 3  # exit code
@@ -20,10 +20,12 @@ def main(path: Path) -> int:
         settings: dict[str, Any] = yaml.safe_load(path.read_text())
         if not settings["four_bit"]:
             without_bitsandbytes()
-        import accelerate  # noqa: F401
-        import peft  # noqa: F401
-        import torch
-        import transformers
+        with starting():
+            import accelerate  # noqa: F401
+            import peft  # noqa: F401
+            import torch
+            import transformers
+            import transformers.trainer
     except ImportError as error:
         return not_installed(error)
     transformers.logging.set_verbosity_error()

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from sft.environments.light import without_bitsandbytes
+from sft.environments.light import starting, without_bitsandbytes
 from sft.torch_trainer.rows import IGNORED, Encoder, Row
 
 ANSWERED = 4  # rows that the base answers
@@ -24,7 +24,8 @@ def main() -> None:
     settings = yaml.safe_load(Path(sys.argv[1]).read_text())
     if not settings["four_bit"]:
         without_bitsandbytes()
-    encoder = Encoder(Path(settings["base_model"]))
+    with starting():
+        encoder = Encoder(Path(settings["base_model"]))
     rows = [Row.of(line) for line in Path(sys.argv[2]).read_bytes().splitlines()]
     found: dict[str, Any] = {"rows": [_beside(encoder, row) for row in rows]}
     used = sorted({token for row in found["rows"] for name in ("trained", "asked", "answer") for token in row[name]})

@@ -382,7 +382,7 @@ def test_rows_of_a_document_are_drawn_together() -> None:
     """As whoever draws whole documents row by row: the same quantiles, from draws of his own."""
     rng = np.random.default_rng(7)
     documents = [f"d{number}" for number in range(12) for _ in range(int(rng.integers(1, 30)))]
-    spoilt = {name: rng.random() for name in set(documents)}  # of a bad scan all lines are hard
+    spoilt = {name: rng.random() for name in sorted(set(documents))}  # of a bad scan all lines are hard
     truths = ["abcdefgh"[: int(rng.integers(1, 9))] for _ in documents]
     answers = ["" if rng.random() < spoilt[name] else truth for name, truth in zip(documents, truths)]
     judged = metrics.judge(truths, answers, documents=documents)
