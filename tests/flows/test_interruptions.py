@@ -28,6 +28,7 @@ SFT = str(Path(sys.executable).with_name("sft"))
 SETTINGS = [
     "dataset.digits.train_rows=64",
     "dataset.digits.held_out_rows=8",
+    "train.batch_size=4",
     "train.save_steps=5",
     "train.logging_steps=1",
     "promote.mode=never",

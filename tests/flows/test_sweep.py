@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
 SETTINGS = [
     *("dataset.digits.train_rows=120", "dataset.digits.held_out_rows=8", "dataset.dev_share=0.3"),
     *("train.max_steps=24", "train.logging_steps=1", "train.warmup_steps=1", "promote.mode=never"),
+    "train.batch_size=4",
 ]
 COMMAND = [SFT, "sweep", "smoke", "--grid", "train.learning_rate=2e-3,5e-2"]
 
