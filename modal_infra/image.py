@@ -15,7 +15,7 @@ import os
 
 import modal
 
-from modal_infra.recipes import INTERPRETER, RECIPES, UV, Step
+from modal_infra.recipes import BESIDE_LOCKS, INTERPRETER, RECIPES, UV, Step, beside
 from modal_infra.volumes import volume
 from sft.engines.transformers import Transformers
 from sft.environments import FOLDER
@@ -101,12 +101,6 @@ def vllm_image() -> modal.Image:
 
 
 def _with_second_reader(image: modal.Image) -> modal.Image:
-    """An environment of its own: torch and Paddle bring different CUDA libraries, transformers another safetensors."""
-    for name in ("torch.txt", "transformers.txt"):
+    for name in BESIDE_LOCKS:
         image = image.add_local_file(BESIDE / name, f"{SECOND}/{name}", copy=True)
-    python = f"{SECOND}/venv/bin/python"
-    return image.run_commands(
-        f"{INTERPRETER} -m venv {SECOND}/venv",
-        f"{python} -m pip install -r {SECOND}/torch.txt -r {SECOND}/transformers.txt",
-        f"{python} -c 'import torch, accelerate, peft; from transformers import PaddleOCRVLForConditionalGeneration'",
-    ).env({VARIABLE: python})
+    return image.run_commands(*beside(INTERPRETER, SECOND)).env({VARIABLE: f"{SECOND}/venv/bin/python"})

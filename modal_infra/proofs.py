@@ -10,6 +10,7 @@ import pkgutil
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,8 @@ from sft.dataset.files import DatasetFiles
 from sft.dataset.packing import Amount
 from sft.dataset.settings import DatasetConfig
 from sft.dataset.validate import validate
+from sft.models import second_reader
+from sft.models.readers import open_reader
 from sft.plan import dataset_place, download_args, train_args
 from sft.smoke import digits
 from sft.store.contents import Base
@@ -95,25 +98,46 @@ def erniekit(work: Path) -> None:
 
 def paddleformers(work: Path) -> None:
     """Trains four steps in full and four of LoRA; each model reads a line, and PaddleOCR's parser reads it alike."""
-    volumes = Volumes.below(work)
-    volumes.make()
-    context = Context(volumes, "replay")
-    digits.write_dataset(work / "digits", train_rows=ROWS, held_out_rows=8, seed=1)
-    image = str(work / "digits" / "held_out" / "00000.png")
-    files = DatasetFiles.of(work / "digits" / "train.jsonl", work / "digits" / "held_out.jsonl")
-    report = validate(files.train, files.held_out, DatasetConfig())
-    for lora in ("train.lora=null", "train.lora.rank=8"):
-        config = load("smoke", [f"train.max_steps={STEPS}", "train.batch_size=4", "train.logging_steps=1", lora]).config
-        base = cast("Base", jobs.find("download_model").run(download_args(config).model_dump(mode="json"), context))
-        args = train_args(config, dataset_place(files, report, str(work / "digits")), Amount(ROWS), base)
-        jobs.find("train").run(args.model_dump(mode="json"), context)
-        model = volumes.run(args.identity) / "model"
-        place = f"outputs/{model.relative_to(volumes.outputs)}"
+    context, image = Context(_volumes(work), "replay"), str(work / "digits" / "held_out" / "00000.png")
+    for model in _trained(work, context, "engine=paddleformers"):
+        place = f"outputs/{model.relative_to(context.volumes.outputs)}"
         reading = {"model": place, "images": [image], "prompt": "OCR:", "device": "cpu", "max_new_tokens": 8}
         (text,) = jobs.find("infer").run(reading, context)["texts"]
         parsed = _parsed(model, image)
         assert text, "an answer of four steps is some digits"
         assert parsed == text, f"PaddleOCR's parser reads {parsed!r}, we read {text!r}"
+
+
+def transformers(work: Path) -> None:
+    """Trains four steps in full and four of LoRA, in the environment beside this one, where each model reads a line."""
+    context, rows = Context(_volumes(work), "replay"), [(work / "digits" / "held_out" / "00000.png", "OCR:")]
+    for model in _trained(work, context, "engine=transformers"):
+        reader = open_reader("transformers", model, "cpu")
+        ((_, answer),) = reader.answers(rows, batch_size=1, max_new_tokens=8)
+        reader.close()
+        alone = second_reader.read(model, rows, device="cpu", batch_size=1, max_new_tokens=8)
+        assert answer.text, "an answer of four steps is some digits"
+        assert alone.texts == [answer.text], f"transformers alone reads {alone.texts!r}, we read {answer.text!r}"
+
+
+def _volumes(work: Path) -> Volumes:
+    volumes = Volumes.below(work)
+    volumes.make()
+    return volumes
+
+
+def _trained(work: Path, context: Context, engine: str) -> Iterator[Path]:
+    """The model folders of two short trainings on lines of digits: of all weights, of an adapter."""
+    digits.write_dataset(work / "digits", train_rows=ROWS, held_out_rows=8, seed=1)
+    files = DatasetFiles.of(work / "digits" / "train.jsonl", work / "digits" / "held_out.jsonl")
+    report = validate(files.train, files.held_out, DatasetConfig())
+    for lora in ("train.lora=null", "train.lora.rank=8"):
+        settings = [f"train.max_steps={STEPS}", "train.batch_size=4", "train.logging_steps=1", lora, engine]
+        config = load("smoke", settings).config
+        base = cast("Base", jobs.find("download_model").run(download_args(config).model_dump(mode="json"), context))
+        args = train_args(config, dataset_place(files, report, str(work / "digits")), Amount(ROWS), base)
+        jobs.find("train").run(args.model_dump(mode="json"), context)
+        yield context.volumes.run(args.identity) / "model"
 
 
 def _parsed(model: Path, image: str) -> str:
@@ -125,7 +149,10 @@ def _parsed(model: Path, image: str) -> str:
     return str(result["result"])
 
 
-PROOFS = {"light": (light,), "night": (night,), "erniekit": (erniekit,), "paddleformers": (paddleformers,)}
+PROOFS = {
+    **{"light": (light,), "night": (night,), "erniekit": (erniekit,), "paddleformers": (paddleformers,)},
+    "transformers": (light, transformers),
+}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from sft.environments import IMPORTS, statement
 UV = "uv==0.13.9"  # installs in an image and in the replay alike
 INTERPRETER = "/usr/local/bin/python"  # of an image; as plain "python" uv takes a virtual environment's alone
 ERNIE = "/paddle/ERNIE"
+BESIDE_LOCKS = ("torch.txt", "transformers.txt")  # of sft/environments/second_reader
 _UNREGISTERED = "ERNIEKit's package is on no registry"
 
 
@@ -70,6 +71,23 @@ _TABLES = "; ".join(
         "subprocess.run(command, check=True, env={{**os.environ, **here}})",
     )
 )
+
+
+def beside(python: str, place: str) -> tuple[str, ...]:
+    """The commands for the environment of torch and transformers beside another one: one of its own, as torch and
+    Paddle bring different CUDA libraries, and transformers another safetensors.
+
+    Args:
+        python: the interpreter of the image.
+        place: a folder that has its two lock files already.
+    """
+    own = f"{place}/venv/bin/python"
+    return (
+        f"{python} -m venv {place}/venv",
+        f"{own} -m pip install -r {place}/torch.txt -r {place}/transformers.txt",
+        f"{own} -c 'import torch, accelerate, peft; from transformers import PaddleOCRVLForConditionalGeneration'",
+    )
+
 
 RECIPES: Mapping[str, tuple[Step, ...]] = {
     "light": (_PACKAGES, _imports("light")),

@@ -15,15 +15,15 @@ NOT_INSTALLED = 3  # exit code
 def main(path: Path) -> int:
     """Train as the config file says; the exit code is 0 also for a training that was asked to stop."""
     try:
-        import yaml
-
-        settings: dict[str, Any] = yaml.safe_load(path.read_text())
-        if not settings["four_bit"]:
-            without_bitsandbytes()
         with starting():
+            import torch
+            import yaml
+
+            settings: dict[str, Any] = yaml.safe_load(path.read_text())
+            if not settings["four_bit"]:
+                without_bitsandbytes()
             import accelerate  # noqa: F401
             import peft  # noqa: F401
-            import torch
             import transformers
             import transformers.trainer
     except ImportError as error:

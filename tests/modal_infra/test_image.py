@@ -108,4 +108,4 @@ def test_a_replay_of_an_unknown_environment_says_which_there_are() -> None:
     command = [sys.executable, "-m", "modal_infra.replay", "--python", sys.executable, "ernie"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 2
-    assert "no environment ernie: use light, night, erniekit, paddleformers" in process.stderr
+    assert "no environment ernie: use light, night, erniekit, paddleformers, transformers" in process.stderr
