@@ -13,7 +13,7 @@ ROOMS = ("cli", "flows", "tasks", "runs", "compute", "modal_infra", "sft")  # th
 # Inside sft/, in the same order. What lies at its root is for every room, but for the plan, which names every job.
 DOMAIN = (
     *("plan", "jobs", "config", "training", "report", "engines", "models", "smoke", "dataset", "metrics"),
-    *("notation", "environments", "tracking", "store", "torch_trainer"),
+    *("notation", "torch_trainer", "environments", "tracking", "store"),
 )
 ROOT_OF_SFT = {
     "addresses",
