@@ -196,6 +196,10 @@ class Engine(Protocol):
 _LOGGED = re.compile(r"(?:^|- )loss: [^,\s]+, .*", re.M)
 _PAIR = re.compile(r"(?<![\w.])(\w+): ([^\s,\x1b]+)")
 THREADS = "OMP_NUM_THREADS"
+# PaddleFormers' trainer (0.4.0, which ERNIEKit's derives from, and 1.2.0) sets this variable in each step, beside
+# threads that read the environment. A new one makes the C library move the environment's table under them: seen was a
+# trainer that crashed in getenv in its first step. One that is there already is replaced in its place.
+STEP_VARIABLE = {"TRAINER_GLOBAL_STEP": "0"}
 _SPEEDS = ("interval_steps_per_second", "global_steps_per_second")  # PaddleFormers' and ERNIEKit's
 
 

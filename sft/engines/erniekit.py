@@ -20,7 +20,7 @@ from typing import Any
 
 from sft.dataset import dropped
 from sft.dataset.rows import Format
-from sft.engines.base import Command, Folders, Progress, TrainSpec, missing_files, read_progress
+from sft.engines.base import STEP_VARIABLE, Command, Folders, Progress, TrainSpec, missing_files, read_progress
 
 ERNIE_COMMIT = "790a50b045d1aca2753d5395d8bec0806b2e6925"
 # Of the argument classes it prints the training's and the preprocessor's.
@@ -77,7 +77,7 @@ class ErnieKit:
         config = _config(spec, folders)
         if resume_from is not None:
             config["resume_from_checkpoint"] = str(resume_from)
-        environment = {"CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1"}
+        environment = {"CUDA_VISIBLE_DEVICES": "0", "PYTHONUNBUFFERED": "1", **STEP_VARIABLE}
         return Command(("erniekit", "train", str(folders.config)), environment, config)
 
     def parity(self, spec: TrainSpec, folders: Folders) -> None:

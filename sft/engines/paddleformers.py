@@ -14,7 +14,16 @@ from typing import Any
 
 from sft.dataset import dropped
 from sft.dataset.rows import Format
-from sft.engines.base import Command, Folders, Progress, TrainSpec, cpu_threads, missing_files, read_progress
+from sft.engines.base import (
+    STEP_VARIABLE,
+    Command,
+    Folders,
+    Progress,
+    TrainSpec,
+    cpu_threads,
+    missing_files,
+    read_progress,
+)
 from sft.models.lora import merge
 
 # Without trainer_state the trainer silently starts again at step 0 with a decayed learning rate (tried).
@@ -97,10 +106,11 @@ def _template(spec: TrainSpec) -> dict[str, str]:
 
 def _environment(spec: TrainSpec, devices: int) -> dict[str, str]:
     if spec.device == "cpu":
-        return {**cpu_threads(), "PYTHONUNBUFFERED": "1"}
+        return {**cpu_threads(), "PYTHONUNBUFFERED": "1", **STEP_VARIABLE}
     # paddleformers-cli hands it on to paddle.distributed.launch as --gpus, which starts a process for each
     # (paddleformers/cli/cli.py, 1.2.0). More than one is data parallel then: no key of the file asks for it.
-    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(devices))), "PYTHONUNBUFFERED": "1"}
+    cards = ",".join(map(str, range(devices)))
+    return {"CUDA_VISIBLE_DEVICES": cards, "PYTHONUNBUFFERED": "1", **STEP_VARIABLE}
 
 
 _CPU: dict[str, Any] = {
