@@ -20,7 +20,8 @@ test: .venv/ready .venv312/ready lint
 	$(QUIET) .venv/bin/python -m pytest -n $(AT_ONCE) --dist worksteal
 
 # The environments of Modal's images, built here from the same steps with the CPU wheel of Paddle, and proved: imports,
-# pip check, trainings of four steps. Downloads 2 GB at first; make images NAMES=erniekit builds one of them.
+# pip check, trainings of four steps. Downloads 2 GB at first; make images NAMES=erniekit builds one of them, and
+# NAMES=transformers the one that is built only when it is named (3 GB: torch for CUDA).
 NAMES ?=
 images: .venv/ready
 	@test -n "$(PYTHON312)" || { echo "Python 3.12 is needed: install it, or run make images PYTHON312=/path/to/python3.12"; exit 2; }
