@@ -1,4 +1,5 @@
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,19 @@ from sft.dataset.packing import Amount
 from sft.engines import ENGINES
 from sft.engines.base import THREADS, Folders, Progress, TrainSpec
 from sft.environments.cpu_launcher import stub_triton
+from sft.models.second_reader import VARIABLE
 from sft.plan import train_spec
 from sft.training.effective import same
 
 FOLDERS = Folders(Path("/base"), Path("/t.jsonl"), Path("/out"), Path("/logs"), Path("/work/train.yaml"))
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 LINE = (FIXTURES / "paddleformers_progress_lines.log").read_text().splitlines()[1]
+
+
+@pytest.fixture(autouse=True)
+def with_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine transformers names the Python of its environment, where there is one; nothing here starts it."""
+    monkeypatch.setenv(VARIABLE, sys.executable)
 
 
 @contextmanager
