@@ -5,10 +5,8 @@ Modal's client tells whether a function is there, and neither its schedule nor w
 
 from __future__ import annotations
 
-import hashlib
 import time
 from datetime import datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,6 +15,7 @@ from compute.base import Compute
 from compute.records import put_json, read_json
 from modal_infra.names import HOST, NIGHT, PREFECT_SECRET
 from sft.errors import SftError
+from sft.store.code import code_hash
 
 FILE = "hosted/deployed.json"  # on the outputs volume
 DEPLOY = "sft deploy --night"
@@ -61,11 +60,7 @@ def code() -> str:
     """sha256 (hex) over all that the image carries: the rooms' code, and the environment's lock file."""
     from modal_infra.image import ROOMS
 
-    root, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
-    for room in ROOMS:
-        for path in sorted([*(root / room).rglob("*.py"), *(root / room).rglob("*.txt")]):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return code_hash(ROOMS)
 
 
 def keep(compute: Compute, *, reports: bool, profile: str = "", cron: str = "", timezone: str = "UTC") -> None:

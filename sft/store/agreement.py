@@ -74,6 +74,7 @@ class Known:
 
     @property
     def entry(self) -> Entry:
+        """What its holder added to the dictionary."""
         return {"call_id": self.call_id, "token": self.token}
 
 
@@ -95,7 +96,7 @@ class Claim:
         call_id: str,
         is_running: Callable[[str], bool],
         *,
-        known: Callable[[], Known] = lambda: Known(),
+        known: Callable[[], Known] = Known,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

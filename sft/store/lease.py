@@ -102,7 +102,10 @@ class Held:
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
-    """Who holds the lease, by its file: ``{"call_id", "heartbeat"}`` (Unix time in seconds), or None."""
+    """Who holds the lease, by its file: ``{"call_id", "heartbeat"}`` (Unix time in seconds), or None.
+
+    Between machines also ``fence``, ``chain`` and ``token`` of its claim (see :class:`sft.store.agreement.Known`).
+    """
     lease = records.read_json(folder / FILE)
     return lease if isinstance(lease, dict) else None
 

@@ -7,15 +7,13 @@ fast is trained, the model's small files and the sizes of its weights, the rows 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sft.engines.base import TrainSpec
-from sft.store import records
+from sft.store import appended, records
 from sft.store.code import code_hash
 
 PLACE = "parity"  # on the outputs volume
@@ -30,7 +28,7 @@ BESIDE = frozenset(
 
 
 def key(engine: str, spec: TrainSpec, program: str, model: Path, rows: Path, card: str) -> str:
-    """What is looked at, as sha256 (hex); empty where the environment's packages cannot be told.
+    """What is looked at, as sha256 (hex); empty where it cannot be told: no packages are found, or an image is gone.
 
     Args:
         program: the interpreter of the environment that looks.
@@ -41,9 +39,12 @@ def key(engine: str, spec: TrainSpec, program: str, model: Path, rows: Path, car
     packages = _packages(program)
     if not packages:
         return ""
-    settings = {name: value for name, value in spec.model_dump(mode="json").items() if name not in BESIDE}
+    settings = spec.model_dump(mode="json", exclude=set(BESIDE))
     seen = {"engine": engine, "card": card, "code": code_hash(), "packages": packages, "settings": settings}
-    return records.fingerprint(seen | {"model": _model(model), "rows": _rows(rows)})
+    try:
+        return records.fingerprint(seen | {"model": _model(model), "rows": _rows(rows)})
+    except OSError:  # the look itself, or the trainer, says what to do
+        return ""
 
 
 def read(folder: Path, name: str) -> str:
@@ -70,18 +71,10 @@ def _packages(program: str) -> list[str]:
 
 
 def _model(folder: Path) -> dict[str, str | int]:
-    small = {path.name: _sha256(path) for path in folder.iterdir() if path.suffix in (".json", ".jinja")}
+    small = {path.name: records.hash_file(path) for path in folder.iterdir() if path.suffix in (".json", ".jinja")}
     return small | {path.name: path.stat().st_size for path in folder.glob("*.safetensors")}
 
 
 def _rows(path: Path) -> list[Any]:
-    found = []
-    for line in path.read_bytes().splitlines():
-        row = json.loads(line)
-        found.append({**row, "images": [_sha256(Path(image)) for image in row["images"]]})
-    return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    rows = appended.entries(path.read_bytes())
+    return [{**row, "images": [records.hash_file(Path(image)) for image in row["images"]]} for row in rows]

@@ -51,8 +51,8 @@ def before(
     base: Path,
     family: str,
     *,
-    looks: Path | None = None,
-    card: str = "cpu",
+    looks: Path,
+    card: str,
 ) -> str:
     """What is to be seen before a training; returns what was seen.
 
@@ -62,7 +62,7 @@ def before(
     Args:
         base: the base model's folder, whose small files the tuned model will have.
         family: of :mod:`sft.families`; empty: whoever asked does not know.
-        looks: the folder where whole looks are kept, and found again (:mod:`sft.training.kept`); None: none is.
+        looks: the folder where whole looks are kept, and found again (:mod:`sft.training.kept`).
         card: what the call is billed as.
     Raises:
         IntegrityError, TrainingFailed: see :func:`check_family` and :func:`check`.
@@ -73,18 +73,18 @@ def before(
     if command is None:
         return f"the base model asks as its family does; of its rows engine {engine.name} shows nothing"
     rows = sample(folders.train_file, folders.config.parent / ROWS)
-    name = kept.key(engine.name, spec, command.argv[0], folders.base_model, rows, card) if looks else ""
+    name = kept.key(engine.name, spec, command.argv[0], folders.base_model, rows, card)
+    if earlier := kept.read(looks, name):
+        return earlier
     try:
-        if looks and (earlier := kept.read(looks, name)):
-            return earlier
         said, whole = check(command, spec, rows)
-        if looks and whole:
-            kept.write(looks, name, said)
-        return said
     except TrainingFailed as error:
         if spec.device == "cpu":
             raise
         return f"the base model asks as its family does; {error.message}"
+    if whole:
+        kept.write(looks, name, said)
+    return said
 
 
 def check_family(base: Path, family: Family) -> None:

@@ -20,7 +20,7 @@ from sft.engines.base import Command, Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.models.second_reader import interpreter
 from sft.smoke import digits, tiny
-from sft.training import parity
+from sft.training import kept, parity
 
 LOOKS = "looks"
 TODAY = time.strftime("%Y-%m-%d", time.gmtime())
@@ -65,7 +65,7 @@ def looked_at(
     engine_name: str, material: Path, work: Path, base: Path | None = None, family: str = "tiny", **changes: Any
 ) -> str:
     engine, spec, folders = asked(engine_name, material, work, base, **changes)
-    return parity.before(engine, spec, folders, folders.base_model, family, looks=work / LOOKS)
+    return parity.before(engine, spec, folders, folders.base_model, family, looks=work / LOOKS, card="cpu")
 
 
 def sampled(folders: Folders) -> Path:
@@ -136,8 +136,8 @@ def test_what_has_been_looked_at_is_not_looked_at_again(material: Path, tmp_path
         look() == look(max_steps=99, learning_rate=1e-9) == f"{first} (looked at before an earlier training, {TODAY})"
     )
     assert engine.times == 1
-    for kept in (tmp_path / LOOKS).iterdir():
-        kept.write_text("{")  # torn
+    for path in (tmp_path / LOOKS).iterdir():
+        path.write_text("{")  # torn
     assert look() == first
     (image,) = json.loads((data / "rows.jsonl").read_text())["images"]
     Image.open(image).convert("L").point(lambda shade: 255 - shade).save(image)
@@ -145,6 +145,17 @@ def test_what_has_been_looked_at_is_not_looked_at_again(material: Path, tmp_path
     look(max_seq_len=400)
     look(card="H100")
     assert engine.times == 5, "another picture, another setting and another card are looked at"
+
+
+def test_an_image_that_is_gone_is_for_the_look_to_tell(material: Path, tmp_path: Path) -> None:
+    _, spec, folders = asked("paddleformers", material, tmp_path)
+    row = json.loads((material / "train.jsonl").read_bytes().splitlines()[0])
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({**row, "images": [str(tmp_path / "gone.png")]}) + "\n")
+    assert kept.key("paddleformers", spec, sys.executable, folders.base_model, rows, "cpu") == ""
+    kept.write(tmp_path / LOOKS, "", "nothing")
+    assert kept.read(tmp_path / LOOKS, "") == ""
+    assert not (tmp_path / LOOKS).exists()
 
 
 def test_the_arguments_of_a_gpu_profile_are_looked_at_without_a_gpu(material: Path, tmp_path: Path) -> None:
