@@ -14,6 +14,7 @@ import pytest
 from compute.local import LocalCompute
 from sft.context import read_event
 from sft.errors import ComputeError, IntegrityError, JobCancelled, JobDied, JobError
+from tests.support.living import processes
 from tests.support.runs import short_training
 
 TINY = {"source": "tiny", "repo": "a/b", "revision": "main"}
@@ -41,18 +42,6 @@ def wait_for(compute: LocalCompute, call: str, kind: str) -> None:
         assert compute.poll(call).state == "running", "\n".join(lines[-20:])
         time.sleep(0.1)
     raise AssertionError(f"no event {kind}")
-
-
-def processes(folder: str) -> list[psutil.Process]:
-    """Living processes that belong to a call, the trainer included."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if any(folder in part for part in process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
 
 
 def test_a_job_runs_to_its_result_and_a_second_finds_it_done(compute: LocalCompute) -> None:

@@ -24,8 +24,8 @@ from modal_infra.recipes import INTERPRETER, RECIPES
 from sft.engines import ENGINES
 from sft.models.second_reader import VARIABLE
 from sft.training.wheels import WHEELS
-from tests.compute.test_local import processes
 from tests.conftest import Dataset
+from tests.support.living import processes
 from tests.support.modal_runs import DEPLOY, SFT, environment, sft, write_wheels
 from tests.support.modal_server import RPCS, ModalServer
 from tests.support.mounting import CAN_MOUNT

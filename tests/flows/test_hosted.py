@@ -23,6 +23,7 @@ from modal_infra.names import HOST
 from sft.smoke import digits
 from tests.compute.test_modal import trainings
 from tests.support import looks, modal_runs
+from tests.support.living import standing_still, trainers
 from tests.support.modal_runs import SFT, environment, sft, write_wheels
 from tests.support.modal_server import Container, ModalServer
 from tests.support.mounting import CAN_MOUNT
@@ -158,8 +159,12 @@ def test_a_run_is_promoted_though_its_starter_is_killed_and_its_host_is_taken_aw
     server.secrets["prefect"] = {"PREFECT_API_URL": str(get_current_settings().api.url)}
     before = len(states())
     started_and_killed(server, home, "train.max_steps=40", "train.save_steps=10")
-    working(server, "checkpoint-10 is complete").preempt()
-    working(server, "attached to call").kill()
+    host = working(server, "checkpoint-10 is complete")
+    container = server.calls[trainings(server)[0]].container
+    assert container is not None
+    with standing_still(trainers(container.processes)):  # or it is done before anybody comes
+        host.preempt()
+        working(server, "attached to call").kill()
     (call,) = hosts(server)
     wait_until(call.done.is_set, server)
     (entry,) = ledger(server)

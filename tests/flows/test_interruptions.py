@@ -22,7 +22,7 @@ from runs.calls import stopping
 from runs.usage import read_usage
 from sft.store import checkpoints
 from sft.store.usage import Usage
-from tests.compute.test_local import processes
+from tests.support.living import processes, trainers
 
 SFT = str(Path(sys.executable).with_name("sft"))
 SETTINGS = [
@@ -294,9 +294,7 @@ def test_a_detached_training_runs_on_until_it_is_cancelled(home: Path, start: Ca
 def test_the_second_ctrl_c_stops_at_once(home: Path, start: Callable[..., Orchestrator]) -> None:
     orchestrator = start()
     orchestrator.wait_for("checkpoint-5 is complete")
-    (trainer,) = [
-        found for found in processes(str(home / "state")) if "sft.environments.cpu_launcher" in found.cmdline()
-    ]
+    (trainer,) = trainers(lambda: processes(str(home / "state")))
     trainer.suspend()  # it will not obey: the graceful way takes all its time
     orchestrator.process.send_signal(signal.SIGINT)
     orchestrator.wait_for("Ctrl-C again stops it at once")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from prefect.settings import get_current_settings
 from compute.local import LocalCompute
 from runs.ledger import read_ledger
 from sft.store import records
+from tests.support.living import processes, standing_still, trainers
 from tests.support.modal_runs import SFT
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "one_reader", "one_look")
@@ -27,17 +29,33 @@ SETTINGS = [
 COMMAND = [SFT, "sweep", "smoke", "--grid", "train.learning_rate=2e-3,5e-2"]
 
 
-def started(home: Path, *more: str, at_once: int = 1) -> subprocess.Popen[str]:
-    variables = {**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url), "SFT_HOME": str(home / "state")}
-    settings = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
-    return subprocess.Popen(
-        [*COMMAND, *settings, "--at-once", str(at_once)],
-        cwd=home,
-        env=variables,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+class Sweep:
+    """``sft sweep`` in a process of its own; what it says stands in a file."""
+
+    def __init__(self, home: Path, *more: str, at_once: int = 1) -> None:
+        api = str(get_current_settings().api.url)
+        variables = {**os.environ, "PREFECT_API_URL": api, "SFT_HOME": str(home / "state")}
+        settings = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
+        command = [*COMMAND, *settings, "--at-once", str(at_once)]
+        self._log = home / f"log-{time.monotonic_ns()}.txt"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=home, env=variables, stdout=log, stderr=log)
+
+    def said(self) -> str:
+        """All that it has said."""
+        return self._log.read_text()
+
+    def until(self, seen: Callable[[], bool], seconds: float = 120) -> None:
+        """While it works, wait until something is so."""
+        end = time.monotonic() + seconds
+        while not seen():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, self.said()
+            time.sleep(0.1)
+
+    def end(self, seconds: float = 240) -> tuple[int, str]:
+        """Its return code, and what it said."""
+        return self.process.wait(seconds), self.said()
 
 
 def of_trainings(compute: LocalCompute) -> dict[str, list[dict[str, Any]]]:
@@ -52,24 +70,21 @@ def of_trainings(compute: LocalCompute) -> dict[str, list[dict[str, Any]]]:
 
 def test_killed_in_the_middle_it_goes_on_and_the_better_half_is_trained_to_its_end(home: Path) -> None:
     compute = LocalCompute(home / "state")
-    first = started(home)
-    end = time.monotonic() + 120
-    while len(of_trainings(compute)) < 2:  # the second trial trains
-        assert first.poll() is None, first.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    first = Sweep(home)
+    first.until(lambda: len(of_trainings(compute)) == 2)  # the second trial trains
+    first.process.kill()
+    first.process.wait()
     (good,) = of_trainings(compute)["0.002"]
     run = compute.volumes.run(good["args"]["identity"])
     before = json.loads((run / "dev" / "step-12.json").read_text())
     assert records.read_record(run) is None, "it was paused at half of its steps"
 
-    again = started(home)
-    out = again.communicate(timeout=240)[0]
-    assert again.returncode == 0, out
+    with standing_still(trainers(lambda: processes(str(home / "state")))):
+        again = Sweep(home)
+        again.until(lambda: "attached to call" in again.said())  # the second trial's training works on
+    code, out = again.end()
+    assert code == 0, out
     assert "2 trials, 36 steps in all of 48" in out
-    assert "attached to call" in out, "the second trial's training ran on meanwhile"
     calls = of_trainings(compute)
     assert (len(calls["0.002"]), len(calls["0.05"])) == (2, 1), "the worse one is not trained on"
     assert json.loads((run / "dev" / "step-12.json").read_text()) == before, "and what was read is not read again"
@@ -82,9 +97,8 @@ def test_killed_in_the_middle_it_goes_on_and_the_better_half_is_trained_to_its_e
     assert "learning_rate=2e-3" in out.partition("trial  ")[2].splitlines()[2], "the best stands first"
     assert (home / "models" / f"smoke-{record['identity'][:8]}" / "report.html").exists()
 
-    bounded = started(home, "budget.max_hours=0.0001", "train.seed=2")
-    out = bounded.communicate(timeout=120)[0]
-    assert (bounded.returncode, "budget.max_hours: the run reached its bound" in out) == (1, True), out
+    code, out = Sweep(home, "budget.max_hours=0.0001", "train.seed=2").end(120)
+    assert (code, "budget.max_hours: the run reached its bound" in out) == (1, True), out
     assert len(of_trainings(compute)["0.002"]) == 3, "one had begun"
     assert not [call for call in compute.calls.iterdir() if compute.poll(call.name).state == "running"]
     (entry,) = [one for one in read_ledger(compute) if one.outcome == "completed" and one.steps == 36]
@@ -93,15 +107,11 @@ def test_killed_in_the_middle_it_goes_on_and_the_better_half_is_trained_to_its_e
 
 def test_ctrl_c_stops_all_trials_and_says_so_once(home: Path) -> None:
     compute = LocalCompute(home / "state")
-    sweep = started(home, "train.max_steps=100000", "train.save_steps=100000", at_once=2)
-    end = time.monotonic() + 120
-    while [steps(compute, calls[0]) for calls in of_trainings(compute).values()] != [True, True]:
-        assert sweep.poll() is None, sweep.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    sweep.send_signal(signal.SIGINT)
-    out = sweep.communicate(timeout=60)[0]
-    assert sweep.returncode == 130, out
+    sweep = Sweep(home, "train.max_steps=100000", "train.save_steps=100000", at_once=2)
+    sweep.until(lambda: [steps(compute, calls[0]) for calls in of_trainings(compute).values()] == [True, True])
+    sweep.process.send_signal(signal.SIGINT)
+    code, out = sweep.end(60)
+    assert code == 130, out
     assert out.count("stopping the job") == 1, out
     assert not [call for call in compute.calls.iterdir() if compute.poll(call.name).state == "running"]
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from sft.processes import END_NOW, guarded
-from tests.compute.test_local import processes
+from tests.support.living import processes
 
 # As recorded of both trainers: the CLI ends at SIGTERM, alone; the launcher's worker has a session of its own.
 STAYS = "import signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

@@ -19,11 +19,13 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from grpclib.server import Server
 from modal_proto import api_pb2
 
@@ -111,9 +113,11 @@ class Container:
         self._given = asyncio.Event()
         self._killed = False
         self._place = modal.state / "containers" / f"{call.id}-{time.monotonic_ns()}"
+        freezing = threading.Lock()
         self._views = {
             mount.volume_id: View(
-                modal.volume(mount.volume_id), self._place / mount.volume_id, mount.mount_path, modal.rules
+                *(modal.volume(mount.volume_id), self._place / mount.volume_id, mount.mount_path),
+                *(modal.rules, freezing),
             )
             for mount in self._function.volume_mounts
         }
@@ -255,9 +259,7 @@ class Container:
 
     async def _unmount(self) -> None:
         if self.holder is not None:
-            for process in living(self.holder.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            _kill(self.processes())
             with suppress(ProcessLookupError):
                 self.holder.kill()
             await self.holder.wait()
@@ -274,9 +276,17 @@ class Container:
         """End the container's processes at once, as a lost machine would; what was not committed is lost."""
         self._killed = True
         if self.process is not None and self.process.returncode is None:
-            for process in living(self.holder.pid) if self.holder is not None else []:
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            _kill(self.processes())
+
+    def processes(self) -> list[psutil.Process]:
+        """What lives in the container."""
+        return living(self.holder.pid) if self.holder is not None else []
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 class Containers:

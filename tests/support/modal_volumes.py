@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -34,6 +33,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from grpclib import GRPCError, Status
 
 BUSY = "volume busy: there are open files preventing the operation"
@@ -90,10 +90,13 @@ class View:
     Args:
         place: a folder on this machine's disk for what the overlay needs.
         mount: where the container has it.
+        freezing: the container's lock: one of its volumes is looked at at a time, else the end of one look would let
+            the processes work under another.
     """
 
-    def __init__(self, stored: Stored, place: Path, mount: str, rules: Rules) -> None:
+    def __init__(self, stored: Stored, place: Path, mount: str, rules: Rules, freezing: threading.Lock) -> None:
         self._stored, self._place, self._mount, self._rules = stored, place, mount, rules
+        self._freezing = freezing
         self._base: dict[str, Entry] = {}
         self._number = 0
         self._lock = threading.Lock()  # one commit or reload of a container's volume at a time
@@ -121,7 +124,7 @@ class View:
     def _commit(self, holder: int) -> bool:
         root, staged = Path(f"/proc/{holder}/root{self._mount}"), self._place / "staged"
         shutil.rmtree(staged, ignore_errors=True)
-        with _frozen(holder):
+        with self._freezing, _frozen(holder):
             seen = _listed(root)
             changed = [path for path, entry in seen.items() if self._base.get(path) != entry]
             gone = [path for path in self._base if path not in seen]
@@ -156,32 +159,37 @@ class View:
             assert mounted.returncode == 0, mounted.stderr
 
 
-def living(holder: int) -> list[int]:
+def living(holder: int) -> list[psutil.Process]:
     """The other processes in a process's mount namespace: a container's."""
     with suppress(OSError):
         own = os.readlink(f"/proc/{holder}/ns/mnt")
         found = []
         for name in filter(str.isdecimal, os.listdir("/proc")):
-            with suppress(OSError):
+            with suppress(OSError, psutil.NoSuchProcess):
                 if int(name) != holder and os.readlink(f"/proc/{name}/ns/mnt") == own:
-                    found.append(int(name))
+                    found.append(psutil.Process(int(name)))
         return found
     return []
 
 
 @contextmanager
 def _frozen(holder: int) -> Iterator[None]:
-    """While the block runs the container's processes stand still: a commit is of a snapshot."""
-    stopped = living(holder)
-    for process in stopped:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGSTOP)
+    """While the block runs the container's processes stand still: a commit is of a snapshot.
+
+    Those that a test has stopped stay so.
+    """
+    stopped: list[psutil.Process] = []
+    for process in living(holder):
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_STOPPED:
+                process.suspend()
+                stopped.append(process)
     try:
         yield
     finally:
         for process in stopped:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def _inside(holder: int, command: str) -> subprocess.CompletedProcess[str]:

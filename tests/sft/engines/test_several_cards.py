@@ -23,8 +23,8 @@ from sft.jobs.train import TrainArgs, train
 from sft.models import export
 from sft.store import checkpoints
 from sft.training import process
-from tests.compute.test_local import processes
 from tests.sft.torch_trainer.torch_python import installed
+from tests.support.living import processes
 from tests.support.runs import short_training
 
 STEPS, PASSES = 6, 2  # of each step

@@ -29,8 +29,9 @@ from sft.models import export, lora
 from sft.models.second_reader import VARIABLE
 from sft.plan import check_export_args, evaluate_args
 from sft.store import checkpoints
-from tests.compute.test_local import processes, wait
+from tests.compute.test_local import wait
 from tests.sft.torch_trainer.torch_python import installed, says
+from tests.support.living import processes
 from tests.support.packed import packed
 from tests.support.runs import short_training
 

@@ -23,8 +23,8 @@ from sft.errors import InputError, IntegrityError, LeaseHeld, TrainingFailed, Tr
 from sft.jobs.train import TRAIN, TrainArgs, train
 from sft.smoke import tiny
 from sft.store import lease, records
-from tests.compute.test_local import processes
 from tests.support.entries import Memory
+from tests.support.living import processes
 from tests.support.packed import packed
 from tests.support.runs import short_training
 

@@ -16,7 +16,7 @@ from sft.engines.base import Command
 from sft.errors import JobDied, TrainingFailed
 from sft.store.lease import Held
 from sft.training.trainer import Trainer
-from tests.compute.test_local import processes
+from tests.support.living import processes
 from tests.support.mounting import CAN_MOUNT
 
 SAY = "import time, sys, os, pathlib\ndef say(step, loss): print(%r.format(step=step, loss=loss), flush=True)\n"
