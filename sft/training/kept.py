@@ -71,8 +71,10 @@ def _packages(program: str) -> list[str]:
 
 
 def _model(folder: Path) -> dict[str, str | int]:
-    small = {path.name: records.hash_file(path) for path in folder.iterdir() if path.suffix in (".json", ".jinja")}
-    return small | {path.name: path.stat().st_size for path in folder.glob("*.safetensors")}
+    """Without its record, which says when it was fetched: the same model is the same wherever it came to."""
+    small = [path for path in folder.iterdir() if path.suffix in (".json", ".jinja") and path.name != records.RECORD]
+    sizes: dict[str, str | int] = {path.name: path.stat().st_size for path in folder.glob("*.safetensors")}
+    return sizes | {path.name: records.hash_file(path) for path in small}
 
 
 def _rows(path: Path) -> list[Any]:

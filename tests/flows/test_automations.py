@@ -39,7 +39,7 @@ deployments:
     work_pool: {name: sft}
     triggers: TRIGGERS
 """
-# What ``sft run`` does while it trains, without the training: it holds a slot.
+# What ``sft run`` does while it trains on two GPUs, without the training: it holds a slot for each.
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -48,7 +48,7 @@ from compute.local import LocalCompute
 from tasks.slots import slot
 @flow
 def holder(seconds: float):
-    with slot("gpus", LocalCompute(Path(sys.argv[1])), "train-none"):
+    with slot("gpus", LocalCompute(Path(sys.argv[1])), "train-none", 2):
         print("held", flush=True)
         time.sleep(seconds)
 holder(float(sys.argv[2]))
@@ -75,7 +75,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, box: Inbox) -> Iterator[Ser
             )
             hook.save("pager")
         started.prefect("work-pool", "create", "sft", "--type", "process")
-        started.prefect("gcl", "create", "gpus", "--limit", "1")
+        started.prefect("gcl", "create", "gpus", "--limit", "3")
         (home / "mine.yaml").write_text(PROFILE)
         file = home / "prefect.yaml"
         file.write_text(DEPLOYMENT.replace("FILE", str(home / "mine.yaml")).replace("TRIGGERS", triggers()))
@@ -124,7 +124,7 @@ def test_the_server_tells_people_new_data_starts_a_run_and_a_killed_runs_slot_is
     with held(server, home, 600) as killed:
         assert killed.stdout is not None
         assert killed.stdout.readline() == "held\n"
-        assert taken(server) == 1
+        assert taken(server) == 2
     killed_at = time.monotonic()
     with held(server, home, 0) as waits:
         automations_act(server, box, dataset)

@@ -137,10 +137,8 @@ def test_a_wrong_value_is_refused_when_it_is_submitted(
     place = f"/deployments/{deployments['full']}"
     mine = {"id": {"any_": [deployments["full"]]}}
     before = server.ask("POST", "/flow_runs/count", deployments=mine)
-    began = time.monotonic()
     with pytest.raises(httpx.HTTPStatusError) as refused:
         server.ask("POST", f"{place}/create_flow_run", parameters={"config": json.loads(config)})
-    assert time.monotonic() - began < 2
     assert refused.value.response.status_code == 409
     assert said in refused.value.response.text
     assert server.ask("POST", "/flow_runs/count", deployments=mine) == before

@@ -69,7 +69,7 @@ def test_a_hub_that_is_away_or_silent_refuses_nothing_and_takes_no_longer_than_i
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
         check_base_model(config, compute)
-        assert 0.2 < time.monotonic() - began < 2
+        assert 0.2 < time.monotonic() - began < 10, "it waits for a server that never answers"
 
 
 def test_at_modal_a_secret_may_see_more_than_a_stranger(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,9 +83,9 @@ def test_the_document_of_a_name(names: tuple[str, ...], document: str) -> None:
 
 def test_a_name_of_any_length_is_looked_at_in_no_time() -> None:
     for name in ("data:image/png;base64," + "A" * 10**6, "a_" * 500 + ".png", "1-" * 511, "a p1" * 255):
-        start = time.monotonic()
+        start = time.process_time()
         assert document_of(name)
-        assert time.monotonic() - start < 1
+        assert time.process_time() - start < 1
 
 
 def test_a_task_of_one_document_is_trained_and_that_is_said(dataset: Dataset) -> None:

@@ -20,6 +20,7 @@ from sft.engines.base import Command, Engine, Folders, TrainSpec
 from sft.errors import IntegrityError, TrainingFailed
 from sft.models.second_reader import interpreter
 from sft.smoke import digits, tiny
+from sft.store import records
 from sft.training import kept, parity
 
 LOOKS = "looks"
@@ -145,6 +146,23 @@ def test_what_has_been_looked_at_is_not_looked_at_again(material: Path, tmp_path
     look(max_seq_len=400)
     look(card="H100")
     assert engine.times == 5, "another picture, another setting and another card are looked at"
+
+
+def test_the_same_rows_and_model_are_the_same_in_another_folder_and_at_another_time(
+    material: Path, tmp_path: Path
+) -> None:
+    """As every test's are, every machine's, and those of a base that is fetched again."""
+    _, spec, _ = asked("paddleformers", material, tmp_path)
+    keys = []
+    for number in range(2):
+        place = tmp_path / str(number)
+        shutil.copytree(material, place)
+        records.write_record(place / "base", {"identity": "x", "finished": float(number)})
+        text = (place / "train.jsonl").read_text(encoding="utf-8")
+        (place / "train.jsonl").write_text(text.replace(str(material), str(place)), encoding="utf-8")
+        rows = parity.sample(place / "train.jsonl", place / "rows.jsonl")
+        keys.append(kept.key("paddleformers", spec, sys.executable, place / "base", rows, "cpu"))
+    assert keys[0] == keys[1] != ""
 
 
 def test_an_image_that_is_gone_is_for_the_look_to_tell(material: Path, tmp_path: Path) -> None:
