@@ -16,6 +16,8 @@ from sft.store.code import code_hash
 
 PATIENCE = 20 * 60  # seconds: a first container may have to load its image
 Finding = dict[str, Any]
+BASE, UP_TO_DATE, NIGHT = "base model", "up to date", nights.CHECK
+AT_MODAL = ("token", "set-up app", "GPU app", "volumes", "secret", UP_TO_DATE, NIGHT)
 OPTIONAL = (
     "none, and none is needed for a public base model; for a gated or private one: "
     "modal secret create huggingface HF_TOKEN=hf_xxx"
@@ -33,34 +35,46 @@ def examine(
 
     Args:
         deployed: looks at Prefect's deployments.
-        names: only these checks of the environment; empty for all that fit.
-        quick: only the first few.
+        names: only these checks, and those that fail on the way to them; empty for all that fit.
+        quick: only the first few of those inside.
+    Raises:
+        InputError: a named check does not exist, or does not fit the profile.
     """
-    device = "cpu" if config.on_cpu else "gpu"
-    check_names(config.engine, device, names)
-    chosen = tuple(names) or tuple(check.name for check in fitting(config.engine, device, quick=quick))
-    args = InspectArgs(engine=config.engine, device=device, checks=chosen, gpus=config.gpus)
-    deployments = [] if names else [_base(config), *deployed(config)]
-    findings = _client_side(config) if config.compute == "modal" else []
-    if not all(finding["ok"] for finding in findings):
-        return deployments + findings
+    device, modal = "cpu" if config.on_cpu else "gpu", config.compute == "modal"
+    check_names(config.engine, device, names, (BASE, *(AT_MODAL if modal else ())))
+    inside = [check.name for check in fitting(config.engine, device, quick=quick and not names)]
+    chosen = tuple(name for name in inside if not names or name in names)
+    findings = [_base(config), *(deployed(config) if not names else ()), *(_client_side(config) if modal else ())]
+    if all(finding["ok"] for finding in findings if finding["name"] in AT_MODAL):
+        # Only a container knows which code it has; python is the check that takes no time.
+        asked = chosen or (("python",) if not names or UP_TO_DATE in names else ())
+        args = InspectArgs(engine=config.engine, device=device, checks=asked, gpus=config.gpus)
+        findings += _beyond(config, args, night=modal and (not names or NIGHT in names))
+    return [finding for finding in findings if not names or finding["name"] in names or not finding["ok"]]
+
+
+def _beyond(config: RunConfig, args: InspectArgs, *, night: bool) -> list[Finding]:
+    """What a container says, and whether nights are hosted as they should be; no container without a check for it."""
+    findings, inside = [], []
     try:
         compute = compute_for(config)
-        result = _inside(compute, args)
+        if args.checks:
+            result = _inside(compute, args)
+            inside = list(result["findings"])
+            same = result["code"] == code_hash()
+            found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
+            outdated = {"name": UP_TO_DATE, "ok": same, "found": found, "remedy": "" if same else "sft deploy"}
+            findings += [outdated] if config.compute == "modal" else []
+        findings += [nights.finding(compute)] if night else []
     except (JobError, TransientError) as error:
         found = error.message.splitlines()[0]
-        return [*deployments, *findings, {"name": "container", "ok": False, "found": found, "remedy": error.remedy}]
-    if config.compute == "modal":
-        same = result["code"] == code_hash()
-        found = "the code that is deployed is the code that lies here" if same else "other code is deployed"
-        findings.append({"name": "up to date", "ok": same, "found": found, "remedy": "" if same else "sft deploy"})
-        findings += [] if names else [nights.finding(compute)]
-    return deployments + findings + list(result["findings"])
+        return [{"name": "container", "ok": False, "found": found, "remedy": error.remedy}]
+    return findings + inside
 
 
 def _base(config: RunConfig) -> Finding:
     repo = config.base_model.repo if config.base_model.source == "hub" else "the tiny model"
-    return {"name": "base model", "ok": True, "found": f"{repo} is PaddleOCR-VL-{config.family.name}", "remedy": ""}
+    return {"name": BASE, "ok": True, "found": f"{repo} is PaddleOCR-VL-{config.family.name}", "remedy": ""}
 
 
 def _inside(compute: Compute, args: InspectArgs) -> dict[str, Any]:

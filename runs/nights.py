@@ -18,6 +18,7 @@ from sft.errors import SftError
 from sft.store.code import code_hash
 
 FILE = "hosted/deployed.json"  # on the outputs volume
+CHECK = "night"  # among the doctor's checks
 DEPLOY = "sft deploy --night"
 ABSENT = f"not deployed, and not needed: {DEPLOY} for runs that no machine of yours has to wait for"
 
@@ -113,4 +114,4 @@ def finding(compute: Compute) -> dict[str, object]:
         ok, found, remedy = look(compute)
     except SftError as error:
         ok, found, remedy = False, error.message, error.remedy
-    return {"name": "night", "ok": ok, "found": found, "remedy": remedy}
+    return {"name": CHECK, "ok": ok, "found": found, "remedy": remedy}

@@ -245,9 +245,9 @@ def fitting(engine: str, device: str, *, quick: bool = False) -> list[Check]:
     return [check for check in fits if check.quick or not quick]
 
 
-def check_names(engine: str, device: str, names: Sequence[str]) -> None:
-    """Raises InputError if a named check does not exist, or does not fit the engine and device."""
-    known = [check.name for check in fitting(engine, device)]
+def check_names(engine: str, device: str, names: Sequence[str], beside: Sequence[str] = ()) -> None:
+    """Raises InputError if a named check does not exist (``beside`` do), or does not fit the engine and device."""
+    known = [*beside, *(check.name for check in fitting(engine, device))]
     if unknown := [name for name in names if name not in known]:
         raise InputError("no such check", value=", ".join(unknown), remedy=f"use {', '.join(known)}")
 

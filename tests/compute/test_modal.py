@@ -481,9 +481,12 @@ def test_the_images_are_the_recorded_ones(deployed: ModalServer, engine: str) ->
 
 def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, home: Path) -> None:
     cpu = [part for setting in SETTINGS[:2] for part in ("--set", setting)]
+
+    def found(text: str) -> dict[str, str]:
+        return {line[8:24].strip(): line[:6].strip() for line in text.splitlines()}
+
     well = sft(deployed, home, "doctor", "smoke", *cpu)
     assert well.returncode == 0, well.stdout + well.stderr
-    lines = {line[8:24].strip(): line[:6].strip() for line in well.stdout.splitlines()}
     names = [
         "base model",
         "token",
@@ -499,10 +502,16 @@ def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, 
         "deps",
         "disk",
     ]
-    assert lines == dict.fromkeys(names, "ok")
+    assert found(well.stdout) == dict.fromkeys(names, "ok")
     assert "not deployed, and not needed: sft deploy --night" in well.stdout
     one = sft(deployed, home, "doctor", "smoke", *cpu, "--check", "paddle")
-    assert "trainer" not in one.stdout
+    assert found(one.stdout) == {"paddle": "ok"}
+    calls = len(deployed.calls)
+    outside = sft(deployed, home, "doctor", "smoke", *cpu, "--check", "volumes", "--check", "night")
+    assert found(outside.stdout) == {"volumes": "ok", "night": "ok"}
+    assert len(deployed.calls) == calls, "a container was started for nothing"
+    code = sft(deployed, home, "doctor", "smoke", *cpu, "--check", "up to date")
+    assert found(code.stdout) == {"up to date": "ok"}
     ill = sft(deployed, home, "doctor", "full")  # this machine has neither a GPU nor ERNIE
     assert ill.returncode == 1
     assert "FAILED  cuda" in ill.stdout
@@ -512,9 +521,9 @@ def test_the_doctor_examines_this_side_and_the_container(deployed: ModalServer, 
 
 
 def test_the_doctor_finds_a_missing_deployment(server: ModalServer, home: Path) -> None:
-    process = sft(server, home, "doctor", "full")
+    process = sft(server, home, "doctor", "full", "--check", "night")
     assert process.returncode == 1
-    assert "FAILED  set-up app" in process.stdout
+    assert "FAILED  set-up app" in process.stdout, "what fails on the way is said, too"
     assert "Next: sft deploy" in process.stdout
 
 
