@@ -39,7 +39,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "history": ("sft history smoke --last 5", "sft history full --json"),
     "cost": ("sft cost --profile smoke", "sft cost 2026-10 --profile full"),
     "cancel": ("sft cancel", "sft cancel 0123456789abcdef --profile full"),
-    "doctor": ("sft doctor smoke", "sft doctor full --quick"),
+    "doctor": ("sft doctor smoke", "sft doctor full --quick", "sft doctor full --check volumes --check night"),
     "deploy": (
         "sft deploy",
         "sft deploy --night",

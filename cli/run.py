@@ -204,7 +204,7 @@ def doctor(
     profile: Profile,
     settings: Settings = [],  # noqa: B006 (typer copies it)
     quick: Annotated[bool, typer.Option("--quick", help="Only the first few checks")] = False,
-    check: Annotated[list[str], typer.Option(help="Only the checks of these names")] = [],  # noqa: B006
+    check: Annotated[list[str], typer.Option(help="Only the checks of these names, as they are printed")] = [],  # noqa: B006
 ) -> None:
     """Check that everything is there that a run of this profile needs, where it would run. Exit code 1 if not."""
 
