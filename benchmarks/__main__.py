@@ -19,7 +19,7 @@ from benchmarks.harness import Figure
 QUICK = ("metrics", "command_line", "sync", "transfer", "history", "validation")
 SLOW = (
     *("scale", "training", "packing", "rerun", "port", "polling", "shards", "commits", "reading", "sweep", "labels"),
-    "placed",
+    *("placed", "patches"),
 )
 
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from sft.environments.light import starting
+from sft.environments.whole_patches import as_products
 
 
 def _jit(function: Any = None, **_: Any) -> Any:
@@ -57,6 +58,7 @@ def main() -> None:
         import paddleformers.cli.train.sft.workflow  # noqa: F401  # what launch imports when it has its arguments
         from paddleformers.cli.launcher import launch
 
+    as_products()
     save_at_sigterm()
     launch()
 

@@ -11,6 +11,7 @@ from sft.dataset.pictures import open_as_seen
 from sft.dataset.tokens import Limits
 from sft.environments.cpu_launcher import stub_triton
 from sft.environments.light import starting
+from sft.environments.whole_patches import as_products
 from sft.errors import IntegrityError
 from sft.models.questions import (
     END,
@@ -51,6 +52,8 @@ class Recogniser:
         import paddle
         from paddleformers.transformers import AutoConfig, AutoModelForConditionalGeneration, AutoProcessor
 
+        if device == "cpu":
+            as_products()
         self._paddle = paddle
         paddle.set_device(device)
         try:
