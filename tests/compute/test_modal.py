@@ -48,6 +48,9 @@ SETTINGS = [
 ]
 
 
+STEPS = 40  # of a training that is moved twice
+
+
 class Orchestrator:
     """``sft run smoke`` with compute modal in a process of its own."""
 
@@ -196,8 +199,7 @@ def test_two_triggers_at_the_same_moment_train_once(
 def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
     deployed: ModalServer, start: Callable[..., Orchestrator]
 ) -> None:
-    slow = "train.batch_size=16"  # so that it works when its container is killed
-    first = start(deployed, 40, slow)
+    first = start(deployed, 1000)  # so that it works when its container is killed
     first.wait_for("checkpoint-10 is complete")
     (call,) = trainings(deployed)
     container = deployed.calls[call].container
@@ -206,7 +208,7 @@ def test_a_container_that_dies_is_an_error_and_the_next_run_resumes(
     text = first.end(60)
     assert first.process.returncode == 1, text
     assert "the container ended without a result" in text
-    second = start(deployed, 40, slow)
+    second = start(deployed, 1000)
     second.wait_for("resuming from checkpoint-")
 
 
@@ -215,7 +217,7 @@ def test_a_container_that_is_taken_away_commits_its_checkpoints_and_the_next_one
     deployed: ModalServer, start: Callable[..., Orchestrator]
 ) -> None:
     """Modal takes a machine away (SIGINT) or ends a container (SIGTERM), and starts the same input on another one."""
-    orchestrator = start(deployed, 24, "train.batch_size=16")  # it works when its container is taken
+    orchestrator = start(deployed, STEPS, "train.batch_size=16")  # it works when its container is taken
     for number, checkpoint in ((signal.SIGINT, "checkpoint-5"), (signal.SIGTERM, "checkpoint-15")):
         orchestrator.wait_for(f"{checkpoint} is complete")
         (call_id,) = trainings(deployed)
@@ -231,11 +233,11 @@ def test_a_container_that_is_taken_away_commits_its_checkpoints_and_the_next_one
         left = [files for files in committed if not any(name.endswith("/lease.json") for name in files)]
         assert left, "the lease was not given back"
         assert any(name.endswith(f"{checkpoint}/checkpoint_manifest.json") for name in left[0])
-    orchestrator.wait_for("trained 24 steps")
+    orchestrator.wait_for(f"trained {STEPS} steps")
     assert trainings(deployed) == [call_id]
     (run,) = (deployed.volumes_folder / "vo-paddleocr-vl-outputs" / "runs").iterdir()
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, 25))
+    assert steps == list(range(1, STEPS + 1))
 
 
 @pytest.mark.usefixtures("one_reader")
