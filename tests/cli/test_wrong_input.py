@@ -105,7 +105,7 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cancel --profile nosuch", (PROFILE,)),
     ("cancel nosuch", ("no such training runs (found nosuch)",)),
     ("sample nosuch --name nosuch", (PROFILE, "no such sample set (found nosuch)")),
-    ("doctor full --check nosuch", ("no such check (found nosuch)", "use python")),
+    ("doctor full --check nosuch", ("no such check (found nosuch)", "use base model, token, ")),
     ("deploy nosuch", (PROFILE,)),
     (
         "deploy smoke --night --cron foo --timezone Nowhere/At --set train.epochs=0",
