@@ -1,9 +1,10 @@
 """PaddleOCR-VL's first layer on a CPU: a convolution that sees each patch alone, computed as the product that it is.
 
 The layer's kernel and the patches that it is given are both 14 x 14 (PaddleOCRVisionEmbeddings of PaddleFormers 1.2.0,
-paddleformers/transformers/paddleocr_vl/modeling.py). Paddle's convolution takes 15 to 30 times as long for them on a
-CPU as the product does (measured: 2,000 patches, two cores), a third of a training step of the tiny model. Both sum the
-same numbers, in another order.
+paddleformers/transformers/paddleocr_vl/modeling.py). Paddle's convolution takes 19 to 27 times as long for them on a
+CPU as the product does (``python -m benchmarks patches``): 6 to 9 % of a training step of the tiny model, and a third
+where other processes have the processors, as its threads wait for each other. Both sum the same numbers, in another
+order.
 """
 
 from __future__ import annotations
