@@ -28,6 +28,7 @@ from grpclib import Status
 
 from sft.store import records, usage
 from sft.store.checkpoints import listed
+from tests.support.living import TRAINER
 from tests.support.modal_server import RPCS, ModalServer
 
 STEPS, SAVE = 14, 3
@@ -102,7 +103,7 @@ def trainers(home: str) -> list[psutil.Process]:
     found: dict[int, psutil.Process] = {}
     for process in below(home):
         with suppress(psutil.Error, OSError):
-            if "sft.environments.cpu_launcher" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            if TRAINER in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 found[process.pid] = process
     alone = []
     for process in found.values():

@@ -29,7 +29,8 @@ def trainers(among: Callable[[], list[psutil.Process]], seconds: float = 90) -> 
 def standing_still(training: list[psutil.Process]) -> Iterator[None]:
     """Trainers take no step while the block runs: what must meet a training that works is not in a race with it."""
     for process in training:
-        process.suspend()
+        with contextlib.suppress(psutil.NoSuchProcess):  # a child between fork and exec has the name, too
+            process.suspend()
     try:
         yield
     finally:
