@@ -116,7 +116,7 @@ def test_only_recognition_and_what_runs_in_the_trainers_environment_name_paddle(
         for path in (ROOT / "sft").rglob("*.py")
         if imports(path) & {"paddle", "paddleformers"}
     }
-    programs = {"sft/environments/cpu_launcher.py", "sft/environments/paddle_template.py"}
+    programs = {f"sft/environments/{name}.py" for name in ("cpu_launcher", "paddle_template", "whole_patches")}
     models = {f"sft/models/{name}.py" for name in ("recognition", "paddle_parity", "paddle_answers")}
     assert users == programs | models
 
