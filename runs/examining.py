@@ -17,7 +17,7 @@ from sft.store.code import code_hash
 PATIENCE = 20 * 60  # seconds: a first container may have to load its image
 Finding = dict[str, Any]
 BASE, UP_TO_DATE, NIGHT = "base model", "up to date", nights.CHECK
-AT_MODAL = ("token", "set-up app", "GPU app", "volumes", "secret", UP_TO_DATE, NIGHT)
+CLIENT = ("token", "set-up app", "GPU app", "volumes", "secret")
 OPTIONAL = (
     "none, and none is needed for a public base model; for a gated or private one: "
     "modal secret create huggingface HF_TOKEN=hf_xxx"
@@ -41,13 +41,14 @@ def examine(
         InputError: a named check does not exist, or does not fit the profile.
     """
     device, modal = "cpu" if config.on_cpu else "gpu", config.compute == "modal"
-    check_names(config.engine, device, names, (BASE, *(AT_MODAL if modal else ())))
+    check_names(config.engine, device, names, (BASE, *((*CLIENT, UP_TO_DATE, NIGHT) if modal else ())))
     inside = [check.name for check in fitting(config.engine, device, quick=quick and not names)]
     chosen = tuple(name for name in inside if not names or name in names)
-    findings = [_base(config), *(deployed(config) if not names else ()), *(_client_side(config) if modal else ())]
-    if all(finding["ok"] for finding in findings if finding["name"] in AT_MODAL):
+    client = _client_side(config) if modal else []
+    findings = [_base(config), *([] if names else deployed(config)), *client]
+    if all(finding["ok"] for finding in client):
         # Only a container knows which code it has; python is the check that takes no time.
-        asked = chosen or (("python",) if not names or UP_TO_DATE in names else ())
+        asked = chosen or (("python",) if UP_TO_DATE in names else ())
         args = InspectArgs(engine=config.engine, device=device, checks=asked, gpus=config.gpus)
         findings += _beyond(config, args, night=modal and (not names or NIGHT in names))
     return [finding for finding in findings if not names or finding["name"] in names or not finding["ok"]]
@@ -103,15 +104,15 @@ def _client_side(config: RunConfig) -> list[Finding]:
         modal.Client.from_env().hello()
 
     train = function_name("train", config.engine)
-    questions: list[tuple[str, Callable[[], object]]] = [
-        ("token", token),
-        ("set-up app", lambda: modal.Function.from_name(SETUP, "download_model").hydrate()),
-        ("GPU app", lambda: modal.Function.from_name(APP, train).hydrate()),
-        ("volumes", lambda: [modal.Volume.from_name(PREFIX + name).hydrate() for name in NAMES]),
-        ("secret", lambda: "there" if secrets_of("download_model") else OPTIONAL),
-    ]
+    questions: tuple[Callable[[], object], ...] = (
+        token,
+        lambda: modal.Function.from_name(SETUP, "download_model").hydrate(),
+        lambda: modal.Function.from_name(APP, train).hydrate(),
+        lambda: [modal.Volume.from_name(PREFIX + name).hydrate() for name in NAMES],
+        lambda: "there" if secrets_of("download_model") else OPTIONAL,
+    )
     findings: list[Finding] = []
-    for name, ask in questions:
+    for name, ask in zip(CLIENT, questions, strict=True):
         try:
             with translated(name):
                 answer = ask()

@@ -49,11 +49,10 @@ class Recogniser:
     def __init__(self, folder: Path, device: str, *, adapter: Path | None = None) -> None:
         if device == "cpu":
             stub_triton()
+            as_products()
         import paddle
         from paddleformers.transformers import AutoConfig, AutoModelForConditionalGeneration, AutoProcessor
 
-        if device == "cpu":
-            as_products()
         self._paddle = paddle
         paddle.set_device(device)
         try:
